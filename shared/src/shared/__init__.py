@@ -1,0 +1,1 @@
+"""The mechanisms that every Flotilla service is built from."""
