@@ -1,0 +1,1 @@
+"""Databases: engines and roles, transactions, tenancy by row, migrations."""

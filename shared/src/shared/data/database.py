@@ -1,0 +1,111 @@
+"""A service's database: two small pools on one login, and the only way to open a transaction.
+
+The login picks a role as it connects: `app` sees one tenant (row-level security), `fleet` looks across tenants where a
+table's policy lets it. Neither owns a table nor bypasses a policy.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, SessionTransaction
+
+from shared.data.faults import translated
+from shared.data.roles import database_name, role_name
+from shared.problems import Problem
+from shared.settings import ServiceSettings
+
+Role = Literal["app", "fleet"]
+_SET_TENANT = text("SELECT set_config('app.tenant_id', :tenant, true)")
+
+
+class TenantSession(Session):
+    """A session that tells PostgreSQL its tenant at the start of every transaction."""
+
+
+@event.listens_for(TenantSession, "after_begin")
+def _set_tenant(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    tenant_id = session.info.get("tenant_id")
+    if tenant_id is not None and not transaction.nested:
+        connection.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+
+
+async def enter_tenant(db: AsyncSession, tenant_id: UUID) -> None:
+    """Go on as `tenant_id` from here: for an entry point that learns its tenant only on the way (a sign-in)."""
+    db.info["tenant_id"] = tenant_id
+    await db.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+
+
+class Database:
+    """The pools of one service. Open one per process and close it at the end."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._engines: dict[str, AsyncEngine] = {
+            "app": self._engine("app", settings.database.pool_size),
+            "fleet": self._engine("fleet", settings.database.fleet_pool_size),
+        }
+
+    @property
+    def url(self) -> URL:
+        """Where the database is, with the login's password."""
+        if self._settings.database_url is None:
+            raise LookupError("DATABASE_URL is not set")
+        url = make_url(self._settings.database_url.get_secret_value())
+        name = self._settings.database.name or database_name(self._settings.service)
+        return url.set(drivername="postgresql+asyncpg", database=name)
+
+    def engine(self, role: Role = "app") -> AsyncEngine:
+        return self._engines[role]
+
+    def pool_in_use(self) -> dict[str, int]:
+        """Connections taken out of each pool, by role."""
+        return {role: engine.pool.checkedout() for role, engine in self._engines.items()}  # type: ignore[attr-defined]  # the pools are QueuePools
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: UUID | None = None, role: Role = "app") -> AsyncIterator[AsyncSession]:
+        """One transaction as one tenant; it commits when the block ends and rolls back when the block raises.
+
+        Without a tenant only Global tables are visible. A `Problem` that keeps its writes commits before it goes on.
+        Raises DatabaseUnavailable when the server is away.
+        """
+        with translated():
+            async with AsyncSession(
+                self._engines[role],
+                sync_session_class=TenantSession,
+                expire_on_commit=False,
+                info={"tenant_id": tenant_id},
+            ) as session:
+                try:
+                    yield session
+                except Problem as problem:
+                    if problem.keeps_writes:
+                        await session.commit()
+                    raise
+                await session.commit()
+
+    async def close(self) -> None:
+        for engine in self._engines.values():
+            await engine.dispose()
+
+    def _engine(self, role: Role, pool_size: int) -> AsyncEngine:
+        limits = self._settings.database
+        server_settings = {
+            "role": role_name(self._settings.service, role),
+            "application_name": f"flotilla-{self._settings.service}",
+            "timezone": "UTC",
+            "statement_timeout": str(int(limits.statement_timeout_s * 1000)),
+            "idle_in_transaction_session_timeout": str(int(limits.idle_in_transaction_timeout_s * 1000)),
+        }
+        connect_args: dict[str, Any] = {"server_settings": server_settings, "timeout": limits.connect_timeout_s}
+        return create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=limits.pool_wait_s,
+            connect_args=connect_args,
+        )

@@ -1,0 +1,52 @@
+"""What a database error means for the caller of a service."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from shared.problems import DatabaseUnavailable, InvalidInput, Problem, ServiceUnavailable
+
+# A lost server shows as any of these, depending on where the connection breaks.
+_LOST = (ConnectionError, TimeoutError, OSError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+_LOST_SQLSTATES = ("08", "53", "57", "58")  # connection, resources, operator intervention, system error
+_RETRY_SQLSTATES = ("40001", "40P01", "55P03", "25P03")  # serialization, deadlock, lock not available, idle too long
+_INPUT_SQLSTATES = ("22", "54001")  # data exception, statement too complex: the last net below validation
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """The SQLSTATE that PostgreSQL gave, or an empty string where the server never answered."""
+    origin = getattr(error, "orig", None) or error
+    return getattr(origin, "sqlstate", None) or getattr(origin.__cause__, "sqlstate", None) or ""
+
+
+def violates(error: IntegrityError, constraint: str) -> bool:
+    """Whether it is this constraint (or unique index) that the statement broke."""
+    cause = error.orig.__cause__ if error.orig else None
+    return getattr(cause, "constraint_name", None) == constraint
+
+
+def problem_of(error: BaseException) -> Problem | None:
+    """The problem that a database error is to the caller; None: it is a fault of ours, and stays what it is."""
+    state = sqlstate_of(error)
+    if state in _RETRY_SQLSTATES:
+        return ServiceUnavailable("The object was being changed by others; nothing was changed here.")
+    if state.startswith(_INPUT_SQLSTATES):
+        return InvalidInput("A value is outside of what can be stored.")
+    if state.startswith(_LOST_SQLSTATES) or isinstance(error, _LOST):
+        return DatabaseUnavailable()
+    lost = isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error.orig, _LOST))
+    return DatabaseUnavailable() if lost else None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a database error that leaves the block into the problem it is."""
+    try:
+        yield
+    except (DBAPIError, *_LOST) as error:
+        if (problem := problem_of(error)) is not None:
+            raise problem from error
+        raise

@@ -1,0 +1,225 @@
+"""Settings that every service shares: nested, typed, read once at the start from the environment and dotenv files.
+
+`DATABASE__POOL_SIZE=20` sets `database.pool_size`. `.env` is read first, then `.env.<environment>`, then the process
+environment, the later one winning. All faults are reported at once, and production refuses what only development may
+use.
+"""
+
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEMO_SECRETS = frozenset({"flotilla", "postgres", "changeme", "demo"})
+"""Values that stand in this repository's examples: never a secret in production."""
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    TESTING = "testing"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class Section(BaseModel):
+    """A nested group of settings: a misspelt name is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="JSON bodies above this are 413.")
+    drain_s: int = Field(default=20, ge=0, description="How long open requests may go on after a stop is asked for.")
+
+
+class DatabaseSettings(Section):
+    name: str | None = Field(default=None, description="The database; unset: flotilla_<service>.")
+    pool_size: int = Field(default=10, ge=1)
+    fleet_pool_size: int = Field(default=3, ge=1, description="For the few look-ups across tenants.")
+    pool_wait_s: float = Field(default=5.0, gt=0, description="Wait for a free connection, then 503.")
+    connect_timeout_s: float = Field(default=3.0, gt=0)
+    statement_timeout_s: float = Field(default=15.0, gt=0)
+    idle_in_transaction_timeout_s: float = Field(default=15.0, gt=0, description="Frees a stopped lock holder.")
+
+
+class IdentitySettings(Section):
+    key_file: Path | None = Field(default=None, description="This service's private key (PEM), shared by its replicas.")
+    trust_file: Path | None = Field(default=None, description="Which services' keys are trusted, and for what (JSON).")
+    accept_access_tokens: bool = Field(
+        default=False, description="Development: take a client's own token without a gateway."
+    )
+    jwks_url: str | None = Field(default=None, description="Where auth-service publishes its keys.")
+
+
+class RevocationSettings(Section):
+    feeds: tuple[str, ...] = ()
+    interval_s: float = Field(default=0.5, gt=0, le=5)
+    stale_after_s: float = Field(default=30.0, gt=0)
+    on_stale: Literal["go_on", "refuse"] = "go_on"
+
+
+class ServiceUrls(Section):
+    """Where the other services are, inside the fleet."""
+
+    auth_url: str = "http://127.0.0.1:8001"
+    users_url: str = "http://127.0.0.1:8002"
+    chat_url: str = "http://127.0.0.1:8003"
+    tasks_url: str = "http://127.0.0.1:8004"
+
+
+class LogSettings(Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "console"] = "json"
+    file: Path | None = Field(default=None, description="Also write JSON lines here, rotated.")
+    file_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
+    file_backups: int = Field(default=5, ge=0)
+
+
+class TelemetrySettings(Section):
+    otlp_endpoint: str | None = Field(default=None, description="OTLP over HTTP, such as http://collector:4318.")
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+
+
+class CorsSettings(Section):
+    origins: tuple[str, ...] = ()
+
+
+class ServiceSettings(BaseSettings):
+    """What every service reads. A service's settings.py extends it with sections of its own."""
+
+    model_config = SettingsConfigDict(
+        env_nested_delimiter="__",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        nested_model_default_partial_update=True,
+    )
+
+    service: ClassVar[str] = "service"
+    default_port: ClassVar[int] = 8000
+
+    environment: Environment = Environment.PRODUCTION
+    public_url: str = "http://localhost:8000"
+    docs: bool | None = Field(default=None, description="Documentation pages; unset: everywhere but in production.")
+
+    database_url: SecretStr | None = Field(
+        default=None, description="postgresql://login:password@host:port of the server."
+    )
+    redis_url: SecretStr | None = Field(default=None, description="The cache: holds only what may be lost.")
+    bus_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("bus_url", "amqp_url"), description="amqp:// or redis://."
+    )
+    bus_allow_valkey: bool = Field(
+        default=False, description="Production takes the Valkey bus only when asked for by name."
+    )
+
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    identity: IdentitySettings = IdentitySettings()
+    revocations: RevocationSettings = RevocationSettings()
+    services: ServiceUrls = ServiceUrls()
+    log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    cors: CorsSettings = CorsSettings()
+
+    @property
+    def development(self) -> bool:
+        """Development and testing: what only a developer's machine may do is allowed."""
+        return self.environment in (Environment.DEVELOPMENT, Environment.TESTING)
+
+    @property
+    def docs_shown(self) -> bool:
+        return self.environment is not Environment.PRODUCTION if self.docs is None else self.docs
+
+    @property
+    def port(self) -> int:
+        """`SERVER__PORT` where it is set, else the service's own port of the fleet's list."""
+        return self.server.port if "port" in self.server.model_fields_set else self.default_port
+
+    def production_faults(self) -> list[str]:
+        """What production refuses to start with; a service adds its own."""
+        return [*_url_faults(self.public_url), *_secret_faults(self), *_bus_faults(self), *_identity_faults(self)]
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> Self:
+        if self.environment in (Environment.PRODUCTION, Environment.STAGING) and (faults := self.production_faults()):
+            raise ValueError("; ".join(faults))
+        return self
+
+    def shown(self) -> dict[str, Any]:
+        """The settings as `/config` shows them: secrets and the passwords inside URLs are stars."""
+        return self.model_dump(mode="json")
+
+
+def _url_faults(public_url: str) -> list[str]:
+    return [] if urlsplit(public_url).scheme == "https" else [f"PUBLIC_URL is {public_url}: production needs https"]
+
+
+def _secret_faults(settings: ServiceSettings) -> list[str]:
+    named = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url, "BUS_URL": settings.bus_url}
+    return [
+        f"{name} has a password that stands in this repository's examples"
+        for name, url in named.items()
+        if url is not None and urlsplit(url.get_secret_value()).password in DEMO_SECRETS
+    ]
+
+
+def _bus_faults(settings: ServiceSettings) -> list[str]:
+    url = settings.bus_url.get_secret_value() if settings.bus_url else ""
+    if url.startswith(("redis://", "rediss://")) and not settings.bus_allow_valkey:
+        return ["BUS_URL is a Valkey: production takes one only with BUS_ALLOW_VALKEY=true"]
+    return []
+
+
+def _identity_faults(settings: ServiceSettings) -> list[str]:
+    return ["IDENTITY__ACCEPT_ACCESS_TOKENS is for development"] if settings.identity.accept_access_tokens else []
+
+
+class OwnerSettings(BaseSettings):
+    """The administrator's login, read by `db create` and `migrate` alone."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
+
+    database_owner_url: SecretStr | None = None
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class SettingsInvalid(Exception):
+    """The environment does not describe a service that can run; the message lists every fault."""
+
+
+def load(cls: type[S], folder: Path | None = None) -> S:
+    """The settings of `cls` from `folder`'s dotenv files (default: the working folder) and the environment.
+
+    Raises SettingsInvalid with every fault, a line each.
+    """
+    folder = folder or Path.cwd()
+    environment = os.environ.get("ENVIRONMENT") or _named_in(folder / ".env") or Environment.PRODUCTION
+    files: Sequence[Path] = (folder / ".env", folder / f".env.{environment}")
+    try:
+        return cls(_env_file=files)
+    except ValidationError as error:
+        raise SettingsInvalid("\n".join(_faults(cls, error))) from None
+
+
+def _named_in(dotenv: Path) -> str | None:
+    return dotenv_values(dotenv).get("ENVIRONMENT") if dotenv.is_file() else None
+
+
+def _faults(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
+    lines = [f"{cls.service}: the settings are not valid:"]
+    for fault in error.errors(include_input=False, include_url=False):
+        name = "__".join(str(part) for part in fault["loc"]).upper() or "settings"
+        lines += [f"  {name}: {sentence}" for sentence in fault["msg"].removeprefix("Value error, ").split("; ")]
+    return lines
