@@ -1,0 +1,106 @@
+"""The client for calls between services: time-outs, the caller's deadline, trace and request id, and whose call it is.
+
+The one place that imports the HTTP client (docs/decisions/0003).
+"""
+
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import httpx2
+import structlog
+
+from shared.problems import ServiceUnavailable
+from shared.telemetry.traces import traceparent
+
+DEADLINE_HEADER = "X-Deadline"
+"""Epoch seconds after which nobody waits for the answer any more."""
+
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+class Tokens(Protocol):
+    """What signs the internal token of a call: identity.tokens.Signer."""
+
+    def sign_as_service(self, audience: str) -> str: ...
+    def sign_for(self, principal: Any, audience: str, ttl_s: int = 60) -> str: ...
+
+
+class ServiceClient:
+    """Calls one other service. Answers of any status come back; a service that is away raises ServiceUnavailable."""
+
+    def __init__(self, base_url: str, audience: str, tokens: Tokens, *, timeout_s: float = 3.0) -> None:
+        self._audience, self._tokens, self._timeout_s = audience, tokens, timeout_s
+        limits = httpx2.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=30)
+        self._http = httpx2.AsyncClient(
+            base_url=base_url, limits=limits, transport=httpx2.AsyncHTTPTransport(retries=1, limits=limits)
+        )
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        principal: Any = None,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> httpx2.Response:
+        """Send one request, for `principal` where one is given, else as this service itself.
+
+        Raises ServiceUnavailable when no answer came in time or the answer is a 5xx.
+        """
+        try:
+            reply = await self._http.request(
+                method,
+                path,
+                json=json,
+                params=params,
+                headers=self._headers(principal),
+                timeout=self._time_left(timeout_s or self._timeout_s),
+            )
+        except httpx2.TransportError as error:
+            raise ServiceUnavailable(f"The {self._audience} service does not answer right now.") from error
+        if reply.status_code >= 500:
+            raise ServiceUnavailable(f"The {self._audience} service cannot answer right now.")
+        return reply
+
+    def stream(self, path: str, *, principal: Any = None) -> Any:
+        """A streaming GET, as an async context manager of the response; for contents too large to hold."""
+        return self._http.stream("GET", path, headers=self._headers(principal), timeout=self._timeout_s)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    def _headers(self, principal: Any) -> dict[str, str]:
+        token = (
+            self._tokens.sign_as_service(self._audience)
+            if principal is None
+            else self._tokens.sign_for(principal, self._audience)
+        )
+        headers = {"Authorization": f"Bearer {token}"}
+        if (request_id := structlog.contextvars.get_contextvars().get("request_id")) is not None:
+            headers["X-Request-ID"] = request_id
+        if (parent := traceparent()) is not None:
+            headers["traceparent"] = parent
+        if (until := deadline.get()) is not None:
+            headers[DEADLINE_HEADER] = f"{until:.3f}"
+        return headers
+
+    @staticmethod
+    def _time_left(timeout_s: float) -> float:
+        until = deadline.get()
+        return timeout_s if until is None else max(0.05, min(timeout_s, until - time.time()))
+
+
+async def fetch_json(http: httpx2.AsyncClient, url: str, headers: Mapping[str, str] | None = None) -> Any:
+    """GET a JSON document; raises httpx2.HTTPError where it cannot be had."""
+    reply = await http.get(url, headers=dict(headers or {}), timeout=2.0)
+    reply.raise_for_status()
+    return reply.json()
+
+
+def plain_client() -> httpx2.AsyncClient:
+    """A client without identity, for public documents such as a JWKS and for the feeds."""
+    return httpx2.AsyncClient(timeout=2.0)

@@ -1,0 +1,1 @@
+"""Logs, metrics and traces, joined by the request id and the trace id."""

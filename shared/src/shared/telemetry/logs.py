@@ -1,0 +1,77 @@
+"""Structured logs: one JSON object a line in production, readable lines in a terminal.
+
+What a request is about (request id, user, tenant) is bound once to context variables and stands in every line below it.
+"""
+
+import logging
+import logging.handlers
+import sys
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from shared.settings import LogSettings
+
+_NOISY = ("uvicorn.access", "aiormq.connection", "aio_pika.robust_connection", "httpx2", "httpcore2", "asyncio")
+
+
+def configure(settings: LogSettings, service: str) -> None:
+    """Send structlog's and the standard library's records the same way; call once per process."""
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace,
+        _Stamp(service),
+    ]
+    structlog.configure(
+        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handlers: list[logging.Handler] = [_handler(logging.StreamHandler(sys.stdout), before, settings.format == "json")]
+    if settings.file is not None:
+        rotating = logging.handlers.RotatingFileHandler(
+            settings.file, maxBytes=settings.file_max_bytes, backupCount=settings.file_backups, encoding="utf-8"
+        )
+        handlers.append(_handler(rotating, before, json=True))
+    logging.basicConfig(handlers=handlers, level=settings.level, force=True)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _handler(handler: logging.Handler, before: list[Processor], json: bool) -> logging.Handler:
+    last: list[Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        if json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    )
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    return handler
+
+
+class _Stamp:
+    """Adds the service's name to each line."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        line.setdefault("service", self._service)
+        return line
+
+
+def _add_trace(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    context: Any = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        line.setdefault("trace_id", f"{context.trace_id:032x}")
+    return line

@@ -1,0 +1,37 @@
+"""Prometheus metrics that every process has; a slice adds its own next to what it measures. Labels are bounded."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+import psutil
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Histogram(
+    "flotilla_http_request_duration_seconds",
+    "Time from the request's head to the end of its answer.",
+    ["method", "route", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+IN_FLIGHT = Gauge("flotilla_http_requests_in_flight", "Requests being answered now.")
+TASK_RESTARTS = Counter(
+    "flotilla_task_restarts_total", "Supervised tasks that failed and were started again.", ["task"]
+)
+LOOP_LAG = Gauge("flotilla_event_loop_lag_seconds", "How late the event loop runs what is due.")
+DISK_FREE = Gauge("flotilla_disk_free_bytes", "Free space where the process works.")
+CPU_PERCENT = Gauge("flotilla_process_cpu_percent", "CPU of this process since the last sample; 100 is one core.")
+POOL_IN_USE = Gauge("flotilla_db_pool_in_use", "Database connections taken out of the pool.", ["role"])
+
+_SAMPLE_S: Final = 5.0
+
+
+async def sample() -> None:
+    """Refresh the process's gauges for ever; the sleep that runs late is the event loop's lag."""
+    process = psutil.Process()
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(_SAMPLE_S)
+        LOOP_LAG.set(max(0.0, time.perf_counter() - before - _SAMPLE_S))
+        DISK_FREE.set(psutil.disk_usage(str(Path.cwd())).free)
+        CPU_PERCENT.set(process.cpu_percent())

@@ -1,0 +1,50 @@
+"""OpenTelemetry traces: a provider always (without one there is no trace id), an exporter only where one is wanted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared.settings import TelemetrySettings
+
+_propagator = TraceContextTextMapPropagator()
+
+
+def configure(settings: TelemetrySettings, service: str) -> TracerProvider:
+    """The process's tracer provider, installed at the first call; shut it down at the end of the process."""
+    installed = trace.get_tracer_provider()
+    if isinstance(installed, TracerProvider):
+        return installed
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": f"flotilla-{service}"}),
+        sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
+    )
+    if settings.otlp_endpoint is not None:
+        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint.rstrip("/") + "/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        AsyncPGInstrumentor().instrument(tracer_provider=provider)  # type: ignore[no-untyped-call]  # the package has no types here
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def traceparent() -> str | None:
+    """The current span as a W3C `traceparent`; None outside of a span."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def continued(name: str, parent: str | None, kind: SpanKind = SpanKind.CONSUMER) -> Iterator[Span]:
+    """A span that continues the trace which a row carries (an event, a job); a new trace where it carries none."""
+    context = _propagator.extract({"traceparent": parent} if parent else {})
+    with trace.get_tracer("flotilla").start_as_current_span(name, context=context, kind=kind) as span:
+        yield span

@@ -1,0 +1,99 @@
+"""Every failure leaves through here as one shape, application/problem+json (RFC 9457), and says nothing internal."""
+
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from shared import problems
+from shared.data.faults import problem_of
+from shared.problems import FieldError, InternalError, InvalidInput, Problem
+from shared.web.answers import AnswerInstead, Refused
+from shared.web.json_input import escape
+
+log = structlog.get_logger(__name__)
+
+_BY_STATUS: dict[int, type[Problem]] = {
+    400: problems.MalformedRequest,
+    401: problems.Unauthenticated,
+    403: problems.Forbidden,
+    404: problems.NotFound,
+    405: problems.MethodNotAllowed,
+    406: problems.NotAcceptable,
+    412: problems.PreconditionFailed,
+    413: problems.BodyTooLarge,
+    415: problems.UnsupportedMediaType,
+    416: problems.RangeNotSatisfiable,
+    422: problems.InvalidInput,
+    429: problems.TooManyRequests,
+    503: problems.ServiceUnavailable,
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every kind of failure of `app` with a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(DBAPIError, _database_fault)
+    app.add_exception_handler(AnswerInstead, _answer_instead)
+
+
+def answer(problem: Problem, *, instance: str, request_id: str | None) -> Response:
+    """The problem as a response."""
+    body = orjson.dumps(problem.body(instance=instance, request_id=request_id))
+    return Response(body, problem.status, headers=problem.headers, media_type=problems.MEDIA_TYPE)
+
+
+def _reply(request: Request, problem: Problem) -> Response:
+    request.scope.setdefault("state", {})["problem_code"] = problem.code
+    return answer(problem, instance=request.url.path, request_id=request.scope["state"].get("request_id"))
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - Starlette's handlers are typed for any Exception
+    return _reply(request, error)
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    if isinstance(error, Refused):
+        return _reply(request, error.problem)
+    kind = _BY_STATUS.get(error.status_code, InternalError if error.status_code >= 500 else Problem)
+    problem = kind()
+    problem.headers.update(error.headers or {})
+    return _reply(request, problem)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    return _reply(request, invalid_input(error.errors()))
+
+
+async def _database_fault(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem is None:
+        raise error
+    return _reply(request, problem)
+
+
+async def _answer_instead(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnswerInstead)  # noqa: S101 - as above
+    return error.response
+
+
+def invalid_input(errors: Any) -> InvalidInput:
+    """Pydantic's findings as one problem; what was sent is never repeated."""
+    return InvalidInput(errors=[_field_error(error) for error in errors])
+
+
+def _field_error(error: dict[str, Any]) -> FieldError:
+    place, *path = error["loc"] or ("body",)
+    detail = error["msg"].removeprefix("Value error, ")
+    if place in ("query", "path", "header", "cookie"):
+        return FieldError(detail, error["type"], parameter=str(path[0]) if path else str(place))
+    return FieldError(detail, error["type"], pointer="/".join(["#", *(escape(str(part)) for part in path)]))

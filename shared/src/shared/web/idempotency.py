@@ -1,0 +1,137 @@
+"""Idempotency-Key on creating POSTs: a repeat gets the first answer, stored in the transaction that made it.
+
+Draft: IETF httpapi Idempotency-Key header. A key belongs to a person, tenant, method and path and is kept for 24 hours.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
+from sqlalchemy import DateTime, Index, LargeBinary, PrimaryKeyConstraint, delete, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.data.models import Tenanted
+from shared.data.session import Db
+from shared.identity.access import CurrentUser
+from shared.problems import Conflict, InvalidInput
+from shared.web.answers import Replayed
+
+KEPT_H: Final = 24
+
+
+class IdempotencyKey(Tenanted):
+    """The answer that a key's first request got."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id", "user_id", "key", "operation"),
+        Index(None, "created_at"),
+    )
+
+    user_id: Mapped[UUID]
+    key: Mapped[str]
+    operation: Mapped[str]
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class StillRunning(Conflict):
+    """Another request with this Idempotency-Key has not ended yet."""
+
+    status, title = 409, "The first request with this key is still running"
+    remedy = "Wait a moment and repeat the same request."
+
+
+class KeyReused(InvalidInput):
+    """This Idempotency-Key came before with another body."""
+
+    status, title = 422, "The Idempotency-Key belongs to another request"
+    remedy = "Make a new key for every new request; repeat a key only with the same body."
+
+
+class Once:
+    """One creating request, done once. Without a key every call runs."""
+
+    def __init__(
+        self, db: AsyncSession, user_id: UUID, tenant_id: UUID | None, operation: str, key: str | None
+    ) -> None:
+        self._db, self._user_id, self._tenant_id, self._operation, self._key = db, user_id, tenant_id, operation, key
+
+    async def begin(self, fingerprint: bytes) -> None:
+        """Claim the key for what `fingerprint` stands for (the body; an upload: its fields and sha256).
+
+        Raises Replayed, StillRunning or KeyReused where the key came before.
+        """
+        if self._key is None or self._tenant_id is None:
+            return
+        digest = hashlib.sha256(fingerprint).digest()
+        lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(self._lock_name, 0)))
+        if not await self._db.scalar(lock):
+            raise StillRunning
+        if (row := await self._find()) is None:
+            self._db.add(self._row(digest))
+            await self._db.flush()
+        elif row.fingerprint != digest:
+            raise KeyReused
+        else:
+            raise Replayed(row.body or b"", row.status or 200, row.headers)
+
+    async def keep(self, answer: BaseModel, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """Store the answer for repeats, in the same transaction as what it speaks of."""
+        if self._key is None or self._tenant_id is None:
+            return
+        if (row := await self._find()) is not None:
+            row.status, row.headers, row.body = status, dict(headers or {}), answer.model_dump_json().encode()
+
+    @property
+    def _lock_name(self) -> str:
+        return f"idempotency {self._tenant_id} {self._user_id} {self._operation} {self._key}"
+
+    async def _find(self) -> IdempotencyKey | None:
+        return await self._db.get(IdempotencyKey, (self._tenant_id, self._user_id, self._key, self._operation))
+
+    def _row(self, digest: bytes) -> IdempotencyKey:
+        assert self._key is not None  # noqa: S101 - begin() has looked
+        assert self._tenant_id is not None  # noqa: S101 - as above
+        return IdempotencyKey(
+            tenant_id=self._tenant_id,
+            user_id=self._user_id,
+            key=self._key,
+            operation=self._operation,
+            fingerprint=digest,
+        )
+
+
+_KeyHeader = Annotated[
+    str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
+]
+
+
+def once_upload(request: Request, db: Db, user: CurrentUser, key: _KeyHeader = None) -> Once:
+    """For uploads: the operation calls `begin` itself, once it knows the content's sha256."""
+    return Once(db, user.user_id, user.tenant_id, f"{request.method} {request.url.path}", key)
+
+
+async def once_json(request: Request, once: Annotated[Once, Depends(once_upload)]) -> Once:
+    await once.begin(await request.body())
+    return once
+
+
+OnceUpload = Annotated[Once, Depends(once_upload)]
+OnceJson = Annotated[Once, Depends(once_json)]
+
+
+async def prune(db: AsyncSession) -> int:
+    """Forget the tenant's keys older than 24 hours; the number forgotten."""
+    old = IdempotencyKey.created_at < func.now() - text(f"interval '{KEPT_H} hours'")
+    result = await db.execute(delete(IdempotencyKey).where(old))
+    return result.rowcount  # type: ignore[attr-defined,no-any-return]  # a DELETE's result has it

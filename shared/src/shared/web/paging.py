@@ -1,0 +1,145 @@
+"""Lists: opaque cursors over a keyset, page mode, sorting and ranges, one grammar for every list.
+
+A cursor holds the sort and the last row's values, so a list can be walked while rows come and go: nothing twice,
+nothing left out.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from shared.problems import FieldError, InvalidInput
+
+T = TypeVar("T")
+Columns = Mapping[str, InstrumentedAttribute[Any]]
+
+_MAX_LIMIT = 200
+
+
+class ListQuery(BaseModel):
+    """The query parameters that every list takes; a list adds its own filters by extending it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
+    limit: int = Field(default=50, ge=1, le=_MAX_LIMIT)
+    sort: str = Field(default="-created_at", max_length=200, description="Fields, `-` for descending: -created_at,name")
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class CursorPage(BaseModel, Generic[T]):
+    items: list[T]
+    next_cursor: str | None = Field(description="null on the last page.")
+
+
+class Pagination(BaseModel):
+    page: int
+    size: int
+    total: int
+    pages: int
+    has_next: bool
+    has_prev: bool
+
+
+class NumberedPage(BaseModel, Generic[T]):
+    items: list[T]
+    pagination: Pagination
+
+
+async def by_cursor(
+    db: AsyncSession, rows: Select[T], query: ListQuery, sortable: Columns, tie: InstrumentedAttribute[UUID]
+) -> tuple[Sequence[T], str | None]:
+    """One page of `rows` and the cursor of the next (None on the last). `sortable` names the allowed sort fields.
+
+    `tie` is a unique column that makes the order total. Raises InvalidInput for a sort or cursor that is not ours.
+    """
+    order = _order(query.sort, sortable)
+    if "created_at" in sortable:
+        rows = _in_range(rows, query, sortable["created_at"])
+    if query.cursor is not None:
+        rows = rows.where(_after(order, tie, _decoded(query.cursor, query.sort)))
+    ordering = [column.desc() if descending else column.asc() for _, column, descending in order]
+    found = (await db.scalars(rows.order_by(*ordering, tie.asc()).limit(query.limit + 1))).all()
+    if len(found) <= query.limit:
+        return found, None
+    last = found[query.limit - 1]
+    values = [getattr(last, column.key) for _, column, _ in order]
+    return found[: query.limit], _encoded(query.sort, [*values, getattr(last, tie.key)])
+
+
+async def by_page(db: AsyncSession, rows: Select[T], page: int, size: int) -> tuple[Sequence[T], Pagination]:
+    """Page `page` (from 1) of `size` rows, with the total."""
+    total = await db.scalar(select(func.count()).select_from(rows.order_by(None).subquery())) or 0
+    found = (await db.scalars(rows.limit(size).offset((page - 1) * size))).all()
+    pages = -(-total // size)
+    return found, Pagination(
+        page=page, size=size, total=total, pages=pages, has_next=page < pages, has_prev=page > 1 and total > 0
+    )
+
+
+_Order = list[tuple[str, InstrumentedAttribute[Any], bool]]
+
+
+def _order(sort: str, sortable: Columns) -> _Order:
+    names = [name.strip() for name in sort.split(",") if name.strip()]
+    order = [(name.removeprefix("-"), name.startswith("-")) for name in names]
+    if not order or any(name not in sortable for name, _ in order) or len({name for name, _ in order}) < len(order):
+        raise _refused("sort", f"Sort by one or more of {', '.join(sorted(sortable))}, each once.")
+    return [(name, sortable[name], descending) for name, descending in order]
+
+
+def _in_range(rows: Select[T], query: ListQuery, created_at: InstrumentedAttribute[datetime]) -> Select[T]:
+    if query.created_after is not None:
+        rows = rows.where(created_at > query.created_after)
+    if query.created_before is not None:
+        rows = rows.where(created_at < query.created_before)
+    return rows
+
+
+def _after(order: _Order, tie: InstrumentedAttribute[UUID], values: list[Any]) -> ColumnElement[bool]:
+    """Rows behind the cursor: behind in the first field, or equal in it and behind in the next, and so on."""
+    columns = [(column, descending) for _, column, descending in order] + [(tie, False)]
+    if len(values) != len(columns):
+        raise _refused("cursor", "Take the cursor from `next_cursor` unchanged.")
+    alternatives = []
+    for index, (column, descending) in enumerate(columns):
+        value = _typed(column, values[index])
+        equal = [before == _typed(before, values[place]) for place, (before, _) in enumerate(columns[:index])]
+        alternatives.append(and_(*equal, column < value if descending else column > value))
+    return or_(*alternatives)
+
+
+def _typed(column: InstrumentedAttribute[Any], value: Any) -> Any:
+    kind: Callable[[Any], Any] = TypeAdapter(column.type.python_type).validate_python
+    try:
+        return kind(value)
+    except ValidationError:
+        raise _refused("cursor", "Take the cursor from `next_cursor` unchanged.") from None
+
+
+def _encoded(sort: str, values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([sort, *values])).decode().rstrip("=")
+
+
+def _decoded(cursor: str, sort: str) -> list[Any]:
+    try:
+        decoded: list[Any] = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        made_for, *values = decoded
+    except (ValueError, TypeError):
+        raise _refused("cursor", "Take the cursor from `next_cursor` unchanged.") from None
+    if made_for != sort:
+        raise _refused("cursor", "The cursor belongs to another sort; start again without it.")
+    return values
+
+
+def _refused(parameter: str, detail: str) -> InvalidInput:
+    return InvalidInput(errors=[FieldError(detail, f"invalid_{parameter}", parameter=parameter)])

@@ -1,0 +1,101 @@
+"""The outermost layer of every service: request id, log line, metrics, and the one place where the unexpected ends."""
+
+import re
+import time
+from typing import Final
+
+import structlog
+from opentelemetry import trace
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.ids import new_id
+from shared.problems import InternalError
+from shared.telemetry import metrics
+from shared.web.errors import answer
+
+log = structlog.get_logger("shared.requests")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
+_QUIET: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+
+
+def request_id_of(scope: Scope) -> str:
+    """The client's X-Request-ID where it is a plain token, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return str(new_id())
+
+
+class RequestContext:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_of(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(self._app, scope, request_id).run(receive, send)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, request_id: str) -> None:
+        self._app, self._scope, self._request_id = app, scope, request_id
+        self._status = 0
+        self._disconnected = False
+        self._began = time.perf_counter()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        async def watch(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._status = message["status"]
+                message.setdefault("headers", []).append((b"x-request-id", self._request_id.encode()))
+            await send(message)
+
+        async def hear() -> Message:
+            message = await receive()
+            self._disconnected = self._disconnected or message["type"] == "http.disconnect"
+            return message
+
+        with metrics.IN_FLIGHT.track_inprogress():
+            try:
+                await self._app(self._scope, hear, watch)
+            except Exception:  # a request is one unit of work; its failure is logged and answered here
+                log.exception("request_failed", route=self._route, method=self._scope["method"])
+                if self._status == 0:
+                    reply = answer(InternalError(), instance=self._scope["path"], request_id=self._request_id)
+                    await reply(self._scope, receive, watch)
+                else:
+                    raise
+            finally:
+                self._record()
+
+    @property
+    def _route(self) -> str:
+        """The route's template, never the path: ids would make a metric of every object."""
+        return getattr(self._scope.get("route"), "path", "unmatched")
+
+    def _record(self) -> None:
+        duration_s = time.perf_counter() - self._began
+        metrics.REQUESTS.labels(self._scope["method"], self._route, str(self._status)).observe(duration_s)
+        if self._scope["path"] in _QUIET:
+            return
+        trace.get_current_span().set_attribute("http.request_id", self._request_id)
+        log.info(
+            "request",
+            method=self._scope["method"],
+            route=self._route,
+            status=self._status,
+            duration_ms=round(duration_s * 1000, 1),
+            code=self._scope["state"].get("problem_code"),
+            cut_off=self._disconnected or None,
+        )
