@@ -1,0 +1,155 @@
+"""Who makes a request: a person in a tenant, or a service speaking for itself. Pure; knows no keys and no framework."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from shared.problems import InvalidToken
+
+Claims = Mapping[str, Any]
+
+LATEST = 253402300800  # 10000-01-01 in epoch seconds: beyond it datetime cannot follow, so no honest token says so
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A person acting in at most one tenant, as the token that was verified says.
+
+    `expires_at` (epoch seconds) is the end of the access token that the person showed. An internal token ends earlier
+    and carries it along, so that a socket opened with one lives as long as the person's own token. `actor` is the
+    service that acts for the person (RFC 8693, `act`); None when the person's own request was forwarded.
+    """
+
+    user_id: UUID
+    username: str
+    tenant_id: UUID | None
+    tenant_slug: str | None
+    roles: frozenset[str]
+    scopes: frozenset[str]
+    tier: str | None
+    session_id: UUID | None
+    client_id: str
+    token_id: str
+    user_epoch: int
+    expires_at: int
+    issuer: str
+    actor: str | None = None
+
+    def to_claims(self) -> dict[str, Any]:
+        """The claims about the person; whoever signs adds `iss`, `aud`, `iat`, `exp` and its own `act`."""
+        claims = {
+            "sub": str(self.user_id),
+            "preferred_username": self.username,
+            "tenant": None if self.tenant_id is None else str(self.tenant_id),
+            "tenant_slug": self.tenant_slug,
+            "roles": sorted(self.roles),
+            "scope": " ".join(sorted(self.scopes)),
+            "tier": self.tier,
+            "sid": None if self.session_id is None else str(self.session_id),
+            "client_id": self.client_id,
+            "jti": self.token_id,
+            "user_epoch": self.user_epoch,
+            "person_exp": self.expires_at,
+            "act": None if self.actor is None else {"sub": self.actor},
+        }
+        return {name: value for name, value in claims.items() if value is not None}
+
+    @classmethod
+    def from_claims(cls, claims: Claims) -> "Principal":
+        """The person that verified claims describe. InvalidToken for a claim that is missing or of a wrong type."""
+        ends = claims.get("person_exp", claims.get("exp"))
+        return cls(
+            user_id=_uuid(claims, "sub"),
+            username=_text(claims, "preferred_username"),
+            tenant_id=_uuid_or_none(claims, "tenant"),
+            tenant_slug=_text_or_none(claims, "tenant_slug"),
+            roles=_names(claims, "roles"),
+            scopes=frozenset(_text(claims, "scope", empty=True).split()),
+            tier=_text_or_none(claims, "tier"),
+            session_id=_uuid_or_none(claims, "sid"),
+            client_id=_text(claims, "client_id"),
+            token_id=_text(claims, "jti"),
+            user_epoch=_whole(claims.get("user_epoch"), "user_epoch"),
+            expires_at=_whole(ends, "exp"),
+            issuer=_text(claims, "iss"),
+            actor=actor_of(claims),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCaller:
+    """A service of the fleet that speaks for itself: no person, no tenant."""
+
+    name: str
+    token_id: str
+    expires_at: int
+
+    @classmethod
+    def from_claims(cls, claims: Claims) -> "ServiceCaller":
+        """The service that verified claims describe. Raises InvalidToken."""
+        return cls(_text(claims, "sub"), _text(claims, "jti"), _whole(claims.get("exp"), "exp"))
+
+
+def lifetime_s(claims: Claims) -> int:
+    """How long the token was made to live. Raises InvalidToken for times that are no whole seconds."""
+    return _whole(claims.get("exp"), "exp") - _whole(claims.get("iat"), "iat")
+
+
+def actor_of(claims: Claims) -> str | None:
+    """The service that acts for the person: the outermost `act.sub` (RFC 8693, section 4.1), None without `act`."""
+    act = claims.get("act")
+    if act is None:
+        return None
+    if not isinstance(act, Mapping):
+        raise _malformed("act")
+    return _text(act, "sub")
+
+
+def _malformed(name: str) -> InvalidToken:
+    return InvalidToken(f"The token's claim `{name}` is missing or malformed.")
+
+
+def _text(claims: Claims, name: str, *, empty: bool = False) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not (value or empty) or not _stores(value):
+        raise _malformed(name)
+    return value
+
+
+def _stores(text: str) -> bool:
+    """Whether PostgreSQL and UTF-8 can hold the text: no NUL, no lone surrogate."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _text_or_none(claims: Claims, name: str) -> str | None:
+    return None if claims.get(name) is None else _text(claims, name)
+
+
+def _uuid(claims: Claims, name: str) -> UUID:
+    text = _text(claims, name)
+    try:
+        value = UUID(text)
+    except ValueError:
+        raise _malformed(name) from None
+    if str(value) != text:  # UUID() also reads braces, urn: and bare hex; one person has one spelling
+        raise _malformed(name)
+    return value
+
+
+def _uuid_or_none(claims: Claims, name: str) -> UUID | None:
+    return None if claims.get(name) is None else _uuid(claims, name)
+
+
+def _names(claims: Claims, name: str) -> frozenset[str]:
+    values = claims.get(name)
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise _malformed(name)
+    return frozenset(values)
+
+
+def _whole(value: object, name: str) -> int:
+    """A count or a time in whole seconds; True is an int to Python and none to us."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < LATEST:
+        raise _malformed(name)
+    return value

@@ -1,0 +1,138 @@
+"""Tokens between services: signed with a service's own key, verified by the trust file, at most a minute old.
+
+A person's access token stops at the gateway (access_tokens.py); behind it only these are believed.
+"""
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+import orjson
+
+from shared.identity.keys import KeyInvalid, SigningKey, VerifyingKey, parse_private_key
+from shared.identity.principal import Principal, ServiceCaller, lifetime_s
+from shared.identity.trust import Trust, TrustedKey
+from shared.identity.watched import WatchedFile
+from shared.ids import new_id
+from shared.problems import InvalidToken
+
+INTERNAL_TTL_S: Final = 60  # the longest life of an internal token, kept by the signer and checked by the verifier
+LEEWAY_S: Final = 5  # how far two machines' clocks may be apart before honest tokens are refused
+MAX_TOKEN_BYTES: Final = 8 * 1024  # ours are about 1 KiB; what is longer is not even parsed
+
+GATEWAY: Final = "gateway"  # forwards the person's own request: the one service that adds no `act`
+
+_REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "jti")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a token's header says before anything is verified: it may name a key, never an algorithm or an address."""
+
+    kid: str
+    typ: str
+
+
+def read_header(token: str) -> Header:
+    """The header's key id and media type, lower-case and without `application/`. Raises InvalidToken."""
+    if len(token) > MAX_TOKEN_BYTES or not token.isascii() or token.count(".") != 2:
+        raise InvalidToken("The token is malformed.")
+    segment = token.partition(".")[0]
+    try:
+        header = orjson.loads(base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):  # orjson's own errors, depth included, are ValueErrors
+        raise InvalidToken("The token is malformed.") from None
+    if not isinstance(header, dict):
+        raise InvalidToken("The token is malformed.")
+    kid, typ = header.get("kid"), header.get("typ")
+    if not isinstance(kid, str) or not isinstance(typ, str):
+        raise InvalidToken("The token names no key or no type.")
+    return Header(kid, typ.lower().removeprefix("application/"))
+
+
+def verified_claims(
+    token: str, key: VerifyingKey, *, audience: str, issuer: str, required: Sequence[str] = _REQUIRED
+) -> dict[str, Any]:
+    """The claims of a token that `key` signed for `audience`, now. Raises InvalidToken.
+
+    The algorithm is the key's, whatever the token says. `aud` is one text, equal to `audience` (RFC 8725, section 3.9).
+    """
+    options: jwt.types.Options = {"require": list(required), "strict_aud": True}
+    try:
+        return jwt.decode(token, key.key, [key.algorithm], options, audience=audience, issuer=issuer, leeway=LEEWAY_S)
+    except jwt.ExpiredSignatureError:
+        raise InvalidToken("The token has expired.") from None
+    except (jwt.PyJWTError, ValueError, RecursionError):  # the latter two: numbers and nesting past the parser's limits
+        raise InvalidToken("The token is not valid here.") from None
+
+
+def sign(claims: Mapping[str, Any], key: SigningKey, *, typ: str) -> str:
+    """A compact JWS by ES256 over the claims."""
+    return jwt.encode(dict(claims), key.key, "ES256", {"kid": key.kid, "typ": typ})
+
+
+class Signer:
+    """Signs what one service says to another. Read at each signature, so a rotated key file needs no restart."""
+
+    def __init__(self, service: str, key: Callable[[], SigningKey], *, clock: Callable[[], float] = time.time) -> None:
+        self.service = service
+        self._key, self._clock = key, clock
+
+    @classmethod
+    def from_file(cls, service: str, path: Path) -> "Signer":
+        """Signs with the mounted private key. Raises KeyInvalid or OSError when there is none."""
+        return cls(service, WatchedFile(path, parse_private_key, faults=(KeyInvalid,)).current)
+
+    def sign_for(self, principal: Principal, audience: str, ttl_s: int = INTERNAL_TTL_S) -> str:
+        """A token by which `audience` serves the person: never longer than 60 s, never past the person's own token."""
+        actor = principal.actor if self.service == GATEWAY else self.service
+        claims = replace(principal, actor=actor).to_claims()
+        return self._sign(claims, audience, ttl_s, ends_by=principal.expires_at)
+
+    def sign_as_service(self, audience: str, ttl_s: int = INTERNAL_TTL_S) -> str:
+        """A token by which this service speaks for itself: `sub` = `iss`, no person, no tenant."""
+        return self._sign({"sub": self.service, "jti": str(new_id())}, audience, ttl_s, ends_by=None)
+
+    def _sign(self, claims: dict[str, Any], audience: str, ttl_s: int, *, ends_by: int | None) -> str:
+        if not 0 < ttl_s <= INTERNAL_TTL_S:
+            raise ValueError(f"an internal token lives 1 to {INTERNAL_TTL_S} s, not {ttl_s}")
+        now = int(self._clock())
+        ends = now + ttl_s if ends_by is None else min(now + ttl_s, ends_by)
+        frame = {"iss": self.service, "aud": audience, "iat": now, "exp": ends}
+        return sign({**claims, **frame}, self._key(), typ="JWT")
+
+
+class InternalVerifier:
+    """Believes the services that the trust file names, for what it says they may."""
+
+    def __init__(self, service: str, trust: Callable[[], Trust]) -> None:
+        self.service = service
+        self._trust = trust
+
+    def verify(self, token: str, header: Header) -> Principal | ServiceCaller:
+        """Whom the token speaks for. Raises InvalidToken."""
+        signer = self._trust().services.get(header.kid)
+        if header.typ != "jwt" or signer is None:
+            raise InvalidToken("The token is none of this fleet's.")
+        claims = verified_claims(token, signer.key, audience=self.service, issuer=signer.service)
+        if lifetime_s(claims) > INTERNAL_TTL_S:
+            raise InvalidToken("The token was made to live too long.")
+        if claims["sub"] == signer.service:
+            return ServiceCaller.from_claims(claims)
+        return _person(claims, signer)
+
+
+def _person(claims: Mapping[str, Any], signer: TrustedKey) -> Principal:
+    """The person, with what the signer may do for one: a cap is enforced here, whatever the token grants itself."""
+    principal = Principal.from_claims(claims)
+    scopes = signer.terms.grants(principal.scopes)
+    if scopes is None:
+        raise InvalidToken(f"{signer.service} may not act for people.")
+    if signer.terms.cap is not None and principal.actor != signer.service:
+        raise InvalidToken(f"{signer.service} must say that it acts for the person (`act`).")
+    return replace(principal, scopes=scopes)

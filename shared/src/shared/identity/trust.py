@@ -1,0 +1,140 @@
+"""Whom a service believes, and for what: the mounted trust file (`IDENTITY__TRUST_FILE`), the same in every service.
+
+    {"services": {"gateway": {"keys": [JWK, …], "may": "speak_for_anyone"},
+                  "tasks": {"keys": [JWK], "cap": ["files:read", "profile:read"]},
+                  "auth": {"keys": [JWK]}},
+     "development_issuer": {"issuer": "flotilla-development", "keys": [JWK]}}
+
+A service with `may` forwards people's requests with all their scopes. One with `cap` acts for people with those scopes
+at most. One with neither speaks only for itself. Two keys at once make a rotation: list the new one everywhere, switch
+the service over to it, take the old one out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+
+from shared.identity.keys import KeyInvalid, VerifyingKey, verifying_key
+from shared.identity.scopes import ALL_SCOPES
+from shared.identity.watched import WatchedFile
+
+
+class TrustInvalid(Exception):
+    """The trust file cannot be used; the message lists every fault, a line each, and never a key."""
+
+
+def _parse_key(jwk: object) -> VerifyingKey:
+    try:
+        return verifying_key(jwk)
+    except KeyInvalid as fault:
+        raise ValueError(str(fault)) from None
+
+
+Key = Annotated[InstanceOf[VerifyingKey], BeforeValidator(_parse_key)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrustedService(_Part):
+    """One service's public keys and what they may vouch for."""
+
+    keys: tuple[Key, ...] = Field(min_length=1)
+    may: Literal["speak_for_anyone"] | None = None
+    cap: frozenset[str] | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.may and self.cap is not None:
+            raise ValueError("`may` and `cap` exclude each other")
+        if unknown := (self.cap or frozenset()) - ALL_SCOPES:
+            raise ValueError(f"`cap` names unknown scopes: {', '.join(sorted(unknown))}")
+        return self
+
+    def grants(self, scopes: frozenset[str]) -> frozenset[str] | None:
+        """What is left of a person's scopes in this service's hands; None when it may not act for people at all."""
+        if self.may:
+            return scopes
+        return None if self.cap is None else self.cap & scopes
+
+
+class DevelopmentIssuer(_Part):
+    """Who signs the tokens of `make token`. Only development lists one, and only development accepts one."""
+
+    issuer: str = Field(min_length=1)
+    keys: tuple[Key, ...] = Field(min_length=1)
+
+
+class TrustFile(_Part):
+    services: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], TrustedService]
+    development_issuer: DevelopmentIssuer | None = None
+
+    @model_validator(mode="after")
+    def _a_key_has_one_owner(self) -> Self:
+        owners: dict[str, str] = {}
+        for owner, keys in self.key_rings():
+            for key in keys:
+                if owners.setdefault(key.kid, owner) != owner or owners.setdefault(key.thumbprint, owner) != owner:
+                    raise ValueError(f"{owners[key.kid]} and {owner} list the same key")
+        return self
+
+    def key_rings(self) -> list[tuple[str, tuple[VerifyingKey, ...]]]:
+        rings = [(name, service.keys) for name, service in self.services.items()]
+        development = self.development_issuer
+        return rings if development is None else [*rings, (development.issuer, development.keys)]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A key together with the service that signs with it."""
+
+    service: str
+    key: VerifyingKey
+    terms: TrustedService
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The trust file, indexed by the name of the key."""
+
+    services: Mapping[str, TrustedKey]
+    development: Mapping[str, VerifyingKey]
+    development_issuer: str | None
+
+
+def parse_trust(document: bytes, *, development: bool) -> Trust:
+    """What the bytes of a trust file say. Raises TrustInvalid with all faults at once.
+
+    Outside `development` a file that lists a development issuer is a fault.
+    """
+    try:
+        file = TrustFile.model_validate_json(document)
+    except ValidationError as error:
+        raise TrustInvalid("\n".join(_sentence(fault) for fault in _faults(error))) from None
+    if file.development_issuer and not development:
+        raise TrustInvalid("development_issuer: only development trusts one")
+    return _indexed(file)
+
+
+def watch_trust(path: Path, *, development: bool) -> WatchedFile[Trust]:
+    """The trust file at `path`, followed as it changes. Raises TrustInvalid or OSError for the first reading only."""
+    return WatchedFile(path, lambda document: parse_trust(document, development=development), faults=(TrustInvalid,))
+
+
+def _indexed(file: TrustFile) -> Trust:
+    services = {key.kid: TrustedKey(name, key, terms) for name, terms in file.services.items() for key in terms.keys}
+    issuer = file.development_issuer
+    return Trust(services, {key.kid: key for key in issuer.keys} if issuer else {}, issuer.issuer if issuer else None)
+
+
+def _faults(error: ValidationError) -> list[Any]:
+    return list(error.errors(include_input=False, include_url=False, include_context=False))
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    return f"{place}: {str(fault['msg']).removeprefix('Value error, ')}"
