@@ -1,8 +1,10 @@
 """Who calls, and what they may: tokens in, a Principal out. Each name says where it lives."""
 
+from shared.identity.access import CurrentUser, OptionalUser, require_any_scope, require_scopes, require_service
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
 from shared.identity.principal import Principal, ServiceCaller
+from shared.identity.revocations import Revocations
 from shared.identity.scopes import ALL_SCOPES, ROLES, scopes_of
 from shared.identity.tokens import InternalVerifier, Signer
 from shared.identity.trust import watch_trust
@@ -12,12 +14,18 @@ __all__ = [
     "ALL_SCOPES",
     "ROLES",
     "AccessTokenVerifier",
+    "CurrentUser",
     "InternalVerifier",
     "Jwks",
+    "OptionalUser",
     "Principal",
+    "Revocations",
     "ServiceCaller",
     "Signer",
     "Verifier",
+    "require_any_scope",
+    "require_scopes",
+    "require_service",
     "scopes_of",
     "watch_trust",
 ]

@@ -33,19 +33,19 @@ class _Known:
 class AccessTokenVerifier:
     """Tells people by their access tokens: `iss` and `aud` are PUBLIC_URL, the keys auth-service's.
 
-    `development` is the trust file where the development issuer's tokens are taken as well; never given in production.
+    A development issuer's tokens are taken as well where `trust` lists one; outside development no trust file may.
     """
 
     def __init__(
         self,
-        public_url: str,
         jwks: Jwks | None,
         *,
-        development: Callable[[], Trust] | None = None,
+        public_url: str,
+        trust: Callable[[], Trust] | None = None,
         cache_size: int = CACHE_SIZE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._public_url, self._jwks, self._development = public_url, jwks, development
+        self._jwks, self._public_url, self._trust = jwks, public_url, trust
         self._clock, self._cache_size = clock, cache_size
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
@@ -91,7 +91,7 @@ class AccessTokenVerifier:
         return header
 
     def _development_key(self, kid: str) -> tuple[VerifyingKey, str] | None:
-        trust = self._development() if self._development else None
+        trust = self._trust() if self._trust else None
         if trust is None or trust.development_issuer is None or kid not in trust.development:
             return None
         return trust.development[kid], trust.development_issuer

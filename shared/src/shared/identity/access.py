@@ -1,0 +1,124 @@
+"""Who calls, and may they: FastAPI dependencies for HTTP and WebSocket routes alike.
+
+    async def rooms(user: CurrentUser): ...                                        a person, else 401
+    @router.get("/rooms", dependencies=[Depends(require_scopes("chat:read"))])     and all of these scopes, else 403
+    @router.put("/internal/…", dependencies=[Depends(require_service("auth"))])    a service that speaks for itself
+
+They are answered before the operation runs, so a missing scope is 403 before anything is looked up. A token is read
+from `Authorization` alone: one in a query or a form would end up in logs and histories (RFC 6750, section 5.3).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Protocol
+
+import structlog
+from fastapi import Depends, Security
+from fastapi.requests import HTTPConnection
+from fastapi.security import HTTPBearer
+
+from shared.identity.principal import Principal, ServiceCaller
+from shared.identity.revocations import Revocations
+from shared.identity.scopes import ALL_SCOPES
+from shared.identity.verifier import Verifier
+from shared.problems import Forbidden, InsufficientScope, InvalidToken, Unauthenticated
+
+
+class IdentityParts(Protocol):
+    """What these dependencies need of `app.state.parts`."""
+
+    @property
+    def verifier(self) -> Verifier: ...
+    @property
+    def revocations(self) -> Revocations | None: ...
+
+
+# Only tells OpenAPI about the scheme: a token read through it would be verified anew for each set of scopes in a request.
+_shown_scheme = HTTPBearer(scheme_name="bearer", bearerFormat="JWT", auto_error=False)
+
+
+async def caller(connection: HTTPConnection) -> Principal | ServiceCaller | None:
+    """Who calls, None without a token; verified once a request. Raises InvalidToken for one that does not count."""
+    token = _bearer_token(connection)
+    if token is None:
+        return None
+    parts: IdentityParts = connection.app.state.parts
+    found = await parts.verifier.caller(token)
+    if isinstance(found, ServiceCaller):
+        structlog.contextvars.bind_contextvars(service_caller=found.name)
+        return found
+    if parts.revocations is not None:
+        parts.revocations.admit(found)
+    structlog.contextvars.bind_contextvars(user=str(found.user_id), tenant=found.tenant_id and str(found.tenant_id))
+    return found
+
+
+def _bearer_token(connection: HTTPConnection) -> str | None:
+    values = connection.headers.getlist("authorization")
+    if len(values) > 1:
+        raise InvalidToken("The request carries more than one Authorization header.")
+    scheme, _, token = values[0].partition(" ") if values else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+Caller = Annotated[Principal | ServiceCaller | None, Depends(caller)]
+
+
+async def optional_user(found: Caller) -> Principal | None:
+    """The signed-in person; None for nobody, and for a service that speaks for itself."""
+    return found if isinstance(found, Principal) else None
+
+
+async def current_user(found: Caller, _shown: Annotated[object, Depends(_shown_scheme)]) -> Principal:
+    """The signed-in person. Raises Unauthenticated, or InvalidToken for a service's own token."""
+    if found is None:
+        raise Unauthenticated
+    if isinstance(found, ServiceCaller):
+        raise InvalidToken("The token stands for a service, and this needs a person.")
+    return found
+
+
+OptionalUser = Annotated[Principal | None, Depends(optional_user)]
+CurrentUser = Annotated[Principal, Depends(current_user)]
+
+
+def require_scopes(*scopes: str) -> Callable[..., Awaitable[Principal]]:
+    """A dependency: the signed-in person, whose token has all of `scopes`; else InsufficientScope."""
+    _known(scopes)
+
+    async def check(user: Annotated[Principal, Security(current_user, scopes=scopes)]) -> Principal:
+        if not user.scopes.issuperset(scopes):
+            raise InsufficientScope(scopes=scopes)
+        return user
+
+    return check
+
+
+def require_any_scope(*scopes: str) -> Callable[..., Awaitable[Principal]]:
+    """A dependency: the signed-in person, whose token has one of `scopes` at least; else InsufficientScope."""
+    _known(scopes)
+
+    async def check(user: CurrentUser) -> Principal:
+        if user.scopes.isdisjoint(scopes):
+            raise InsufficientScope(f"This needs one of the scopes {', '.join(scopes)}.", scopes=scopes)
+        return user
+
+    return check
+
+
+def require_service(*names: str) -> Callable[..., Awaitable[ServiceCaller]]:
+    """A dependency: one of these services, speaking for itself; a person or another service is Forbidden."""
+
+    async def check(found: Caller, _shown: Annotated[object, Depends(_shown_scheme)]) -> ServiceCaller:
+        if found is None:
+            raise Unauthenticated
+        if not isinstance(found, ServiceCaller) or found.name not in names:
+            raise Forbidden("Only services of the fleet may call this.")
+        return found
+
+    return check
+
+
+def _known(scopes: tuple[str, ...]) -> None:
+    """A misspelt scope would lock everybody out; say so when the module is imported."""
+    if not scopes or (unknown := set(scopes) - ALL_SCOPES):
+        raise ValueError(f"not scopes of the fleet: {sorted(unknown) if scopes else 'none given'}")

@@ -1,0 +1,156 @@
+"""What ends tokens before their time: the entries of a revocation feed, and the page that a feed answers with.
+
+auth-service (token, session, user) and users-service (membership, tenant) each serve `GET /internal/revocations?after=`.
+An entry states how things are now, never that a time was passed: comparing a token's `iat` with a cut-off would end, or
+spare, tokens made in the same second.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+from shared.identity.access_tokens import ACCESS_TTL_S
+from shared.identity.principal import LATEST, Principal
+from shared.problems import FieldError, InvalidInput
+
+OVERLAP_S: Final = (
+    30  # rows commit out of order; no transaction is open longer (time-outs of statement and idling: 15 s)
+)
+PROJECTION_LAG_S: Final = 60  # how old auth-service's view of a membership may be when it signs a token by it
+
+KEPT_S: Final = ACCESS_TTL_S + PROJECTION_LAG_S + OVERLAP_S
+"""How long after the change an entry must stay: then every token that it ends has expired by itself."""
+
+Key = tuple[str, object, object]
+
+
+class _Entry(BaseModel):
+    """`expires_at`, epoch seconds: when everything that the entry ends has expired anyway."""
+
+    model_config = ConfigDict(frozen=True)
+
+    expires_at: Annotated[StrictInt, Field(ge=0, lt=LATEST)]
+
+
+class TokenEnded(_Entry):
+    """One access token (`jti`) was revoked."""
+
+    kind: Literal["token"] = "token"
+    id: Annotated[str, Field(min_length=1)]
+
+    @property
+    def key(self) -> Key:
+        return ("token", self.id, None)
+
+    def ends(self, principal: Principal) -> bool:
+        return principal.token_id == self.id
+
+
+class SessionEnded(_Entry):
+    """A sign-in (`sid`) has ended, by logout or by reuse of its refresh token."""
+
+    kind: Literal["session"] = "session"
+    id: UUID
+
+    @property
+    def key(self) -> Key:
+        return ("session", self.id, None)
+
+    def ends(self, principal: Principal) -> bool:
+        return principal.session_id == self.id
+
+
+class UserEpoch(_Entry):
+    """A person's tokens of an earlier epoch have ended: logout everywhere, a new password, a deactivated account."""
+
+    kind: Literal["user"] = "user"
+    id: UUID
+    epoch: Annotated[StrictInt, Field(ge=0)]
+
+    @property
+    def key(self) -> Key:
+        return ("user", self.id, None)
+
+    def ends(self, principal: Principal) -> bool:
+        return principal.user_id == self.id and principal.user_epoch < self.epoch
+
+
+class MembershipState(_Entry):
+    """A person's roles in a tenant now; None when the membership has ended. A token with other roles has ended."""
+
+    kind: Literal["membership"] = "membership"
+    tenant_id: UUID
+    user_id: UUID
+    roles: frozenset[str] | None
+
+    @property
+    def key(self) -> Key:
+        return ("membership", self.tenant_id, self.user_id)
+
+    def ends(self, principal: Principal) -> bool:
+        theirs = (principal.tenant_id, principal.user_id) == (self.tenant_id, self.user_id)
+        return theirs and principal.roles != self.roles
+
+
+class TenantState(_Entry):
+    """A tenant is suspended, or no longer."""
+
+    kind: Literal["tenant"] = "tenant"
+    id: UUID
+    suspended: StrictBool
+
+    @property
+    def key(self) -> Key:
+        return ("tenant", self.id, None)
+
+    def ends(self, principal: Principal) -> bool:
+        return principal.tenant_id == self.id and self.suspended
+
+
+Entry = Annotated[TokenEnded | SessionEnded | UserEpoch | MembershipState | TenantState, Field(discriminator="kind")]
+
+
+def keys_of(principal: Principal) -> tuple[Key, ...]:
+    """Where an entry that ends this person's token would stand."""
+    return (
+        ("token", principal.token_id, None),
+        ("session", principal.session_id, None),
+        ("user", principal.user_id, None),
+        ("membership", principal.tenant_id, principal.user_id),
+        ("tenant", principal.tenant_id, None),
+    )
+
+
+class FeedPage(BaseModel):
+    """A feed's whole answer: at most one entry a key, as of one moment; `next` is the following question's `after`."""
+
+    entries: list[Entry]
+    next: Annotated[str, Field(min_length=1, max_length=32)]
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def feed_page(entries: Iterable[Entry], now: datetime) -> FeedPage:
+    """The answer made of the rows that changed since `read_from(after)`.
+
+    `now` is the database's clock as the reading transaction began (`SELECT now()` in it): a clock read later would skip
+    what committed in between, another machine's clock could skip more than the overlap covers.
+    """
+    return FeedPage(entries=list(entries), next=str((now - _EPOCH) // _MICROSECOND))
+
+
+def read_from(after: str | None) -> datetime | None:
+    """The time from which a feed reads its rows: the cursor's, 30 s back. None: all that has not expired.
+
+    Raises InvalidInput for what is no cursor of ours.
+    """
+    if after is None:
+        return None
+    if not (after.isascii() and after.isdecimal() and len(after) <= 17):  # 17 digits end in the year 5138
+        raise InvalidInput(errors=[FieldError("This is no cursor of this feed.", "cursor", parameter="after")])
+    return _EPOCH + int(after) * _MICROSECOND - timedelta(seconds=OVERLAP_S)

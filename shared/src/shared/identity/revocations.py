@@ -1,0 +1,185 @@
+"""Which tokens have ended before their time: the feeds followed, held in memory, asked on every request.
+
+Nothing stands between the databases and this set, so no cache that is flushed or filled can bring a token back.
+"""
+
+import asyncio
+import heapq
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import structlog
+
+from shared.identity.principal import Principal
+from shared.identity.revocation_entries import Entry, FeedPage, Key, UserEpoch, keys_of
+from shared.identity.tokens import LEEWAY_S
+from shared.problems import InvalidToken, Problem, ServiceUnavailable
+
+FetchFeed = Callable[[str | None], Awaitable[Mapping[str, Any]]]
+"""Asks a feed for what changed after a cursor (None: for all). Fails by a Problem, OSError or ValueError."""
+
+Reason = Literal["token", "session", "user", "membership", "tenant"]
+Subscriber = Callable[[Sequence[Entry]], None]
+
+POLL_TIMEOUT_S: Final = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why a token counts no longer though it has not expired. `membership` and `tenant`: not by signing in again."""
+
+    reason: Reason
+
+
+class RevocationSet:
+    """The entries that still end something. An entry goes once all that it ends has expired, so the set is bounded."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._expiries: list[tuple[int, Key]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def apply(self, entries: Iterable[Entry], now: float) -> list[Entry]:
+        """Take in what a feed says now; the entries that were news. The overlap's repetitions are none."""
+        return [entry for entry in entries if entry.expires_at + LEEWAY_S > now and self._put(entry)]
+
+    def ended(self, principal: Principal) -> Ended | None:
+        """Why the principal's token has ended; None while it counts."""
+        if self._entries:
+            for key in keys_of(principal):
+                entry = self._entries.get(key)
+                if entry is not None and entry.ends(principal):
+                    return Ended(entry.kind)
+        return None
+
+    def forget_expired(self, now: float) -> None:
+        """Let go of the entries whose last token has expired, with the leeway that verification grants."""
+        while self._expiries and self._expiries[0][0] + LEEWAY_S <= now:
+            _, key = heapq.heappop(self._expiries)
+            entry = self._entries.get(key)
+            if entry is not None and entry.expires_at + LEEWAY_S <= now:  # else said anew since, with a later end
+                del self._entries[key]
+
+    def _put(self, entry: Entry) -> bool:
+        known = self._entries.get(entry.key)
+        if known == entry:
+            return False
+        if isinstance(known, UserEpoch) and isinstance(entry, UserEpoch) and entry.epoch < known.epoch:
+            return False  # an epoch only grows
+        self._entries[entry.key] = entry
+        if known is None or known.expires_at != entry.expires_at:
+            heapq.heappush(self._expiries, (entry.expires_at, entry.key))
+        return True
+
+
+class Revocations:
+    """Follows the feeds and says whose token has ended.
+
+    `on_stale` is the answer to a request while a feed has not been heard of for `stale_after_s`: go on with what is
+    known, or refuse. Requests that are `fresh` are refused then in any case.
+    """
+
+    def __init__(
+        self,
+        feeds: Mapping[str, FetchFeed],
+        *,
+        interval_s: float = 0.5,
+        stale_after_s: float = 30.0,
+        on_stale: Literal["go_on", "refuse"] = "go_on",
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._feeds, self._interval_s, self._stale_after_s, self._on_stale = feeds, interval_s, stale_after_s, on_stale
+        self._clock, self._monotonic = clock, monotonic
+        self._set = RevocationSet()
+        self._cursors: dict[str, str] = {}
+        self._heard_at: dict[str, float] = {}
+        self._failing: set[str] = set()
+        self._subscribers: list[Subscriber] = []
+        self.failures = 0
+        """Polls that failed since the start."""
+
+    def __len__(self) -> int:
+        return len(self._set)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every feed was read once. Nobody serves before: a token ended long ago would pass."""
+        return self._heard_at.keys() == self._feeds.keys()
+
+    @property
+    def age_s(self) -> float:
+        """How old the news of the feed heard longest ago is; infinite before all are loaded, 0 without feeds."""
+        if not self.loaded:
+            return float("inf")
+        return max((self._monotonic() - heard_at for heard_at in self._heard_at.values()), default=0.0)
+
+    @property
+    def stale(self) -> bool:
+        return self.age_s > self._stale_after_s
+
+    def ended(self, principal: Principal) -> Ended | None:
+        """Why the principal's token has ended; None while it counts."""
+        return self._set.ended(principal)
+
+    def admit(self, principal: Principal, *, fresh: bool = False) -> None:
+        """Let the principal's request pass, or raise InvalidToken; ServiceUnavailable where stale news are not enough.
+
+        `fresh` marks what must not be done by a token that may have ended: administration, passwords, keys.
+        """
+        if (ended := self.ended(principal)) is not None:
+            raise InvalidToken(f"The token has ended: its {ended.reason} is no longer what it was.")
+        if (fresh or self._on_stale == "refuse") and self.stale:
+            raise ServiceUnavailable("Whether the token still counts cannot be told right now.", retry_after_s=5)
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every batch of new entries, at once; the function that comes back ends that.
+
+        For whoever holds connections open: `entry.ends(principal)` says which of them to close. It must not raise or wait.
+        """
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber)
+
+    async def run(self) -> None:
+        """Follow every feed, for ever; one that hangs does not hold up another."""
+        async with asyncio.TaskGroup() as group:
+            for name in self._feeds:
+                group.create_task(self._follow(name), name=f"revocations of {name}")
+
+    async def poll(self, name: str) -> bool:
+        """Ask one feed once; False, with everything as it was, when it gave no usable answer."""
+        asked_at = self._monotonic()
+        try:
+            async with asyncio.timeout(POLL_TIMEOUT_S):
+                page = FeedPage.model_validate(await self._feeds[name](self._cursors.get(name)))
+        except (Problem, OSError, ValueError) as error:  # TimeoutError is an OSError, ValidationError a ValueError
+            self._failed(name, error)
+            return False
+        self._take(page)
+        self._cursors[name], self._heard_at[name] = page.next, asked_at
+        self._failing.discard(name)
+        return True
+
+    async def _follow(self, name: str) -> None:
+        while True:
+            await self.poll(name)
+            await asyncio.sleep(self._interval_s)
+
+    def _take(self, page: FeedPage) -> None:
+        now = self._clock()
+        self._set.forget_expired(now)
+        if news := self._set.apply(page.entries, now):
+            for subscriber in tuple(self._subscribers):
+                subscriber(news)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self.failures += 1
+        if name not in self._failing:  # once an outage, not twice a second
+            self._failing.add(name)
+            log.warning("revocation_feed_failed", feed=name, reason=type(error).__name__)
