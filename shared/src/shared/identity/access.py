@@ -32,7 +32,7 @@ class IdentityParts(Protocol):
     def revocations(self) -> Revocations | None: ...
 
 
-# Only tells OpenAPI about the scheme: a token read through it would be verified anew for each set of scopes in a request.
+# Only tells OpenAPI about the scheme: a token read through it would be verified anew for each set of scopes asked for.
 _shown_scheme = HTTPBearer(scheme_name="bearer", bearerFormat="JWT", auto_error=False)
 
 

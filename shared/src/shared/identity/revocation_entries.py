@@ -1,7 +1,7 @@
 """What ends tokens before their time: the entries of a revocation feed, and the page that a feed answers with.
 
-auth-service (token, session, user) and users-service (membership, tenant) each serve `GET /internal/revocations?after=`.
-An entry states how things are now, never that a time was passed: comparing a token's `iat` with a cut-off would end, or
+auth-service (token, session, user) and users-service (membership, tenant) serve `GET /internal/revocations?after=`. An
+entry states how things are now, never that a time was passed: comparing a token's `iat` with a cut-off would end, or
 spare, tokens made in the same second.
 """
 
@@ -16,9 +16,7 @@ from shared.identity.access_tokens import ACCESS_TTL_S
 from shared.identity.principal import LATEST, Principal
 from shared.problems import FieldError, InvalidInput
 
-OVERLAP_S: Final = (
-    30  # rows commit out of order; no transaction is open longer (time-outs of statement and idling: 15 s)
-)
+OVERLAP_S: Final = 30  # rows commit out of order, by less than this: statements and idling time out after 15 s
 PROJECTION_LAG_S: Final = 60  # how old auth-service's view of a membership may be when it signs a token by it
 
 KEPT_S: Final = ACCESS_TTL_S + PROJECTION_LAG_S + OVERLAP_S

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import structlog
+from prometheus_client import Counter, Gauge
 
 from shared.identity.principal import Principal
 from shared.identity.revocation_entries import Entry, FeedPage, Key, UserEpoch, keys_of
@@ -24,6 +25,9 @@ Reason = Literal["token", "session", "user", "membership", "tenant"]
 Subscriber = Callable[[Sequence[Entry]], None]
 
 POLL_TIMEOUT_S: Final = 2.0
+
+FEED_FAILURES = Counter("flotilla_revocation_feed_failures_total", "Polls of a feed without a usable answer.", ["feed"])
+FEED_HEARD = Gauge("flotilla_revocation_feed_heard_timestamp_seconds", "When a feed last answered.", ["feed"])
 
 log = structlog.get_logger()
 
@@ -102,8 +106,6 @@ class Revocations:
         self._heard_at: dict[str, float] = {}
         self._failing: set[str] = set()
         self._subscribers: list[Subscriber] = []
-        self.failures = 0
-        """Polls that failed since the start."""
 
     def __len__(self) -> int:
         return len(self._set)
@@ -141,7 +143,7 @@ class Revocations:
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every batch of new entries, at once; the function that comes back ends that.
 
-        For whoever holds connections open: `entry.ends(principal)` says which of them to close. It must not raise or wait.
+        For whoever holds connections open: `entry.ends(principal)` says which to close. It must not raise or wait.
         """
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
@@ -163,6 +165,7 @@ class Revocations:
             return False
         self._take(page)
         self._cursors[name], self._heard_at[name] = page.next, asked_at
+        FEED_HEARD.labels(name).set(self._clock())
         self._failing.discard(name)
         return True
 
@@ -179,7 +182,7 @@ class Revocations:
                 subscriber(news)
 
     def _failed(self, name: str, error: Exception) -> None:
-        self.failures += 1
+        FEED_FAILURES.labels(name).inc()
         if name not in self._failing:  # once an outage, not twice a second
             self._failing.add(name)
             log.warning("revocation_feed_failed", feed=name, reason=type(error).__name__)
