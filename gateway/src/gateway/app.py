@@ -1,0 +1,138 @@
+"""The gateway is a list of its parts; this makes them and serves them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import structlog
+
+from gateway.access_log import AccessLog
+from gateway.admin.app import admin_application
+from gateway.arrival import Arrival
+from gateway.edge import Edge
+from gateway.handshake import Handshakes
+from gateway.policy.admission import Admission
+from gateway.policy.cors import Cors
+from gateway.policy.identity import Identity, InternalTokens
+from gateway.policy.limits.limiter import Limiter
+from gateway.policy.limits.tiers import Tiers
+from gateway.policy.streams import OpenStreams
+from gateway.policy.tenant import TenantRule
+from gateway.portal.app import Portal
+from gateway.proxy.aiohttp_client import AiohttpClient
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.websocket_client import open_socket
+from gateway.routes import file
+from gateway.server import EdgeServer, InnerServer, bound_sockets
+from gateway.settings import GatewaySettings
+from gateway.tickets import Tickets
+from shared.identity.revocations import Revocations
+from shared.parts import Parts, open_parts
+from shared.problems import ServiceUnavailable
+from shared.supervision import Work, supervised
+from shared.telemetry import metrics
+from shared.web.health import HealthChecks
+
+log = structlog.get_logger("gateway")
+
+
+@dataclass
+class Gateway:
+    """An open gateway: the application, and what is looked at from outside."""
+
+    edge: Edge
+    checks: HealthChecks
+    streams: OpenStreams
+    limiter: Limiter
+    settings: GatewaySettings
+
+    def drain(self) -> None:
+        """Say that we are going, and send the streams' clients elsewhere."""
+        self.checks.draining = True
+        self.streams.close()
+
+
+@asynccontextmanager
+async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+    """A gateway with its connections and its background work, for as long as the block lasts."""
+    matcher = file.load(settings.routes_file)
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(open_parts(settings))
+        client = AiohttpClient(settings.proxy.connections)
+        stack.push_async_callback(client.close)
+        revocations = parts.revocations or Revocations({})
+        streams = OpenStreams(revocations)
+        url = settings.redis_url
+        limiter = Limiter(url.get_secret_value() if url else None, settings.limits.gateways)
+        stack.callback(limiter.close)
+        tokens = InternalTokens(parts.signer)
+        tenants = TenantRule(settings.public_url)
+        admission = Admission(
+            Identity(parts.access_tokens, revocations, Tickets(parts.client("auth"))),
+            tenants,
+            Tiers(settings.limit_scale, settings.limits.anonymous),
+            limiter,
+        )
+        scheme = urlsplit(settings.public_url).scheme
+        checks = _checks(parts, revocations)
+        access_log = AccessLog(settings.log)
+        stack.callback(access_log.flush)
+        edge = Edge(
+            matcher=matcher,
+            arrival=Arrival(settings.proxy.trusted, settings.telemetry.sample_ratio),
+            admission=admission,
+            tenants=tenants,
+            tokens=tokens,
+            forwarder=Forwarder(client, settings.origins, scheme),
+            streams=streams,
+            handshakes=Handshakes(admission, tokens, streams, open_socket, settings.origins, scheme),
+            cors=Cors(settings.cors.origins),
+            portal=Portal(checks, settings.shown),
+            access_log=access_log,
+            secure=scheme == "https",
+        )
+        await stack.enter_async_context(supervised(_works(parts, limiter)))
+        yield Gateway(edge, checks, streams, limiter, settings)
+
+
+def _works(parts: Parts, limiter: Limiter) -> dict[str, Work]:
+    works: dict[str, Work] = {"metrics": metrics.sample, **parts.works()}
+    if limiter.pipe is not None:
+        works["cache"] = limiter.pipe.run
+    return works
+
+
+def _checks(parts: Parts, revocations: Revocations) -> HealthChecks:
+    """Ready: keys and revocations were loaded once. The cache is none of it: without it each gateway has its share."""
+    checks = HealthChecks("gateway")
+
+    async def keys() -> str:
+        if not parts.access_tokens.loaded:
+            raise ServiceUnavailable("The keys are not loaded yet.")
+        return "loaded"
+
+    async def feeds() -> str:
+        if not revocations.loaded:
+            raise ServiceUnavailable("The revocations are not loaded yet.")
+        return f"{revocations.age_s:.1f} s old"
+
+    checks.required |= {"keys": keys, "revocations": feeds}
+    return checks
+
+
+async def serve(settings: GatewaySettings, port: int | None = None) -> None:
+    """Serve the public port and the admin port until SIGTERM or Ctrl-C, then let open requests end."""
+    host = settings.server.host
+    public = bound_sockets(host, settings.port if port is None else port, both_loopbacks=settings.development)
+    inner = bound_sockets(settings.admin.host, settings.admin.port, both_loopbacks=settings.development)
+    async with open_gateway(settings) as gateway:
+        admin = InnerServer(admin_application(gateway.checks, settings.shown), drain_s=2)
+        running = asyncio.create_task(admin.serve(inner))
+        log.info("gateway_serves", host=host, port=public[0].getsockname()[1], admin_port=inner[0].getsockname()[1])
+        try:
+            await EdgeServer(gateway.edge, settings.server.drain_s, gateway.drain).serve(public)
+        finally:
+            admin.should_exit = True
+            await running

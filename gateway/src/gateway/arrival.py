@@ -1,0 +1,81 @@
+"""What is settled about a request as it arrives: its id and trace, its address, and that it can be read in one way."""
+
+import os
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from random import random
+from typing import Final
+
+from gateway.exchange import Exchange
+from gateway.routes.path import is_ambiguous
+from shared.ids import new_id
+from shared.problems import MalformedRequest
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
+_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
+_ONCE: Final = frozenset({b"content-length", b"authorization", b"x-tenant-id"})
+
+Networks = Sequence[IPv4Network | IPv6Network]
+
+
+class Arrival:
+    """Stamps exchanges. `trusted` are the networks whose word about the client's address counts."""
+
+    def __init__(self, trusted: Networks, sample_ratio: float) -> None:
+        self._trusted = tuple(trusted)
+        self._sample_ratio = sample_ratio
+
+    def stamp(self, exchange: Exchange) -> None:
+        """Give the exchange its request id, its trace and its client's address."""
+        read = exchange.head.read
+        request_id = read.get(b"x-request-id")
+        named = request_id is not None and _REQUEST_ID.fullmatch(request_id) is not None
+        exchange.request_id = request_id.decode() if named and request_id is not None else str(new_id())
+        parent = read.get(b"traceparent")
+        continued = parent is not None and _TRACEPARENT.fullmatch(parent) is not None
+        exchange.traceparent = parent.decode() if continued and parent is not None else self._new_trace()
+        client = exchange.scope.get("client")
+        exchange.address = client[0] if client else "unknown"
+        if self._trusted and is_trusted(exchange.address, self._trusted):
+            exchange.address = _told_address(read.get(b"x-forwarded-for", b""), self._trusted) or exchange.address
+
+    def _new_trace(self) -> str:
+        ids = os.urandom(24).hex()
+        sampled = random() < self._sample_ratio  # noqa: S311 - which traces are kept is no secret
+        return f"00-{ids[:32]}-{ids[32:]}-{'01' if sampled else '00'}"
+
+
+def check_readable(exchange: Exchange) -> None:
+    """Raises MalformedRequest where two servers could read the request differently."""
+    head = exchange.head
+    if head.hosts != 1 and (head.hosts or exchange.scope.get("http_version") != "1.0"):
+        raise MalformedRequest("The request needs exactly one Host header.")
+    if not head.repeated.isdisjoint(_ONCE):
+        raise MalformedRequest("A header that may stand once stands twice.")
+    if is_ambiguous(exchange.raw_path, exchange.path):
+        raise MalformedRequest("The path has segments that can be read in two ways.")
+
+
+@lru_cache(maxsize=4096)
+def is_trusted(address: str, trusted: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether a load balancer of ours has this address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed.version == network.version and parsed in network for network in trusted)
+
+
+def _told_address(forwarded_for: bytes, trusted: tuple[IPv4Network | IPv6Network, ...]) -> str | None:
+    """The last address that none of our own load balancers added: whatever stands before it anybody could write."""
+    for written in reversed(forwarded_for.decode("latin-1").split(",")):
+        address = written.strip()
+        try:
+            ip_address(address)
+        except ValueError:
+            return None
+        if not is_trusted(address, trusted):
+            return address
+    return None

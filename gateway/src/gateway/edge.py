@@ -1,0 +1,184 @@
+"""The hot path: one plain ASGI application that takes a request from its first header to its last byte.
+
+    arrival → match route → identity → tenant → limit → scopes → forward
+
+Nothing here routes by FastAPI or waits for a library where a dictionary will do. The gateway's own few pages are a
+FastAPI application (portal/), reached when the table has no such path.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+
+from gateway.access_log import AccessLog
+from gateway.arrival import Arrival, check_readable
+from gateway.exchange import Exchange, Receive, Scope, Send
+from gateway.handshake import Handshakes
+from gateway.policy.admission import Admission
+from gateway.policy.cors import Cors, preflight_headers
+from gateway.policy.identity import InternalTokens
+from gateway.policy.streams import OpenStreams, Why
+from gateway.policy.tenant import TenantRule
+from gateway.portal.app import Portal
+from gateway.proxy.forward import ClientGone, Forwarder
+from gateway.query import take_ticket
+from gateway.routes.matching import Match, Matcher
+from shared.problems import InternalError, InvalidToken, MethodNotAllowed, NotFound, Problem
+from shared.telemetry.metrics import IN_FLIGHT
+
+log = structlog.get_logger("gateway.edge")
+
+CLIENT_GONE: Final = 499
+"""The status that the log shows where the client left before its answer began."""
+
+_SECURITY: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+class Edge:
+    """What every request meets. `matcher` may be replaced at any time: a request keeps the one that it began with."""
+
+    def __init__(
+        self,
+        *,
+        matcher: Matcher,
+        arrival: Arrival,
+        admission: Admission,
+        tenants: TenantRule,
+        tokens: InternalTokens,
+        forwarder: Forwarder,
+        streams: OpenStreams,
+        handshakes: Handshakes,
+        cors: Cors,
+        portal: Portal,
+        access_log: AccessLog,
+        secure: bool,
+    ) -> None:
+        self.matcher = matcher
+        self._arrival, self._admission, self._tenants, self._tokens = arrival, admission, tenants, tokens
+        self._forwarder, self._streams, self._handshakes = forwarder, streams, handshakes
+        self._cors, self._portal, self._access_log = cors, portal, access_log
+        self._always = (*_SECURITY, _HSTS) if secure else _SECURITY
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        exchange.started = time.perf_counter()
+        self._arrival.stamp(exchange)
+        exchange.extra = [(b"x-request-id", exchange.request_id.encode()), *self._always]
+        if scope["type"] == "websocket":
+            await self._socket(exchange)
+        else:
+            await self._request(exchange)
+
+    async def _request(self, exchange: Exchange) -> None:
+        """Answer one request, whatever happens on the way."""
+        connection = exchange.connection
+        if connection is not None:
+            connection.task = asyncio.current_task()
+        code = None
+        IN_FLIGHT.inc()
+        try:
+            await self._answer(exchange)
+        except Problem as problem:
+            code = problem.code
+            await self._refuse(exchange, problem)
+        except ClientGone:
+            exchange.status = exchange.status or CLIENT_GONE
+        except asyncio.CancelledError:
+            if connection is None or not connection.lost:
+                raise
+            exchange.status = exchange.status or CLIENT_GONE
+        except Exception:  # one request ends here: its failure is logged and answered
+            log.exception("request_failed", request_id=exchange.request_id, trace_id=exchange.trace_id)
+            code = InternalError.code
+            await self._refuse(exchange, InternalError())
+        finally:
+            if connection is not None:
+                connection.task = None
+            IN_FLIGHT.dec()
+            self._access_log.record(exchange, time.perf_counter() - exchange.started, code)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        check_readable(exchange)
+        exchange.extra += self._cors.headers(exchange)
+        route = exchange.route = self.matcher.find(exchange.path)
+        if route is None:
+            if not self._portal.serves(exchange.path):
+                raise NotFound("There is no such path.")
+            await self._portal.answer(exchange)
+            return
+        access = route.access.get(exchange.method)
+        if access is None:
+            await self._answer_method(exchange, route)
+            return
+        if route.tickets:
+            take_ticket(exchange)
+        await self._admission.admit(exchange, route, access)
+        principal = exchange.principal
+        if principal is None:
+            self._name_tenant(exchange)
+            await self._forwarder(exchange, route, None)
+        elif route.streaming:
+            await self._stream(exchange, route)
+        else:
+            await self._forwarder(exchange, route, self._tokens.header(principal, route.upstream))
+
+    async def _answer_method(self, exchange: Exchange, route: Match) -> None:
+        """A method that the table does not have: OPTIONS is answered here, preflights among them."""
+        if exchange.method != "OPTIONS" or route.websocket:
+            raise method_not_allowed(route)
+        headers = [(b"allow", route.allow.encode())]
+        if b"access-control-request-method" in exchange.head.read:
+            headers += preflight_headers(exchange, route.allow)
+        await exchange.answer(204, headers)
+
+    def _name_tenant(self, exchange: Exchange) -> None:
+        """Tell a service without a token to go by which tenant the request names, for a sign-in to choose it."""
+        named = self._tenants.named(exchange)
+        if named is not None:
+            exchange.head.forwarded.append((b"x-tenant-id", named))
+
+    async def _stream(self, exchange: Exchange, route: Match) -> None:
+        """Forward a stream that ends when its token, its session or its membership does."""
+        principal, task = exchange.principal, asyncio.current_task()
+        if principal is None or task is None:
+            raise InternalError
+
+        def end(why: Why) -> None:
+            exchange.ended = True
+            task.cancel(why)
+
+        stream = self._streams.add(principal, end, until_expiry=True)
+        try:
+            await self._forwarder(exchange, route, self._tokens.header(principal, route.upstream))
+        except asyncio.CancelledError:
+            if not exchange.ended or exchange.status:
+                raise
+            task.uncancel()
+            raise InvalidToken from None
+        finally:
+            self._streams.remove(stream)
+
+    async def _refuse(self, exchange: Exchange, problem: Problem) -> None:
+        """Answer with the problem; an answer that has begun can only be broken off."""
+        if exchange.status == 0:
+            await exchange.refuse(problem)
+        elif exchange.connection is not None:
+            exchange.connection.cut()
+
+    async def _socket(self, exchange: Exchange) -> None:
+        """Open and carry one WebSocket; its line is written when it has ended."""
+        try:
+            await self._handshakes.carry(exchange, self.matcher)
+        finally:
+            self._access_log.record(exchange, time.perf_counter() - exchange.started, None)
+
+
+def method_not_allowed(route: Match) -> MethodNotAllowed:
+    return MethodNotAllowed(f"{route.name} takes {route.allow}.", headers={"Allow": route.allow})

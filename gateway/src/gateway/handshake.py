@@ -1,0 +1,128 @@
+"""Opens WebSockets: authorised at the handshake, connected to the service, and only then accepted.
+
+A browser sees no HTTP status of a refused handshake, so it is accepted and closed at once with a code that says why;
+a program, which can send `Authorization`, is answered with the status itself.
+"""
+
+from typing import Final
+
+import structlog
+
+from gateway.arrival import check_readable
+from gateway.exchange import Exchange, rendered
+from gateway.policy.admission import Admission
+from gateway.policy.identity import InternalTokens
+from gateway.policy.streams import OpenStreams
+from gateway.proxy.forward import onward_headers, problem_of, target
+from gateway.proxy.tunnel import COME_BACK, FORBIDDEN, NOT_AUTHENTICATED, NOT_UNDERSTOOD, Tunnel
+from gateway.proxy.upstream import HandshakeRefused, OpenSocket, UpstreamError, UpstreamSocket
+from gateway.query import take_ticket
+from gateway.routes.matching import Match, Matcher
+from shared.problems import BadUpstream, Forbidden, InvalidToken, MalformedRequest, NotFound, Problem
+
+log = structlog.get_logger("gateway.handshake")
+
+_CODES: Final = {400: NOT_UNDERSTOOD, 401: NOT_AUTHENTICATED, 403: FORBIDDEN}
+_BEARER: Final = "bearer."
+
+
+class SubprotocolMissing(MalformedRequest):
+    """The WebSocket handshake does not offer the subprotocol that the path speaks."""
+
+    status, title = 400, "The subprotocol is missing"
+    remedy = "Offer the subprotocol that the documentation names, such as `flotilla.v1` at /ws."
+
+
+class Handshakes:
+    """Takes WebSocket exchanges from the handshake to their end. `origins` are the upstreams' base URLs by name."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        tokens: InternalTokens,
+        streams: OpenStreams,
+        open_socket: OpenSocket,
+        origins: dict[str, str],
+        scheme: str,
+    ) -> None:
+        self._admission, self._tokens, self._streams, self._open_socket = admission, tokens, streams, open_socket
+        self._origins = {name: f"ws{url.removeprefix('http').rstrip('/')}" for name, url in origins.items()}
+        self._scheme = scheme
+
+    async def carry(self, exchange: Exchange, matcher: Matcher) -> None:
+        """Open the WebSocket, or refuse it, and carry it to its end."""
+        await exchange.receive()
+        _take_credentials(exchange)
+        try:
+            route = exchange.route = _route(exchange, matcher)
+            await self._admission.admit(exchange, route, route.access["GET"])
+            upstream = await self._connect(exchange, route)
+        except Problem as problem:
+            await _refuse(exchange, problem)
+            return
+        await self._tunnel(exchange, route, upstream)
+
+    async def _connect(self, exchange: Exchange, route: Match) -> UpstreamSocket:
+        principal = exchange.principal
+        authorization = self._tokens.header(principal, route.upstream) if principal is not None else None
+        headers = onward_headers(exchange, self._scheme, authorization)
+        url = self._origins[route.upstream] + target(exchange)
+        try:
+            return await self._open_socket(url, headers, route.websocket or "")
+        except HandshakeRefused as refused:
+            raise _passed_on(refused.status) from refused
+        except UpstreamError as error:
+            raise problem_of(error, route.upstream) from error
+
+    async def _tunnel(self, exchange: Exchange, route: Match, upstream: UpstreamSocket) -> None:
+        tunnel = Tunnel(exchange, upstream)
+        principal = exchange.principal
+        exchange.status = 101
+        # the service ends the socket with its token, since a client may renew that on the socket itself
+        stream = self._streams.add(principal, tunnel.end, until_expiry=False) if principal is not None else None
+        try:
+            await exchange.send({"type": "websocket.accept", "subprotocol": route.websocket, "headers": exchange.extra})
+            await tunnel.run()
+        finally:
+            if stream is not None:
+                self._streams.remove(stream)
+
+
+def _take_credentials(exchange: Exchange) -> None:
+    """Note what the client offers; the token among its subprotocols is for us and goes no further."""
+    take_ticket(exchange)
+    offered = exchange.scope.get("subprotocols", [])
+    exchange.subprotocols = tuple(name for name in offered if not name.startswith(_BEARER))
+    exchange.bearer = next((name.removeprefix(_BEARER) for name in offered if name.startswith(_BEARER)), None)
+
+
+def _route(exchange: Exchange, matcher: Matcher) -> Match:
+    check_readable(exchange)
+    route = matcher.find(exchange.path)
+    if route is None or route.websocket is None:
+        raise NotFound("There is no WebSocket at this path.")
+    if route.websocket not in exchange.subprotocols:
+        raise SubprotocolMissing(f"Offer the subprotocol {route.websocket}.")
+    return route
+
+
+def _passed_on(status: int) -> Problem:
+    """The service's refusal, as far as the client may go by it."""
+    known: dict[int, type[Problem]] = {401: InvalidToken, 403: Forbidden, 404: NotFound}
+    return known.get(status, BadUpstream)()
+
+
+async def _refuse(exchange: Exchange, problem: Problem) -> None:
+    """Say no in the way that this client can hear."""
+    exchange.status = problem.status
+    if problem.status == 404 or b"authorization" in exchange.head.read:
+        headers, body = rendered(problem, exchange.path, exchange.request_id)
+        await exchange.send(
+            {"type": "websocket.http.response.start", "status": problem.status, "headers": headers + exchange.extra}
+        )
+        await exchange.send({"type": "websocket.http.response.body", "body": body})
+        return
+    subprotocol = exchange.subprotocols[0] if exchange.subprotocols else None
+    await exchange.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": exchange.extra})
+    code = _CODES.get(problem.status, COME_BACK)
+    await exchange.send({"type": "websocket.close", "code": code, "reason": problem.code})

@@ -1,0 +1,60 @@
+"""Which tenant a request is for: the token's, and whatever else the request names must be the same one."""
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.exchange import Exchange
+from shared.identity import Principal
+from shared.problems import Forbidden, InvalidInput
+
+_NAME: Final = re.compile(rb"[a-z0-9][a-z0-9-]{1,62}")
+
+
+class TenantMismatch(Forbidden):
+    """The request names a tenant (by subdomain or X-Tenant-ID) that is not the token's."""
+
+    status, title = 403, "The token is for another tenant"
+    remedy = "Name the token's own tenant or none; POST /auth/sessions opens a session in another of yours."
+
+
+class TenantRule:
+    """Reads the tenant that a request names: `<slug>.<host of PUBLIC_URL>`, or `X-Tenant-ID` with an id or a slug."""
+
+    def __init__(self, public_url: str) -> None:
+        self._parent = f".{urlsplit(public_url).hostname or 'localhost'}".encode()
+
+    def check(self, exchange: Exchange, principal: Principal) -> None:
+        """Raises TenantMismatch where the request names another tenant than the token's."""
+        read = exchange.head.read
+        header = read.get(b"x-tenant-id")
+        subdomain = self._subdomain(read.get(b"host", b""))
+        if header is None and subdomain is None:
+            return
+        own = _names_of(principal)
+        if (header is not None and header.lower() not in own) or (subdomain is not None and subdomain not in own):
+            raise TenantMismatch
+
+    def named(self, exchange: Exchange) -> bytes | None:
+        """The tenant that a request without a token names, for a sign-in to choose; None where it names none."""
+        header = exchange.head.read.get(b"x-tenant-id")
+        subdomain = self._subdomain(exchange.head.read.get(b"host", b""))
+        if header is None:
+            return subdomain
+        if _NAME.fullmatch(header.lower()) is None:
+            raise InvalidInput("X-Tenant-ID is no tenant's id or slug.")
+        if subdomain is not None and subdomain != header.lower():
+            raise TenantMismatch("Subdomain and X-Tenant-ID name two tenants.")
+        return header.lower()
+
+    def _subdomain(self, host: bytes) -> bytes | None:
+        name = host.lower().partition(b":")[0]
+        if not name.endswith(self._parent):
+            return None
+        slug = name[: -len(self._parent)]
+        return slug if _NAME.fullmatch(slug) else None
+
+
+def _names_of(principal: Principal) -> tuple[bytes, ...]:
+    slug = (principal.tenant_slug or "").encode()
+    return (str(principal.tenant_id).encode(), slug) if principal.tenant_id is not None else ()

@@ -1,0 +1,1 @@
+"""The gateway's own pages: health for whoever routes to it, and every problem explained."""

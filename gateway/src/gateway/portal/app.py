@@ -1,0 +1,78 @@
+"""The FastAPI application behind the gateway's own paths; everything else of the gateway never meets FastAPI."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from gateway.exchange import Exchange, Message
+from gateway.portal.catalogue import Explained, catalogue
+from shared.problems import NotFound
+from shared.web import errors, health
+
+_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/health"})
+_PROBLEMS: Final = "/problems/"
+
+_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title><style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>
+{body}</html>"""
+_PAGE_HEADERS: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+class Portal:
+    """Serves the gateway's own paths."""
+
+    def __init__(self, checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> None:
+        self._app = _application(checks, shown_settings)
+
+    def serves(self, path: str) -> bool:
+        """Whether the path is one of the gateway's own; the fleet's details are on the admin port alone."""
+        return path in _PATHS or path.startswith(_PROBLEMS)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer by FastAPI, with the headers that every answer of the gateway has."""
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await exchange.begin(message["status"], list(message["headers"]))
+            else:
+                await exchange.send(message)
+
+        exchange.scope.setdefault("state", {})["request_id"] = exchange.request_id
+        await self._app(exchange.scope, exchange.receive, send)
+
+
+def _application(checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> FastAPI:
+    app = FastAPI(title="Flotilla", docs_url=None, redoc_url=None, openapi_url=None)
+    errors.install(app)
+    health.install(app, checks, shown_settings)
+    known = catalogue()
+
+    @app.get("/")
+    async def front() -> HTMLResponse:
+        return _page("Flotilla", "<h1>Flotilla</h1><p>The gateway is here. Sign in with POST /auth/login.</p>")
+
+    @app.get("/problems/{code}")
+    async def problem(code: str, request: Request) -> Response:
+        found = known.get(code)
+        if found is None:
+            raise NotFound("There is no problem of that code.")
+        if "text/html" in request.headers.get("accept", ""):
+            return _page(found.title, _explained(found))
+        return JSONResponse(found.model_dump(), headers={"Vary": "Accept"})
+
+    return app
+
+
+def _page(title: str, body: str) -> HTMLResponse:
+    return HTMLResponse(_PAGE.format(title=escape(title), body=body), headers={**_PAGE_HEADERS, "Vary": "Accept"})
+
+
+def _explained(problem: Explained) -> str:
+    return (
+        f"<h1>{escape(problem.title)}</h1><p><code>{escape(problem.code)}</code>, status {problem.status}</p>"
+        f"<p>{escape(problem.cause)}</p><p>{escape(problem.remedy)}</p>"
+    )

@@ -1,0 +1,101 @@
+"""UpstreamClient over aiohttp: nothing decoded, nothing followed, nothing added."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.proxy.upstream import (
+    UpstreamBroken,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamTimedOut,
+    UpstreamUnreachable,
+)
+
+_KEEP_ALIVE_S: Final = 4.0
+"""Shorter than the 5 s after which uvicorn closes an idle connection, so that we are the first to let go."""
+
+_CONNECT_S: Final = 2.0
+_READ_BUFFER_BYTES: Final = 64 * 1024
+_UNASKED: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+_HEAD_BYTES: Final = 64 * 1024
+
+
+class AiohttpClient:
+    """One session for all upstreams, with `connections` at most to each."""
+
+    def __init__(self, connections: int = 512) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=connections, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=10
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_UNASKED,
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER_BYTES,
+            max_line_size=_HEAD_BYTES,
+            max_field_size=_HEAD_BYTES,
+            timeout=_timeout(None),
+        )
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        body = request.body
+        try:
+            response = await self._session.request(
+                request.method,
+                URL(request.origin + request.target, encoded=True),
+                headers=_headers(request),
+                data=body,
+                allow_redirects=False,
+                timeout=_timeout(request.timeout_s),
+            )
+        except TimeoutError as error:
+            raise UpstreamTimedOut from error
+        except aiohttp.ClientConnectorError as error:
+            raise UpstreamUnreachable from error
+        except aiohttp.ClientError as error:
+            raise UpstreamBroken from error
+        return _Response(response)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class _Response:
+    __slots__ = ("_content", "_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._content = response.content
+        self.status: int = response.status
+        self.headers: Sequence[tuple[bytes, bytes]] = response.raw_headers
+
+    async def read(self) -> bytes:
+        try:
+            return await self._content.readany()
+        except TimeoutError as error:
+            raise UpstreamTimedOut from error
+        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
+            raise UpstreamBroken from error
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _headers(request: UpstreamRequest) -> CIMultiDict[str]:
+    """aiohttp writes headers as UTF-8; the forwarder has refused those that are not, so the bytes stay as they came."""
+    headers = CIMultiDict([(name.decode("ascii"), value.decode()) for name, value in request.headers])
+    if request.content_length is not None:
+        headers["content-length"] = str(request.content_length)
+    return headers
+
+
+@lru_cache(maxsize=256)
+def _timeout(total_s: float | None) -> aiohttp.ClientTimeout:
+    """A route's time-out, made once: there are as many as routes."""
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S, connect=None)
