@@ -47,8 +47,12 @@ def run() -> None:
 
 async def upgrade(owner_url: str, database: str, service: str, folder: Path) -> None:
     """Bring `database` to head as the service's owner role; a second one waits for the first."""
-    async with owner_engine(owner_url, database, service).connect() as connection:
-        await connection.run_sync(_upgrade, folder)
+    engine = owner_engine(owner_url, database, service)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_upgrade, folder)
+    finally:
+        await engine.dispose()  # the session, and with it the lock, ends here
 
 
 def owner_engine(owner_url: str, database: str, service: str) -> AsyncEngine:

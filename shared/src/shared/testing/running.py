@@ -1,0 +1,68 @@
+"""An ASGI application on a real socket in the test's own loop: parsing, streams and WebSockets as clients meet them."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+
+from shared.testing.waiting import eventually
+
+
+class _QuietServer(uvicorn.Server):
+    """Leaves the signals to pytest, and a failed start is an error of the test, not the end of the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise RuntimeError("the application did not start; its log says why") from None
+
+
+@asynccontextmanager
+async def running(app: Any, **options: Any) -> AsyncIterator[str]:
+    """The base URL of `app`, served by uvicorn on a free port, its lifespan run; `options` are uvicorn.Config's."""
+    defaults: dict[str, Any] = {
+        "http": "httptools",
+        "ws": "websockets-sansio",
+        "ws_max_size": 64 * 1024,
+        "ws_per_message_deflate": False,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "lifespan": "on",
+        "timeout_graceful_shutdown": 2,
+    }
+    server = _QuietServer(uvicorn.Config(app, **(defaults | options)))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await eventually(lambda: server.started or task.done(), within_s=30, saying="the server started")
+            if task.done():
+                await task
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def running_service(app: FastAPI, **options: Any) -> AsyncIterator[str]:
+    """The base URL of a service's application, once its `/readyz` says 200."""
+    async with running(app, **options) as base_url, httpx2.AsyncClient(base_url=base_url) as client:
+
+        async def ready() -> bool:
+            return (await client.get("/readyz")).status_code == 200
+
+        await eventually(ready, within_s=30, saying=f"{app.title} is ready")
+        yield base_url

@@ -1,0 +1,31 @@
+"""Waiting for a condition instead of for a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, overload
+
+T = TypeVar("T")
+
+
+@overload
+async def eventually(
+    look: Callable[[], Awaitable[T]], *, within_s: float = ..., every_s: float = ..., saying: str = ...
+) -> T: ...
+@overload
+async def eventually(look: Callable[[], T], *, within_s: float = ..., every_s: float = ..., saying: str = ...) -> T: ...
+async def eventually(
+    look: Callable[[], Awaitable[T] | T], *, within_s: float = 10.0, every_s: float = 0.02, saying: str = ""
+) -> T:
+    """What `look` returns (awaited where it is a coroutine) once that is true; looks again and again.
+
+    Raises AssertionError when time is up.
+    """
+    until = asyncio.get_running_loop().time() + within_s
+    while True:
+        found = look()
+        seen = await found if isinstance(found, Awaitable) else found
+        if seen:
+            return seen
+        if asyncio.get_running_loop().time() > until:
+            raise AssertionError(f"did not come true within {within_s:g} s: {saying or look} (last seen: {seen!r})")
+        await asyncio.sleep(every_s)
