@@ -195,7 +195,7 @@ async def test_the_set_holds_an_entry_until_its_last_token_has_expired(
     assert revocations.ended(ann) == Ended("token")
     clock.now = ends + LEEWAY_S
     await revocations.poll("auth")  # the feed still repeats it; it is not taken in again
-    assert (len(revocations), revocations.ended(ann)) == (0, None)
+    assert (revocations.size, revocations.ended(ann)) == (0, None)
 
 
 def test_an_entry_said_anew_with_a_later_end_stays_until_then(ann: Principal) -> None:
@@ -237,6 +237,7 @@ def test_without_feeds_there_is_nothing_to_wait_for(ann: Principal) -> None:
     revocations = Revocations({})
     assert revocations.loaded
     assert revocations.age_s == 0
+    assert revocations  # `revocations or …` keeps the follower that holds nothing yet
     revocations.admit(ann, fresh=True)
 
 

@@ -107,7 +107,9 @@ class Revocations:
         self._failing: set[str] = set()
         self._subscribers: list[Subscriber] = []
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many entries are held. No `__len__`: an empty follower must not be falsy, or `or` replaces it."""
         return len(self._set)
 
     @property
