@@ -62,7 +62,7 @@ class ServiceClient:
             )
         except httpx2.TransportError as error:
             raise ServiceUnavailable(f"The {self._audience} service does not answer right now.") from error
-        if reply.status_code >= 500:
+        if reply.status_code >= 500:  # what a 4xx means, the caller knows
             raise ServiceUnavailable(f"The {self._audience} service cannot answer right now.")
         return reply
 
@@ -94,13 +94,21 @@ class ServiceClient:
         return timeout_s if until is None else max(0.05, min(timeout_s, until - time.time()))
 
 
-async def fetch_json(http: httpx2.AsyncClient, url: str, headers: Mapping[str, str] | None = None) -> Any:
-    """GET a JSON document; raises httpx2.HTTPError where it cannot be had."""
-    reply = await http.get(url, headers=dict(headers or {}), timeout=2.0)
-    reply.raise_for_status()
-    return reply.json()
+class PlainClient:
+    """Fetches public documents, such as a JWKS; sends no identity."""
 
+    def __init__(self) -> None:
+        self._http = httpx2.AsyncClient(timeout=2.0)
 
-def plain_client() -> httpx2.AsyncClient:
-    """A client without identity, for public documents such as a JWKS and for the feeds."""
-    return httpx2.AsyncClient(timeout=2.0)
+    async def json(self, url: str) -> Mapping[str, Any]:
+        """The JSON object at `url`. Raises ServiceUnavailable where it cannot be had."""
+        try:
+            reply = await self._http.get(url)
+            reply.raise_for_status()
+        except httpx2.HTTPError as error:
+            raise ServiceUnavailable(f"{url} cannot be read right now.") from error
+        document: Mapping[str, Any] = reply.json()
+        return document
+
+    async def close(self) -> None:
+        await self._http.aclose()

@@ -60,7 +60,7 @@ class IdentitySettings(Section):
 
 
 class RevocationSettings(Section):
-    feeds: tuple[str, ...] = ()
+    feeds: tuple[Literal["auth", "users"], ...] = Field(default=(), description="Whose revocations are followed.")
     interval_s: float = Field(default=0.5, gt=0, le=5)
     stale_after_s: float = Field(default=30.0, gt=0)
     on_stale: Literal["go_on", "refuse"] = "go_on"

@@ -1,0 +1,115 @@
+# Flotilla. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/bash
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PACKAGES := shared gateway auth-service users-service chat-service tasks-service
+SERVICES := auth users chat tasks gateway
+DATABASES := auth users chat tasks
+
+.PHONY: help
+help: ## List the targets, a sentence each.
+	@awk -F ':.*## ' '/^[a-z][a-zA-Z%_-]*:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+.venv/.installed: requirements.lock $(foreach p,$(PACKAGES),$(p)/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Flotilla needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv --without-pip .venv
+	@echo "installing the locked packages into .venv …"
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip sync -q --python $(PY) requirements.lock && \
+	  uv pip install -q --python $(PY) --no-build-isolation --no-deps $(foreach p,$(PACKAGES),-e ./$(p)); \
+	else \
+	  $(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip, or uv"; exit 1; }; \
+	  $(PYTHON) -m pip -q --python $(PY) install --require-hashes -r requirements.lock && \
+	  PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pip -q --python $(PY) install --no-build-isolation --no-deps \
+	    $(foreach p,$(PACKAGES),-e ./$(p)); \
+	fi
+	@touch $@
+
+.PHONY: install
+install: .venv/.installed ## Make .venv and install the locked packages (every other target does so when needed).
+
+.PHONY: lock
+lock: .venv/.installed ## Resolve requirements.in anew into the two lock files.
+	@for name in requirements requirements-runtime; do \
+	  $(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --no-header $(if $(UPGRADE),--upgrade) $$name.in -o $$name.lock \
+	    $$([ $$name = requirements-runtime ] && echo "-c requirements.lock"); done
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+.PHONY: up
+up: .venv/.installed ## Start the whole fleet and walk the main job in front of you; WITHOUT=chat RELOAD=1 LIMITS=real REPLICAS=chat=2.
+	@$(PY) -m shared.dev up $(if $(WITHOUT),--without $(WITHOUT)) $(if $(RELOAD),--reload) \
+	  $(if $(filter real,$(LIMITS)),--real-limits) $(foreach r,$(REPLICAS),--replicas $(r))
+
+.PHONY: demo
+demo: .venv/.installed ## Walk the main job through the running fleet again, as someone new.
+	@$(PY) -m shared.dev demo
+
+.PHONY: $(addprefix run-,$(SERVICES))
+run-%: .venv/.installed ## Run one service alone with what it needs: make run-chat.
+	@$(PY) -m shared.dev run $*
+$(addprefix run-,$(SERVICES)): run-%: .venv/.installed
+	@$(PY) -m shared.dev run $*
+
+.PHONY: token
+token: .venv/.installed ## Print a token of the development issuer: make token USER=ann.
+	@$(PY) -m shared.dev token $(USER)
+
+.PHONY: logs
+logs: .venv/.installed ## Tell one request's story over all services: make logs R=<request id>.
+	@$(PY) -m shared.dev logs $(R)
+
+.PHONY: doctor
+doctor: .venv/.installed ## Name what this machine lacks, and the command that brings it.
+	@$(PY) -m shared.dev doctor
+
+.PHONY: reset
+reset: .venv/.installed ## Remove the development data (databases, files, keys, logs).
+	@$(PY) -m shared.dev reset
+
+# --- checking --------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/.installed ## Run every test, package by package, then the journeys through the whole fleet.
+	@status=0; for package in $(PACKAGES); do \
+	  echo "== $$package"; $(PY) -m pytest -q $$package/tests || status=1; done; \
+	  echo "== tests-e2e"; $(PY) -m pytest -q tests-e2e || status=1; exit $$status
+
+.PHONY: test-e2e
+test-e2e: .venv/.installed ## Run the journeys through the whole fleet.
+	@$(PY) -m pytest -q tests-e2e
+
+.PHONY: test-shared $(addprefix test-,$(SERVICES))
+test-%: .venv/.installed ## Run one service's tests: make test-chat.
+	@$(PY) -m pytest -q $(or $(wildcard $*-service),$*)/tests
+
+.PHONY: check
+check: .venv/.installed ## Lint, types, import rules, contracts, migrations and docs: what CI checks besides tests.
+	@$(PY) -m shared.dev.check
+
+.PHONY: format
+format: .venv/.installed ## Format the code and sort the imports.
+	@$(PY) -m ruff format -q . && $(PY) -m ruff check -q --fix .
+
+.PHONY: contracts
+contracts: .venv/.installed ## Write the contracts (OpenAPI, AsyncAPI, event examples) and docs/problems.md anew.
+	@$(PY) -m shared.dev.contracts
+
+.PHONY: bench
+bench: .venv/.installed ## Measure the gateway beside a direct call and beside nginx.
+	@$(PY) gateway/bench/proxy.py
+
+.PHONY: images
+images: .venv/.installed ## Build every service image and try it: non-root, read-only, ready against servers on this host.
+	@$(PY) -m shared.dev.images
+
+.PHONY: clean
+clean: ## Remove the environment and every cache (not the development data).
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,166 @@
+"""The command line that every service has: python -m <service> serve | migrate | db create | events … | openapi."""
+
+import asyncio
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy.engine import make_url
+
+from shared.app import Service
+from shared.data import migrations, roles
+from shared.data.models import Base
+from shared.data.roles import database_name
+from shared.events import contracts
+from shared.events.cli import events_commands
+from shared.problems import every_problem
+from shared.server import Server
+from shared.settings import OwnerSettings, ServiceSettings, SettingsInvalid, load
+from shared.telemetry import logs, traces
+
+
+def run(service: Service) -> None:
+    """Run the command that the process was started with; does not return."""
+    try:
+        command_line(service)()
+    except SettingsInvalid as error:
+        typer.echo(str(error), err=True)
+        sys.exit(2)
+
+
+def command_line(service: Service) -> typer.Typer:
+    """All verbs of `service`."""
+    line = typer.Typer(
+        name=service.package, help=service.description, no_args_is_help=True, pretty_exceptions_enable=False
+    )
+    database = typer.Typer(help="The service's database.", no_args_is_help=True)
+    _add_serve(line, service)
+    _add_database(line, database, service)
+    _add_openapi(line, service)
+    line.add_typer(database, name="db")
+    line.add_typer(events_commands(service), name="events")
+    for name, commands in service.commands.items():
+        line.add_typer(commands, name=name)
+    return line
+
+
+def start_process(service: Service, settings: ServiceSettings, name: str | None = None) -> None:
+    """What every long-running verb does first: logs and traces of the process."""
+    logs.configure(settings.log, name or service.name)
+    traces.configure(settings.telemetry, name or service.name)
+
+
+def _add_serve(line: typer.Typer, service: Service) -> None:
+    @line.command()
+    def serve(
+        port: Annotated[int | None, typer.Option(help="Instead of SERVER__PORT.")] = None,
+        events: Annotated[bool, typer.Option(help="Run the relay and the inbox worker inside.")] = True,
+    ) -> None:
+        """Serve the API until SIGTERM or Ctrl-C; open requests get SERVER__DRAIN_S seconds to end."""
+        settings = load(service.settings)
+        start_process(service, settings)
+        app = service.create_app(settings, events=events)
+        Server(app, settings, port=port).run()
+
+
+def _add_database(line: typer.Typer, database: typer.Typer, service: Service) -> None:
+    @line.command()
+    def migrate() -> None:
+        """Bring the database to this release's schema, as its owner (DATABASE_OWNER_URL)."""
+        settings = load(service.settings)
+        name = settings.database.name or database_name(service.name)
+        migrations.upgrade_now(_owner_url(), name, service.name, service.migrations)
+        typer.echo(f"{name} is at {migrations.head(service.migrations)}")
+
+    @database.command()
+    def check() -> None:
+        """Say how the migrated database differs from the models; exit 1 where it does."""
+        settings = load(service.settings)
+        name = settings.database.name or database_name(service.name)
+        found = asyncio.run(migrations.differences(_owner_url(), name, service.name, Base.metadata))
+        for difference in found:
+            typer.echo(difference)
+        raise typer.Exit(1 if found else 0)
+
+    @database.command()
+    def create(
+        print_only: Annotated[bool, typer.Option("--print", help="Show the SQL instead of running it.")] = False,
+    ) -> None:
+        """Make the database, its three roles and their grants; safe to run again."""
+        settings = load(service.settings)
+        name = settings.database.name or database_name(service.name)
+        login, password = _login(settings)
+        if print_only:
+            for statement in _all_statements(service.name, name, login):
+                typer.echo(f"{statement};")
+            return
+        asyncio.run(roles.create_database(_owner_url(), service.name, name, login, password))
+        typer.echo(f"{name} is ready for {login}")
+
+
+def _all_statements(service: str, name: str, login: str) -> list[str]:
+    return [
+        *roles.role_statements(service, login, "<the password in DATABASE_URL>"),
+        *roles.database_statements(service, name),
+        *roles.grant_statements(service, name, login),
+        f"\\connect {roles.identifier(name)}",
+        *roles.schema_statements(service),
+    ]
+
+
+def _add_openapi(line: typer.Typer, service: Service) -> None:
+    @line.command()
+    def openapi(
+        write: Annotated[Path | None, typer.Option(help="Write openapi.json, asyncapi.json and examples here.")] = None,
+    ) -> None:
+        """Print the OpenAPI document, or write all contracts into a folder."""
+        document = openapi_document(service)
+        if write is None:
+            typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            return
+        write.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        (write / "openapi.json").write_text(text, encoding="utf-8")
+        contracts.write(write, service.name, service.publishes, service.handlers)
+        (write / "problems.json").write_text(json.dumps(problem_list(), indent=2) + "\n", encoding="utf-8")
+
+
+def problem_list() -> list[dict[str, Any]]:
+    """Every problem that this service can answer with; docs/problems.md and `/problems/{code}` are made from it."""
+    return [
+        {
+            "code": code,
+            "status": problem.status,
+            "title": problem.title,
+            "cause": inspect.cleandoc(problem.__doc__ or problem.title),
+            "remedy": problem.remedy,
+        }
+        for code, problem in every_problem().items()
+    ]
+
+
+def openapi_document(service: Service) -> dict[str, Any]:
+    """The service's OpenAPI 3.1 document; needs no server and no secret."""
+    os.environ.setdefault("ENVIRONMENT", "testing")
+    return service.create_app(service.settings(environment="testing")).openapi()
+
+
+def _owner_url() -> str:
+    if (url := OwnerSettings().database_owner_url) is None:
+        raise SettingsInvalid(
+            "DATABASE_OWNER_URL is not set: an administrator's login, such as postgresql://admin@host"
+        )
+    return url.get_secret_value()
+
+
+def _login(settings: ServiceSettings) -> tuple[str, str]:
+    if settings.database_url is None:
+        raise SettingsInvalid(
+            "DATABASE_URL is not set: the application's login, such as postgresql://login:password@host"
+        )
+    url = make_url(settings.database_url.get_secret_value())
+    return url.username or "flotilla", str(url.password or "")

@@ -1,0 +1,68 @@
+"""Every make target, command verb, file and path that the docs name exists; a page that lies fails `make check`."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from shared.dev.fleet import fleet
+
+_PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md")
+_TARGET = re.compile(r"\bmake ([a-z][a-z0-9-]*)")
+_VERB = re.compile(r"python -m ((?:auth|users|chat|tasks)_service|gateway|shared\.dev) ([a-z]+)")
+_FILE = re.compile(
+    r"`((?:shared|gateway|auth-service|users-service|chat-service|tasks-service|k8s|docs|tests-e2e)/[\w./-]+)`"
+)
+_URL = re.compile(r"(?:localhost:8000|\b(?:GET|POST|PUT|PATCH|DELETE) )(/(?:api|auth|oauth2)/[\w/{}-]*)")
+
+
+def faults(root: Path) -> list[str]:
+    """What the docs name and the repository does not have, a line each."""
+    known = _Known(root)
+    found = []
+    for page in sorted({page for pattern in _PAGES for page in root.glob(pattern)}):
+        text = page.read_text(encoding="utf-8")
+        place = page.relative_to(root)
+        found += [f"{place}: make {name}" for name in set(_TARGET.findall(text)) if not known.target(name)]
+        found += [
+            f"{place}: python -m {module} {verb}"
+            for module, verb in set(_VERB.findall(text))
+            if not known.verb(module, verb)
+        ]
+        found += [f"{place}: {path}" for path in set(_FILE.findall(text)) if not (root / path.rstrip("/.")).exists()]
+        found += [f"{place}: {path}" for path in set(_URL.findall(text)) if not known.url(path)]
+    return sorted(found)
+
+
+class _Known:
+    """What there is to name."""
+
+    def __init__(self, root: Path) -> None:
+        self._services = fleet(root)
+        makefile = (root / "Makefile").read_text(encoding="utf-8")
+        self._targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
+        self._targets |= {f"{verb}-{name}" for verb in ("run", "test") for name in [*self._services, "shared"]}
+        self._paths = [
+            re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path).rstrip("/"))
+            for service in self._services.values()
+            for path in _documented(root / service.folder / "contracts" / "openapi.json")
+        ]
+        self._helps: dict[str, str] = {}
+
+    def target(self, name: str) -> bool:
+        return name in self._targets
+
+    def verb(self, module: str, verb: str) -> bool:
+        if module not in self._helps:
+            command = [sys.executable, "-m", module, "--help"]
+            self._helps[module] = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - our own
+        return re.search(rf"\b{verb}\b", self._helps[module]) is not None
+
+    def url(self, path: str) -> bool:
+        concrete = re.sub(r"\{[^}]*\}", "x", path).rstrip("/")
+        return any(known.fullmatch(concrete) for known in self._paths)
+
+
+def _documented(document: Path) -> list[str]:
+    return list(json.loads(document.read_text(encoding="utf-8"))["paths"]) if document.is_file() else []

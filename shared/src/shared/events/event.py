@@ -1,0 +1,117 @@
+"""An event between services, as CloudEvents 1.0 in JSON: what its publisher promises and what a consumer reads.
+
+class JobCompleted(Event):                    # the publisher's contract, in <slice>/events.py
+    \"""A job ended with a result.\"""
+    type: ClassVar[str] = "job.completed.v1"
+    example: ClassVar[dict[str, object]] = {"kind": "wait", "user_id": "…"}
+    kind: str
+    user_id: UUID
+
+class JobCompleted(Consumed):                 # a consumer's view, in <slice>/handlers.py: only what it reads
+    type: ClassVar[str] = "job.completed.v1"
+    user_id: UUID
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar, Final, Self
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.ids import new_id
+
+SPEC_VERSION: Final = "1.0"
+_ENVELOPE: Final = frozenset({"id", "subject", "tenant_id", "subject_version", "time", "traceparent"})
+
+
+class EventMalformed(ValueError):
+    """The bytes are no CloudEvent of ours; the message says where, and repeats nothing of them."""
+
+
+class Event(BaseModel):
+    """What a service publishes. Fields of a subclass are `data`; those here are the envelope's.
+
+    `subject` is the aggregate's id and `subject_version` its version, counted by the publisher: consumers that keep
+    only the latest compare them. `tenant_id` is the session's tenant where it is left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: ClassVar[str]
+    example: ClassVar[dict[str, object]]
+
+    id: UUID = Field(default_factory=new_id)
+    subject: UUID
+    tenant_id: UUID | None = None
+    subject_version: int = 1
+
+    def data(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=set(_ENVELOPE))
+
+
+class Envelope(BaseModel):
+    """A CloudEvent on the wire (CloudEvents 1.0, section 3). Attributes that nobody here reads are let pass."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    specversion: str = SPEC_VERSION
+    id: UUID
+    source: str
+    type: str
+    subject: UUID
+    time: datetime
+    datacontenttype: str = "application/json"
+    tenantid: UUID | None = None
+    traceparent: str | None = None
+    subjectversion: int = 1
+    data: dict[str, Any]
+
+    def encode(self) -> bytes:
+        return orjson.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    @classmethod
+    def decode(cls, message: bytes) -> Self:
+        """Raises EventMalformed."""
+        try:
+            return cls.model_validate(orjson.loads(message))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            raise EventMalformed(_places(error)) from None
+
+
+class Consumed(BaseModel):
+    """What a consumer reads of an event; a field that the publisher adds later changes nothing here."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: ClassVar[str]
+
+    id: UUID
+    subject: UUID
+    tenant_id: UUID | None
+    subject_version: int
+    time: datetime
+    traceparent: str | None = None
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> Self:
+        """Raises EventMalformed where `data` lacks what this consumer reads."""
+        frame = {
+            "id": envelope.id,
+            "subject": envelope.subject,
+            "tenant_id": envelope.tenantid,
+            "subject_version": envelope.subjectversion,
+            "time": envelope.time,
+            "traceparent": envelope.traceparent,
+        }
+        try:
+            return cls.model_validate({**envelope.data, **frame})
+        except ValidationError as error:
+            raise EventMalformed(_places(error)) from None
+
+
+def _places(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return "not JSON"
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)

@@ -1,0 +1,256 @@
+"""The bus on RabbitMQ (3.10 and later): a topic exchange, a quorum queue per consuming service, confirmed publishes.
+
+    flotilla.events ──type──▶ flotilla.<service> ──20 deliveries failed──▶ flotilla.<service>.dead
+           └──no binding──▶ flotilla.unrouted (the last 10,000)
+
+Connections are aio-pika's plain ones and are opened again by the two loops here. Its robust ones restore in the
+background, on their own clock; this way the loop that needs the connection is also the watchdog over it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+import aio_pika
+import structlog
+from aio_pika import DeliveryMode, ExchangeType, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
+from pamqp.common import Arguments
+
+from shared.events.bus import (
+    IN_FLIGHT,
+    PUBLISH_TIMEOUT_S,
+    UNROUTED_KEPT,
+    BusUnavailable,
+    MessageRefused,
+    OnMessage,
+    backoff_s,
+    until_cancelled,
+)
+
+EXCHANGE: Final = "flotilla.events"
+UNROUTED: Final = "flotilla.unrouted"
+DELIVERY_LIMIT: Final = 20  # RabbitMQ before 4.0 has no limit of its own: a poisonous message would circle for ever
+HEARTBEAT_S: Final = 10  # a peer that vanished without a word is noticed after about three of these
+MAX_REDELIVERY_PAUSE_S: Final = 5.0
+SETUP_TIMEOUT_S: Final = 5.0  # tried on 3.10: after a crash a quorum queue may never answer the first basic.consume
+WATCH_S: Final = 15.0
+CLOSE_TIMEOUT_S: Final = 1.0  # a frozen broker must not hold up whoever closes
+_LOST = (*CONNECTION_EXCEPTIONS, TimeoutError)
+
+log = structlog.get_logger(__name__)
+for _noisy in ("aiormq", "aio_pika"):  # they log each attempt as an error; the loops here log each change of state once
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
+
+class RabbitBus:
+    """RabbitMQ behind the Bus contract: one connection for publishing and one for each `consume`."""
+
+    def __init__(self, url: str, *, publish_timeout_s: float = PUBLISH_TIMEOUT_S) -> None:
+        self._url = url
+        self._publish_timeout_s = publish_timeout_s
+        self._connection: AbstractConnection | None = None
+        self._exchange: AbstractExchange | None = None
+        self._opening = asyncio.Lock()
+        self._declared: dict[str, frozenset[str]] = {}
+
+    async def declare(self, service: str, types: Collection[str]) -> None:
+        self._declared[service] = self._declared.get(service, frozenset()) | frozenset(types)
+        async with self._channel() as channel, asyncio.timeout(SETUP_TIMEOUT_S):
+            await self._service_queue(channel, service)
+
+    async def publish(self, message: bytes, *, event_type: str, event_id: str) -> None:
+        envelope = Message(
+            message,
+            content_type="application/cloudevents+json",
+            delivery_mode=DeliveryMode.PERSISTENT,
+            message_id=event_id,
+            type=event_type,
+        )
+        exchange: AbstractExchange | None = None
+        try:
+            async with asyncio.timeout(self._publish_timeout_s):
+                exchange = await self._publisher()
+                await exchange.publish(envelope, routing_key=event_type)
+        except PublishError as error:  # no queue took it, not even the alternate exchange's: declare all of it again
+            await self._forget(exchange)
+            raise BusUnavailable("the broker has lost its exchanges") from error
+        except DeliveryError as error:
+            raise MessageRefused(repr(error)) from error
+        except _LOST as error:
+            await self._forget(exchange)
+            raise BusUnavailable(repr(error)) from error
+
+    async def consume(self, service: str, on_message: OnMessage) -> None:
+        await until_cancelled(
+            partial(self._consume_until_lost, service, on_message), service=service, broker="rabbitmq"
+        )
+
+    async def depth(self, service: str) -> int:
+        return await self._count(_queue_name(service))
+
+    async def unrouted(self) -> int:
+        return await self._count(UNROUTED)
+
+    async def close(self) -> None:
+        await self._forget(self._exchange)
+
+    async def _publisher(self) -> AbstractExchange:
+        async with self._opening:
+            if self._exchange is None:
+                connection = await self._connect()
+                try:
+                    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                    self._exchange = await _declare_exchanges(channel)
+                except BaseException:
+                    await _close(connection)
+                    raise
+                self._connection = connection
+                # An idle publisher learns of a lost broker here, and the next publish opens a connection of its own.
+                connection.close_callbacks.add(self._publisher_lost)
+            return self._exchange
+
+    def _publisher_lost(self, connection: AbstractConnection | None, _error: BaseException | None) -> None:
+        if connection is self._connection:
+            self._connection = self._exchange = None
+
+    async def _forget(self, exchange: AbstractExchange | None) -> None:
+        """Drop the publishing connection, unless another publish has replaced it already."""
+        if exchange is None or exchange is not self._exchange:
+            return
+        connection, self._connection, self._exchange = self._connection, None, None
+        if connection is not None:
+            await _close(connection)
+
+    async def _consume_until_lost(self, service: str, on_message: OnMessage, receiving: Callable[[], None]) -> None:
+        async with self._channel() as channel, asyncio.TaskGroup() as calls:
+            consumer = _Consumer(channel, on_message, calls)
+            async with asyncio.timeout(SETUP_TIMEOUT_S):
+                await channel.set_qos(prefetch_count=IN_FLIGHT)
+                await consumer.start(await self._service_queue(channel, service))
+            receiving()
+            await consumer.until_lost()
+
+    async def _service_queue(self, channel: AbstractChannel, service: str) -> AbstractQueue:
+        exchange = await _declare_exchanges(channel)
+        dead = f"{_queue_name(service)}.dead"
+        await channel.declare_queue(dead, durable=True, arguments={"x-queue-type": "quorum"})
+        arguments: Arguments = {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": dead,
+            # At least once: a message leaves when the dead queue has confirmed it. The strategy asks for this overflow.
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        queue = await channel.declare_queue(_queue_name(service), durable=True, arguments=arguments)
+        for event_type in sorted(self._declared.get(service, ())):
+            await queue.bind(exchange, routing_key=event_type)
+        return queue
+
+    async def _count(self, queue: str) -> int:
+        async with self._channel() as channel, asyncio.timeout(SETUP_TIMEOUT_S):
+            declared = await channel.declare_queue(queue, passive=True)
+            return declared.declaration_result.message_count or 0
+
+    async def _connect(self) -> AbstractConnection:
+        return await aio_pika.connect(self._url, timeout=self._publish_timeout_s, heartbeat=HEARTBEAT_S)
+
+    @asynccontextmanager
+    async def _channel(self) -> AsyncIterator[AbstractChannel]:
+        """A channel on a connection of its own. A broker lost on the way leaves as BusUnavailable."""
+        connection: AbstractConnection | None = None
+        try:
+            connection = await self._connect()
+            yield await connection.channel()
+        except _LOST as error:
+            raise BusUnavailable(repr(error)) from error
+        finally:
+            if connection is not None:
+                await _close(connection)
+
+
+class _Consumer:
+    """One consumer on a channel of its own, with a watch over it."""
+
+    def __init__(self, channel: AbstractChannel, on_message: OnMessage, calls: asyncio.TaskGroup) -> None:
+        self._channel, self._on_message, self._calls = channel, on_message, calls
+        self._lost = asyncio.Event()
+        self._delivered = self._in_hand = 0
+
+    async def start(self, queue: AbstractQueue) -> None:
+        self._queue = queue
+        self._channel.close_callbacks.add(lambda *_: self._lost.set())
+        underlay = await self._channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda _frame: self._lost.set())
+        await queue.consume(self._deliver)
+
+    async def until_lost(self) -> None:
+        """Return when the broker closes or cancels. Raises TimeoutError when it is silent though messages wait."""
+        while not self._lost.is_set():
+            seen = self._delivered
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_S):
+                    await self._lost.wait()
+            if self._lost.is_set():
+                return
+            async with asyncio.timeout(SETUP_TIMEOUT_S):
+                waiting = (await self._queue.declare()).message_count
+            if waiting and not self._in_hand and self._delivered == seen:
+                raise TimeoutError(f"{waiting} messages wait and none was delivered for {WATCH_S} s")
+
+    async def _deliver(self, message: AbstractIncomingMessage) -> None:
+        if not self._lost.is_set():
+            self._calls.create_task(self._settle(message))
+
+    async def _settle(self, message: AbstractIncomingMessage) -> None:
+        """Acknowledge after `on_message` returned; give the message back, after a pause, when it raised."""
+        self._delivered += 1
+        self._in_hand += 1
+        try:
+            if await _taken(message, self._on_message):
+                await message.ack()
+            else:
+                await message.nack(requeue=True)
+        except _LOST:
+            # The connection broke before the broker heard: it delivers again, and the consumer connects anew.
+            log.debug("bus_ack_lost", message_id=message.message_id)
+        finally:
+            self._in_hand -= 1
+
+
+async def _declare_exchanges(channel: AbstractChannel) -> AbstractExchange:
+    alternate = await channel.declare_exchange(UNROUTED, ExchangeType.FANOUT, durable=True)
+    kept: Arguments = {"x-queue-type": "quorum", "x-max-length": UNROUTED_KEPT, "x-overflow": "drop-head"}
+    queue = await channel.declare_queue(UNROUTED, durable=True, arguments=kept)
+    await queue.bind(alternate)
+    return await channel.declare_exchange(
+        EXCHANGE, ExchangeType.TOPIC, durable=True, arguments={"alternate-exchange": UNROUTED}
+    )
+
+
+async def _close(connection: AbstractConnection) -> None:
+    """Say goodbye, unless the broker does not listen."""
+    with suppress(*_LOST):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await connection.close()
+
+
+async def _taken(message: AbstractIncomingMessage, on_message: OnMessage) -> bool:
+    try:
+        await on_message(message.body)
+    except Exception as error:  # noqa: BLE001 - one message ends here: recorded, and the broker delivers it again
+        log.warning("bus_message_failed", message_id=message.message_id, error=repr(error))
+        count = message.headers.get("x-delivery-count", 0)
+        await asyncio.sleep(backoff_s(count if isinstance(count, int) else 0, most_s=MAX_REDELIVERY_PAUSE_S))
+        return False
+    return True
+
+
+def _queue_name(service: str) -> str:
+    return f"flotilla.{service}"

@@ -1,0 +1,43 @@
+"""Background work of a process, supervised: what fails is logged, counted and started again; what is stopped, stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from shared.telemetry.metrics import TASK_RESTARTS
+
+log = structlog.get_logger(__name__)
+
+Work = Callable[[], Awaitable[None]]
+_PAUSES_S: Final = (0.1, 0.5, 1, 2, 5)
+
+
+@asynccontextmanager
+async def supervised(works: Mapping[str, Work]) -> AsyncIterator[None]:
+    """Run each of `works` for as long as the block lasts, then cancel them and wait until they have ended."""
+    running = [asyncio.create_task(_forever(name, work), name=name) for name, work in works.items()]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _forever(name: str, work: Work) -> None:
+    failures = 0
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await work()
+            return
+        except Exception:
+            log.exception("task_failed", task=name)
+        if asyncio.get_running_loop().time() - began > 60:
+            failures = 0
+        TASK_RESTARTS.labels(name).inc()
+        await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+        failures += 1
