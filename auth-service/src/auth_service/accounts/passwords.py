@@ -1,0 +1,75 @@
+"""Hashing passwords (argon2id, RFC 9106) beside the event loop, a few at a time.
+
+A hash costs tens of milliseconds of a core and megabytes of memory on purpose, so more at once would only make all of
+them late. Requests queue for a worker; when the queue is full the next one is told to come back.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from auth_service.settings import PasswordSettings
+from shared.problems import ServiceUnavailable
+
+T = TypeVar("T")
+
+RETRY_AFTER_S: Final = 2
+
+
+class HashingBusy(ServiceUnavailable):
+    """More passwords are being checked than this service has processors for."""
+
+    status, title = 503, "Too many sign-ins at once"
+    remedy = "Try again after the seconds in `Retry-After`."
+
+
+class Passwords:
+    """Hashes and checks passwords. Open one per process and close it at the end."""
+
+    def __init__(self, settings: PasswordSettings) -> None:
+        self._hasher = PasswordHasher(
+            time_cost=settings.time_cost, memory_cost=settings.memory_kib, parallelism=settings.parallelism
+        )
+        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="argon2")
+        self._most = settings.workers + settings.max_waiting
+        self._inside = 0
+        # Checked for accounts that do not exist: an answer that comes sooner would tell which names do.
+        self._nobody = self._hasher.hash("nobody has this password")
+
+    async def hash(self, password: str) -> str:
+        """The encoded hash to store. Raises HashingBusy."""
+        return await self._run(lambda: self._hasher.hash(password))
+
+    async def matches(self, stored: str | None, password: str) -> bool:
+        """Whether it is the password of `stored`; None stands for an account that is not there, and costs the same.
+
+        Raises HashingBusy.
+        """
+        right = await self._run(lambda: self._verify(stored or self._nobody, password))
+        return right and stored is not None
+
+    def is_outdated(self, stored: str) -> bool:
+        """Whether the hash was made with other costs than today's, so that a sign-in should make it anew."""
+        return self._hasher.check_needs_rehash(stored)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    def _verify(self, stored: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(stored, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._inside >= self._most:
+            raise HashingBusy(retry_after_s=RETRY_AFTER_S)
+        self._inside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._inside -= 1

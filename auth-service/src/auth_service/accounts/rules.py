@@ -1,0 +1,39 @@
+"""What a new password must be like, a sentence for each thing that is wrong with it."""
+
+from collections.abc import Iterator
+
+from auth_service.settings import PasswordSettings
+from shared.problems import FieldError
+
+_SHORTEST_NAME = 3  # an email such as a@example.com forbids no letter
+
+
+def password_faults(
+    password: str, confirmed: str, *, username: str, email: str, rule: PasswordSettings
+) -> list[FieldError]:
+    """Everything that is wrong with the password, at once; empty when it will do."""
+    faults = [FieldError(detail, code, "#/password") for code, detail in _faults(password, username, email, rule)]
+    if confirmed != password:
+        faults.append(FieldError("Is not the same as the password.", "passwords_differ", "#/confirm_password"))
+    return faults
+
+
+def _faults(password: str, username: str, email: str, rule: PasswordSettings) -> Iterator[tuple[str, str]]:
+    if len(password) < rule.min_length:
+        yield "password_too_short", f"Must have {rule.min_length} characters or more."
+    if rule.require_classes and not _has_classes(password):
+        yield "password_too_simple", "Must have an upper-case letter, a lower-case letter and a digit."
+    for code, name, what in (
+        ("password_contains_username", username, "the username"),
+        ("password_contains_email", email.partition("@")[0], "the email's name"),
+    ):
+        if len(name) >= _SHORTEST_NAME and name.casefold() in password.casefold():
+            yield code, f"Must not contain {what}."
+
+
+def _has_classes(password: str) -> bool:
+    return (
+        any(character.isupper() for character in password)
+        and any(character.islower() for character in password)
+        and any(character.isdigit() for character in password)
+    )

@@ -1,0 +1,67 @@
+"""An account as people register it and see it."""
+
+from typing import Annotated
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shared.web.json_input import Input
+
+
+def _email(value: str) -> str:
+    """The normalised address; no DNS is asked."""
+    try:
+        found = validate_email(value, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as fault:
+        raise ValueError(f"is no email address: {fault}") from None
+    return found.normalized
+
+
+Username = Annotated[
+    str,
+    Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.\-]+$", description="Letters, digits, `_`, `.` and `-`."),
+]
+Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
+NewPassword = Annotated[str, Field(min_length=8, max_length=256, json_schema_extra={"format": "password"})]
+Slug = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$", description="Small letters, digits and `-`, 3 to 40 of them.")
+]
+
+
+class TenantIn(Input):
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    slug: Slug
+
+
+class RegistrationIn(Input):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "username": "ann",
+                "email": "ann@example.com",
+                "password": "Sail-away-7",
+                "confirm_password": "Sail-away-7",
+                "tenant": {"name": "Acme", "slug": "acme"},
+            }
+        }
+    )
+
+    username: Username
+    email: Email
+    password: NewPassword
+    confirm_password: Annotated[str, Field(max_length=256, json_schema_extra={"format": "password"})]
+    tenant: TenantIn | None = Field(default=None, description="A new tenant; without one, the default tenant.")
+
+
+class TenantOut(BaseModel):
+    id: UUID
+    slug: str
+    name: str
+
+
+class AccountOut(BaseModel):
+    id: UUID
+    username: str
+    email: str
+    tenant: TenantOut | None

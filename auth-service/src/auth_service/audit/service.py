@@ -1,0 +1,41 @@
+"""Writing the trail, in the transaction of what it tells of."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.audit.models import SecurityEvent
+
+Kind = Literal[
+    "account_registered",
+    "sign_in",
+    "sign_in_refused",
+    "sign_in_throttled",
+    "session_ended",
+    "all_sessions_ended",
+    "refresh_token_reused",
+]
+
+
+def record(
+    db: AsyncSession,
+    kind: Kind,
+    *,
+    account_id: UUID | None = None,
+    session_id: UUID | None = None,
+    tenant_id: UUID | None = None,
+    address: str | None = None,
+    **details: Any,
+) -> None:
+    """Add one event; `details` are ids, names and reasons, never anything secret."""
+    db.add(
+        SecurityEvent(
+            kind=kind,
+            account_id=account_id,
+            session_id=session_id,
+            tenant_id=tenant_id,
+            address=address,
+            details=details,
+        )
+    )

@@ -1,0 +1,34 @@
+"""The projection follows users-service: the last word on each tenant and membership counts, not each word."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.memberships import service
+from auth_service.memberships.events import (
+    MembershipChanged,
+    MembershipEvent,
+    MembershipGranted,
+    MembershipRevoked,
+    TenantCreated,
+    TenantEvent,
+    TenantResumed,
+    TenantSuspended,
+    TenantUpdated,
+)
+from shared.events import EventHandlers
+
+handlers = EventHandlers()
+
+
+async def tenant_told(db: AsyncSession, event: TenantEvent) -> None:
+    await service.apply_tenant(db, event)
+
+
+async def membership_told(db: AsyncSession, event: MembershipEvent) -> None:
+    if event.tenant_id is not None:
+        await service.apply_membership(db, event.tenant_id, event, revoked=isinstance(event, MembershipRevoked))
+
+
+for kind in (TenantCreated, TenantUpdated, TenantSuspended, TenantResumed):
+    handlers.on(kind, latest_only=True)(tenant_told)
+for change in (MembershipGranted, MembershipChanged, MembershipRevoked):
+    handlers.on(change, latest_only=True)(membership_told)

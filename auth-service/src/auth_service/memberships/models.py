@@ -1,0 +1,86 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, Index, PrimaryKeyConstraint, Text, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.data.models import Global, Tenanted
+
+
+class Tenant(Global):
+    """A tenant as users-service last told of it."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    slug: Mapped[str]  # not unique: two renames may arrive in the other order
+    name: Mapped[str]
+    tier: Mapped[str]
+    status: Mapped[str]
+    version: Mapped[int] = mapped_column(server_default="0")
+
+
+class Membership(Tenanted):
+    """A person in a tenant as users-service last told of it.
+
+    `checked_at` is when users-service was last asked; an event tells what was, so it does not move it.
+    """
+
+    __tablename__ = "memberships"
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id", "user_id"),
+        Index(None, "user_id"),  # a sign-in looks across tenants by person
+    )
+
+    user_id: Mapped[UUID]
+    id: Mapped[UUID]
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    status: Mapped[str]
+    version: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    checked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A membership with its tenant, and how long ago users-service was asked about it (None: never)."""
+
+    membership: Membership
+    tenant: Tenant
+    age_s: float | None
+
+    @property
+    def active(self) -> bool:
+        return self.membership.status == "active" and self.tenant.status == "active"
+
+
+_PLACES = select(Membership, Tenant, func.extract("epoch", func.clock_timestamp() - Membership.checked_at)).join(
+    Tenant, Tenant.id == Membership.tenant_id
+)
+
+
+async def places_of(fleet: AsyncSession, user_id: UUID) -> Sequence[Place]:
+    """Every membership of the person, ended ones too, the oldest first. Needs the `fleet` role."""
+    rows = await fleet.execute(
+        _PLACES.where(Membership.user_id == user_id).order_by(Membership.created_at, Membership.id)
+    )
+    return [Place(membership, tenant, _seconds(age)) for membership, tenant, age in rows]
+
+
+async def find_place(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Place | None:
+    """The person's membership in the tenant of `db`; None where the projection has none."""
+    rows = await db.execute(_PLACES.where(Membership.tenant_id == tenant_id, Membership.user_id == user_id))
+    row = rows.one_or_none()
+    return Place(row[0], row[1], _seconds(row[2])) if row else None
+
+
+async def tenants_by_id(db: AsyncSession, ids: set[UUID]) -> dict[UUID, Tenant]:
+    """The tenants of these ids that are known here."""
+    return {tenant.id: tenant for tenant in await db.scalars(select(Tenant).where(Tenant.id.in_(ids)))}
+
+
+def _seconds(age: object) -> float | None:
+    return None if age is None else float(str(age))

@@ -1,0 +1,1 @@
+"""What ended before its time, as the feed that gateways and holders of streams follow."""

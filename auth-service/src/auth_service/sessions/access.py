@@ -1,0 +1,21 @@
+"""Who is signed in, by this service's own word: its database, not the feed, says whether a session has ended."""
+
+from typing import Annotated
+
+from fastapi import Depends
+
+from auth_service.deps import CurrentUser, DatabasePart
+from auth_service.sessions import service
+from shared.identity import Principal
+from shared.problems import InvalidToken
+
+
+async def signed_in(user: CurrentUser, database: DatabasePart) -> Principal:
+    """The person whose token, session and account all still count. Raises InvalidToken."""
+    async with database.transaction() as db:
+        if not await service.is_live(db, user):
+            raise InvalidToken("The session of this token has ended.")
+    return user
+
+
+SignedIn = Annotated[Principal, Depends(signed_in)]

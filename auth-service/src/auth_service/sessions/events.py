@@ -1,0 +1,18 @@
+"""What the slice publishes."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from shared.events import Event
+
+Reason = Literal["logout", "logout_all", "reuse", "ended_by_owner"]
+
+
+class SessionRevoked(Event):
+    """A session was ended before its time; its tokens count no more."""
+
+    type: ClassVar[str] = "session.revoked.v1"
+    example: ClassVar[dict[str, object]] = {"user_id": "0192f0c1-2b3c-7d4e-8f50-617283940a1b", "reason": "logout"}
+
+    user_id: UUID
+    reason: Reason

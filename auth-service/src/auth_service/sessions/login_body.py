@@ -1,0 +1,58 @@
+"""Reading a sign-in: JSON, or the OAuth2 password form, on one path."""
+
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, Request
+from pydantic import ValidationError
+
+from auth_service.sessions.schemas import LoginForm, LoginIn
+from shared.problems import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
+from shared.web.errors import invalid_input
+from shared.web.json_input import Input, checked, parse
+
+FORM: Final = "application/x-www-form-urlencoded"
+JSON: Final = "application/json"
+_MAX_FIELDS: Final = 20
+
+Body = TypeVar("Body", bound=Input)
+
+
+async def login_body(request: Request) -> LoginIn:
+    """The sign-in that was sent. Raises UnsupportedMediaType, MalformedRequest, InvalidInput."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await request.body()
+    if media_type == JSON:
+        return _validated(LoginIn, await parse(body))
+    if media_type != FORM:
+        raise UnsupportedMediaType(f"Send {JSON} or {FORM}.")
+    form = _validated(LoginForm, checked(_fields(body)))
+    return LoginIn(username=form.username, password=form.password, tenant=form.tenant)
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError:  # broken percent-encoded UTF-8, bytes that a form never holds, too many fields
+        raise MalformedRequest("The form cannot be read.") from None
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise InvalidInput(errors=[FieldError("A field is given twice.", "repeated_field", "#")])
+    return fields
+
+
+def _validated(model: type[Body], value: Any) -> Body:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        raise invalid_input([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
+
+
+LoginBody = Annotated[LoginIn, Depends(login_body)]
+
+
+def described(*, json: type[Input], form: type[Input]) -> dict[str, Any]:
+    """What OpenAPI says of such a body, since FastAPI cannot read it off a dependency."""
+    content = {media: {"schema": model.model_json_schema()} for media, model in ((JSON, json), (FORM, form))}
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,51 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, func
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_service.accounts.models import Account
+from shared.data.models import Global
+from shared.ids import new_id
+
+
+class Session(Global):
+    """One sign-in, which is one family of refresh tokens. It belongs to a person, who sees theirs of all tenants.
+
+    `generation` is that of the refresh token that counts now; tokens are computed, none is stored.
+    """
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index("ix_sessions_account_id_created_at", "account_id", "created_at"),
+        Index(None, "last_seen_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
+    tenant_id: Mapped[UUID]
+    client_id: Mapped[str]
+    device: Mapped[str | None]
+    address: Mapped[str | None]
+    generation: Mapped[int] = mapped_column(server_default="0")
+    rotated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    last_seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    end_reason: Mapped[str | None]
+
+
+class SignInFailure(Global):
+    """A failed sign-in, counted against an account or an address; `key` is a hash, since people mistype passwords."""
+
+    __tablename__ = "sign_in_failures"
+    __table_args__ = (Index("ix_sign_in_failures_key_failed_at", "key", "failed_at"), Index(None, "failed_at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+    failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+
+
+async def find_account(db: AsyncSession, account_id: UUID) -> Account | None:
+    return await db.get(Account, account_id)

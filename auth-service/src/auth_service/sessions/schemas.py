@@ -1,0 +1,111 @@
+"""Signing in and refreshing as clients send it, and what they get."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from auth_service.sessions.tokens import Tokens
+from shared.identity.access_tokens import ACCESS_TTL_S
+from shared.web.json_input import Input
+
+TenantName = Annotated[
+    str, Field(min_length=1, max_length=64, description="The slug of one of your tenants, or its id.")
+]
+Password = Annotated[str, Field(min_length=1, max_length=256, json_schema_extra={"format": "password"})]
+Identifier = Annotated[str, Field(min_length=1, max_length=254, description="The username or the email.")]
+
+
+class LoginIn(Input):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"username": "ann", "password": "Sail-away-7", "tenant": "acme"}}
+    )
+
+    username: Identifier
+    password: Password
+    tenant: TenantName | None = None
+    cookie: bool = Field(default=False, strict=True, description="Set the refresh token as a cookie, not in the body.")
+
+
+class LoginForm(Input):
+    """The fields of the OAuth2 password form, as Swagger UI sends them: our own sign-in, not a token grant."""
+
+    username: Identifier
+    password: Password
+    grant_type: Literal["password", ""] | None = None
+    scope: Annotated[str, Field(max_length=2000)] = ""
+    client_id: Annotated[str, Field(max_length=200)] = ""
+    client_secret: Annotated[str, Field(max_length=200)] = ""
+    tenant: TenantName | None = None
+
+
+class RefreshIn(Input):
+    model_config = ConfigDict(json_schema_extra={"example": {"refresh_token": "q3mZ0w…"}})
+
+    refresh_token: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="Left out where the cookie carries it."
+    )
+
+
+class SessionIn(Input):
+    model_config = ConfigDict(json_schema_extra={"example": {"tenant": "acme"}})
+
+    tenant: TenantName
+    cookie: bool = Field(default=False, strict=True, description="Set the refresh token as a cookie, not in the body.")
+
+
+class TokensOut(BaseModel):
+    """RFC 6749, section 5.1, and what a page needs beside it."""
+
+    access_token: str
+    refresh_token: str | None = Field(default=None, description="Left out where it was set as a cookie.")
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the scheme's name (RFC 6750)
+    expires_in: int = Field(default=ACCESS_TTL_S, description="Seconds.")
+    scope: str
+    session_id: UUID
+    csrf_token: str | None = Field(default=None, description="With a cookie: send it back as X-CSRF-Token.")
+
+    @classmethod
+    def of(cls, tokens: Tokens, *, cookie: bool) -> "TokensOut":
+        return cls(
+            access_token=tokens.access_token,
+            refresh_token=None if cookie else tokens.refresh_token,
+            scope=tokens.scope,
+            session_id=tokens.session_id,
+            csrf_token=tokens.csrf_token if cookie else None,
+        )
+
+
+class TenantOut(BaseModel):
+    id: UUID
+    slug: str | None
+    name: str | None
+
+
+class TenantWithTier(TenantOut):
+    tier: str | None
+
+
+class MeOut(BaseModel):
+    """The token's view of the person."""
+
+    id: UUID
+    username: str
+    email: str
+    tenant: TenantWithTier | None
+    roles: list[str]
+    scope: str
+
+
+class SessionOut(BaseModel):
+    id: UUID
+    tenant: TenantOut
+    created_at: datetime
+    last_seen_at: datetime
+    device: str | None
+    current: bool
+
+
+class SessionsEnded(BaseModel):
+    sessions_ended: int

@@ -1,0 +1,107 @@
+"""The throttle of sign-in: failures are counted in the database, an account's and an address's, over 15 minutes.
+
+Only failures count. The count is looked at before a password is checked, to save the work, and again under a lock
+before the answer is told: of a thousand guesses at once no more than the allowed ones learn anything.
+"""
+
+import hashlib
+import ipaddress
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.sessions.models import SignInFailure
+from auth_service.settings import AuthSettings, SignInSettings
+from shared.problems import TooManyRequests
+
+
+class SignInThrottled(TooManyRequests):
+    """Too many sign-ins failed lately for this account or from this address."""
+
+    status, title = 429, "Too many failed sign-ins"
+    remedy = "Wait for the seconds in `Retry-After`; a right password does not help before."
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One thing that failures are counted against, and how many it is allowed."""
+
+    key: bytes
+    most: int
+
+
+def counted(identifier: str, account_id: UUID | None, address: str, settings: AuthSettings) -> tuple[Counted, ...]:
+    """What an attempt counts against. A name that nobody has is throttled as an account is, and so tells nothing.
+
+    One address of a developer's own machine is everybody there, so in development it is not counted.
+    """
+    limits = settings.sign_in
+    account = f"account {account_id or identifier.casefold()}"
+    result = [Counted(_digest(account), limits.failures_per_account)]
+    if not (settings.development and _is_loopback(address)):
+        result.append(Counted(_digest(f"address {_network(address)}"), limits.failures_per_address))
+    return tuple(result)
+
+
+async def check(db: AsyncSession, counts: Sequence[Counted], limits: SignInSettings) -> None:
+    """Raises SignInThrottled, with the time until one failure is old enough to be forgotten."""
+    waits = [await _wait_s(db, one, limits.window_s) for one in counts]
+    if (wait_s := max(waits, default=0)) > 0:
+        raise SignInThrottled(retry_after_s=wait_s)
+
+
+async def count_failure(db: AsyncSession, counts: Sequence[Counted], limits: SignInSettings) -> None:
+    """Count one failure. Raises SignInThrottled when the limit was reached while the password was being checked."""
+    for one in counts:  # the account before the address, always: two locks in one order never wait for each other
+        await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(one.key.hex(), 0))))
+    await check(db, counts, limits)
+    db.add_all(SignInFailure(key=one.key) for one in counts)
+
+
+async def prune(db: AsyncSession, window_s: int) -> None:
+    """Forget the failures that count no more."""
+    await db.execute(delete(SignInFailure).where(SignInFailure.failed_at < _ago(window_s)))
+
+
+async def _wait_s(db: AsyncSession, one: Counted, window_s: int) -> int:
+    """Whole seconds until the newest `most` failures are fewer than `most`; 0 when they are already."""
+    deciding = (
+        select(func.extract("epoch", SignInFailure.failed_at - _ago(window_s)))
+        .where(SignInFailure.key == one.key, SignInFailure.failed_at > _ago(window_s))
+        .order_by(SignInFailure.failed_at.desc())
+        .offset(one.most - 1)
+        .limit(1)
+    )
+    left = await db.scalar(deciding)
+    return 0 if left is None else max(1, math.ceil(float(left)))
+
+
+def _ago(window_s: int) -> ColumnElement[datetime]:
+    return func.clock_timestamp() - timedelta(seconds=window_s)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _network(address: str) -> str:
+    """An IPv4 address, or the /64 that one IPv6 customer is given whole."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

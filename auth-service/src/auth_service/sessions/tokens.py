@@ -1,0 +1,73 @@
+"""What a session hands out: the access token's claims, the pair of tokens, and what goes with them."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from auth_service.accounts.models import Account
+from auth_service.keyring import Keyring
+from auth_service.memberships.models import Place
+from auth_service.sessions.models import Session
+from auth_service.sessions.refresh_tokens import RefreshToken, csrf_token
+from auth_service.signing_keys.held import HeldKey
+from shared.identity import Principal, scopes_of
+from shared.identity.access_tokens import ACCESS_TTL_S, sign_access_token
+from shared.ids import new_id
+
+CLIENT_ID: Final = "flotilla"  # our own sign-in; clients of the OAuth server have ids of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The answer to a sign-in or a refresh, before it becomes a body or a cookie."""
+
+    access_token: str
+    refresh_token: str
+    csrf_token: str
+    scope: str
+    session_id: UUID
+
+
+@dataclass(frozen=True)
+class TokenMaker:
+    """Signs for this process."""
+
+    held_key: HeldKey
+    keyring: Keyring
+    public_url: str
+
+    def make(self, account: Account, session: Session, place: Place) -> Tokens:
+        """Both tokens for the session as it is now. Raises ServiceUnavailable before keys are loaded."""
+        now = int(time.time())
+        who = principal(account, session.id, place, self.public_url, expires_at=now + ACCESS_TTL_S)
+        access_token = sign_access_token(
+            who.to_claims(), self.held_key.key, issuer=self.public_url, public_url=self.public_url, now=now
+        )
+        return Tokens(
+            access_token=access_token,
+            refresh_token=RefreshToken(session.id, session.generation).encode(self.keyring),
+            csrf_token=csrf_token(session.id, self.keyring),
+            scope=" ".join(sorted(who.scopes)),
+            session_id=session.id,
+        )
+
+
+def principal(account: Account, session_id: UUID, place: Place, public_url: str, *, expires_at: int) -> Principal:
+    """The person in their tenant with what their roles grant there now."""
+    roles = frozenset(place.membership.roles)
+    return Principal(
+        user_id=account.id,
+        username=account.username,
+        tenant_id=place.tenant.id,
+        tenant_slug=place.tenant.slug,
+        roles=roles,
+        scopes=scopes_of(roles),
+        tier=place.tenant.tier,
+        session_id=session_id,
+        client_id=CLIENT_ID,
+        token_id=str(new_id()),
+        user_epoch=account.epoch,
+        expires_at=expires_at,
+        issuer=public_url,
+    )

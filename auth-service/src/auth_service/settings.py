@@ -1,0 +1,80 @@
+"""What auth-service reads beyond the shared settings."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, SecretStr
+
+from shared.settings import Section, ServiceSettings
+
+
+class KeySettings(Section):
+    """The secret that encrypts the signing keys and signs refresh tokens; `keyring.py` says what is made of it."""
+
+    encryption_key: SecretStr | None = Field(
+        default=None, description="32 bytes as base64url; several by commas: the first is used, all still decrypt."
+    )
+    encryption_key_file: Path | None = Field(default=None, description="A file that holds the same, a key a line.")
+
+
+class RegistrationSettings(Section):
+    """Open in development; production names both."""
+
+    people: Literal["open", "invited", "closed"] | None = Field(default=None, description="Who may register.")
+    tenants: Literal["open", "operator"] | None = Field(default=None, description="Who may bring a new tenant.")
+    pending_ttl_s: int = Field(default=3600, ge=60, description="How long an unfinished registration is resumable.")
+
+
+class PasswordSettings(Section):
+    """The rule that new passwords follow, and what hashing one costs (argon2id, RFC 9106)."""
+
+    min_length: int = Field(default=8, ge=8, le=64)
+    require_classes: bool = Field(default=True, description="An upper-case letter, a lower-case letter and a digit.")
+    time_cost: int = Field(default=3, ge=1, description="Passes over the memory.")
+    memory_kib: int = Field(default=64 * 1024, ge=8, description="Memory of one hash.")
+    parallelism: int = Field(default=4, ge=1, description="Lanes of one hash.")
+    workers: int = Field(default=2, ge=1, description="Hashes at the same time; each holds memory_kib.")
+    max_waiting: int = Field(default=100, ge=0, description="Requests that wait for a worker; the next one is 503.")
+
+
+class SessionSettings(Section):
+    refresh_grace_s: int = Field(default=20, ge=0, description="A retry of the last refresh gets the same successor.")
+    idle_ttl_s: int = Field(default=30 * 86400, ge=60, description="A session that is not refreshed ends.")
+    max_ttl_s: int = Field(default=180 * 86400, ge=60, description="A session ends however often it is refreshed.")
+
+
+class SignInSettings(Section):
+    """The throttle of sign-in. Only failures count, and LIMITS__SCALE never touches it."""
+
+    failures_per_account: int = Field(default=10, ge=1)
+    failures_per_address: int = Field(default=100, ge=1)
+    window_s: int = Field(default=900, ge=1)
+
+
+class AuthSettings(ServiceSettings):
+    service: ClassVar[str] = "auth"
+    default_port: ClassVar[int] = 8001
+
+    keys: KeySettings = KeySettings()
+    registration: RegistrationSettings = RegistrationSettings()
+    passwords: PasswordSettings = PasswordSettings()
+    sessions: SessionSettings = SessionSettings()
+    sign_in: SignInSettings = SignInSettings()
+
+    @property
+    def people_may_register(self) -> bool:
+        return (self.registration.people or "open") == "open"
+
+    @property
+    def tenants_may_register(self) -> bool:
+        return (self.registration.tenants or "open") == "open"
+
+    def production_faults(self) -> list[str]:
+        faults = super().production_faults()
+        if self.registration.people is None:
+            faults.append("REGISTRATION__PEOPLE is not named: open, invited or closed")
+        if self.registration.tenants is None:
+            faults.append("REGISTRATION__TENANTS is not named: open or operator")
+        if self.keys.encryption_key is None and self.keys.encryption_key_file is None:
+            faults.append("neither KEYS__ENCRYPTION_KEY nor KEYS__ENCRYPTION_KEY_FILE is set")
+        return faults

@@ -1,0 +1,41 @@
+"""A ticket as clients ask for it, and as the gateway redeems it."""
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from auth_service.tickets.service import TTL_S
+from shared.web.json_input import Input
+
+_PATH: Final = re.compile(r"/ws|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/(events|content|avatar)")
+
+
+def _ticket_path(value: str) -> str:
+    if _PATH.fullmatch(value) is None:
+        raise ValueError("must be /ws, or a path that ends in /events, /content or /avatar")
+    return value
+
+
+class TicketIn(Input):
+    model_config = ConfigDict(json_schema_extra={"example": {"path": "/ws"}})
+
+    path: Annotated[str, Field(max_length=500), AfterValidator(_ticket_path)]
+
+
+class TicketOut(BaseModel):
+    ticket: str
+    expires_in: int = Field(default=TTL_S, description="Seconds.")
+
+
+class RedeemIn(Input):
+    model_config = ConfigDict(json_schema_extra={"example": {"ticket": "q3mZ0w…", "path": "/ws"}})
+
+    ticket: Annotated[str, Field(max_length=200)]
+    path: Annotated[str, Field(max_length=2000)]
+
+
+class RedeemOut(BaseModel):
+    """The claims of the access token that the ticket stands for; `exp` is that token's end."""
+
+    claims: dict[str, Any]
