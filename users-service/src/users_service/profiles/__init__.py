@@ -1,0 +1,1 @@
+"""Profiles: what a person shows of themselves in one tenant."""

@@ -1,0 +1,39 @@
+from fastapi import Depends
+
+from shared.problems import FieldError, InvalidInput
+from shared.web.router import Router
+from users_service.deps import Conditions, CurrentUser, Db, require_scopes
+from users_service.profiles import service
+from users_service.profiles.schemas import ProfileIn, ProfileOut, ProfilePatch
+
+router = Router(prefix="/api/v1", tags=["profiles"])
+
+READ, WRITE = [Depends(require_scopes("profile:read"))], [Depends(require_scopes("profile:write"))]
+
+
+@router.get("/profile", dependencies=READ)
+@router.get("/users/me", dependencies=READ, name="read_me")
+async def read_profile(user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
+    """The caller's own profile in the tenant of their session."""
+    profile = await service.read(db, user)
+    conditions.shows(profile.version)
+    return ProfileOut.model_validate(profile)
+
+
+@router.put("/profile", dependencies=WRITE)
+async def replace_profile(body: ProfileIn, user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
+    """Replace the profile: fields that are left out are emptied."""
+    profile = await service.change(db, user, body.model_dump(), conditions.allow_write)
+    conditions.wrote(profile.version)
+    return ProfileOut.model_validate(profile)
+
+
+@router.patch("/profile", dependencies=WRITE)
+async def patch_profile(body: ProfilePatch, user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
+    """Change the fields that are sent (RFC 7396): null empties one, a field left out stays."""
+    changes = body.model_dump(exclude_unset=True)
+    if changes.get("full_name", "") is None:
+        raise InvalidInput(errors=[FieldError("A profile keeps a name.", "required", "#/full_name")])
+    profile = await service.change(db, user, changes, conditions.allow_write)
+    conditions.wrote(profile.version)
+    return ProfileOut.model_validate(profile)

@@ -1,0 +1,51 @@
+"""Reading and changing one's own profile."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.events import outbox
+from shared.identity import Principal
+from shared.problems import NotFound
+from users_service.profiles import models
+from users_service.profiles.events import UserUpdated
+from users_service.profiles.models import Profile
+
+Allow = Callable[[int], None]
+"""Is told the version that a write is about to replace, and raises where the writer did not know it."""
+
+
+class ProfileNotFound(NotFound):
+    """The caller has no profile in this tenant: they are no member of it any more."""
+
+    status, title = 404, "No profile in this tenant"
+
+
+async def read(db: AsyncSession, user: Principal) -> Profile:
+    return await _own(db, user, for_update=False)
+
+
+async def change(db: AsyncSession, user: Principal, changes: dict[str, Any], allow: Allow) -> Profile:
+    """Set the fields in `changes`; the profile that results. `allow` sees the version under the row's lock."""
+    profile = await _own(db, user, for_update=True)
+    allow(profile.version)
+    for name, value in changes.items():
+        setattr(profile, name, value)
+    profile.version += 1
+    await db.flush()
+    await db.refresh(profile)
+    updated = UserUpdated(
+        subject=user.user_id, tenant_id=profile.tenant_id, subject_version=profile.version, username=profile.username
+    )
+    outbox.add(db, updated)
+    return profile
+
+
+async def _own(db: AsyncSession, user: Principal, *, for_update: bool) -> Profile:
+    found = None
+    if user.tenant_id is not None:
+        found = await models.find(db, user.tenant_id, user.user_id, for_update=for_update)
+    if found is None:
+        raise ProfileNotFound
+    return found

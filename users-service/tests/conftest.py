@@ -1,0 +1,69 @@
+"""users-service on a real socket over PostgreSQL, its files in a folder of the test's own."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from shared.app import Service
+from shared.testing import People
+from users_service.app import service as users
+
+pytest_plugins = ["shared.testing.plugin"]
+
+ADMIN = ["admin"]
+
+Register = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def service() -> Service:
+    return users
+
+
+@pytest.fixture
+def storage_folder(tmp_path: Path) -> Path:
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def settings_values(settings_values: dict[str, Any], storage_folder: Path) -> dict[str, Any]:
+    """Small limits, so that tests pass them quickly; people without a tenant join `acme` where it is there."""
+    return settings_values | {
+        "storage_url": storage_folder.as_uri(),
+        "registration": {"default_tenant": "acme"},
+        "files": {"max_bytes": 3 * 1024 * 1024, "upload_idle_s": 1.0, "sweep_interval_s": 0.05},
+    }
+
+
+@pytest.fixture
+def register(client: httpx2.AsyncClient, as_user: People) -> Register:
+    """Registers someone as auth-service does: `await register("ann", tenant="acme")` makes the tenant too."""
+
+    async def call(name: str, *, tenant: str | None = None) -> dict[str, Any]:
+        new = {"id": str(as_user.tenant_id(tenant)), "name": tenant.title(), "slug": tenant} if tenant else None
+        reply = await client.put(
+            f"/internal/registrations/{as_user.id(name)}",
+            json={"username": name, "tenant": new},
+            headers=as_user.service("auth"),
+        )
+        assert reply.status_code == 200, reply.text
+        answer: dict[str, Any] = reply.json()
+        return answer
+
+    return call
+
+
+@pytest.fixture
+async def acme(register: Register) -> None:
+    """The tenant acme with its admin ann and its member bob."""
+    await register("ann", tenant="acme")
+    await register("bob")
+
+
+@pytest.fixture
+async def globex(register: Register) -> None:
+    """Another tenant with its admin gil."""
+    await register("gil", tenant="globex")

@@ -1,0 +1,113 @@
+import httpx2
+import pytest
+
+from shared.testing import People
+
+pytestmark = pytest.mark.usefixtures("acme")
+
+WHOLE = {"full_name": "Ann Lee", "bio": "Sails.", "phone": "+4930901820", "birth_date": "1990-02-28", "locale": "de-DE"}
+
+
+@pytest.fixture
+def ann(as_user: People) -> dict[str, str]:
+    return as_user("ann", roles=["admin"])
+
+
+async def test_a_new_member_has_a_profile_with_their_name_and_nothing_else(
+    client: httpx2.AsyncClient, as_user: People
+) -> None:
+    reply = await client.get("/api/v1/profile", headers=as_user("bob"))
+    assert reply.status_code == 200
+    body = reply.json()
+    assert (body["user_id"], body["username"]) == (str(as_user.id("bob")), "bob")
+    assert all(body[name] is None for name in WHOLE)
+
+
+async def test_a_profile_is_replaced_whole(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
+    first = await client.put("/api/v1/profile", json=WHOLE, headers=ann)
+    assert first.status_code == 200
+    assert {name: first.json()[name] for name in WHOLE} == WHOLE
+    second = await client.put("/api/v1/profile", json={"full_name": "Ann"}, headers=ann)
+    assert second.json()["bio"] is None
+    assert second.json()["updated_at"] > first.json()["updated_at"]
+
+
+@pytest.mark.parametrize("content_type", ["application/merge-patch+json", "application/json"])
+async def test_a_patch_changes_what_it_names_and_empties_what_is_null(
+    client: httpx2.AsyncClient, ann: dict[str, str], content_type: str
+) -> None:
+    await client.put("/api/v1/profile", json=WHOLE, headers=ann)
+    reply = await client.patch(
+        "/api/v1/profile", content=b'{"bio": "Sings.", "phone": null}', headers=ann | {"Content-Type": content_type}
+    )
+    assert reply.status_code == 200
+    assert {name: reply.json()[name] for name in WHOLE} == WHOLE | {"bio": "Sings.", "phone": None}
+
+
+async def test_users_me_is_the_same_profile(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
+    written = await client.put("/api/v1/profile", json=WHOLE, headers=ann)
+    read = await client.get("/api/v1/users/me", headers=ann)
+    assert (read.json(), read.headers["etag"]) == (written.json(), written.headers["etag"])
+
+
+async def test_who_has_the_current_version_is_told_so(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
+    shown = await client.get("/api/v1/profile", headers=ann)
+    again = await client.get("/api/v1/profile", headers=ann | {"If-None-Match": shown.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", shown.headers["etag"])
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_a_write_over_a_version_that_is_not_current_changes_nothing(
+    client: httpx2.AsyncClient, ann: dict[str, str], method: str
+) -> None:
+    stale = (await client.get("/api/v1/profile", headers=ann)).headers["etag"]
+    await client.put("/api/v1/profile", json=WHOLE, headers=ann | {"If-Match": stale})
+    refused = await client.request(
+        method, "/api/v1/profile", json={"full_name": "Late"}, headers=ann | {"If-Match": stale}
+    )
+    assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
+    assert (await client.get("/api/v1/profile", headers=ann)).json()["full_name"] == WHOLE["full_name"]
+
+
+BROKEN: list[tuple[dict[str, object], str, str]] = [
+    ({}, "#/full_name", "missing"),
+    ({"full_name": ""}, "#/full_name", "string_too_short"),
+    ({"full_name": 7}, "#/full_name", "string_type"),
+    ({"full_name": "A", "nickname": "x"}, "#/nickname", "extra_forbidden"),
+    ({"full_name": "A", "phone": "030 901820"}, "#/phone", "value_error"),
+    ({"full_name": "A", "phone": "+49"}, "#/phone", "value_error"),
+    ({"full_name": "A", "birth_date": "1890-01-01"}, "#/birth_date", "value_error"),
+    ({"full_name": "A", "birth_date": "2990-01-01"}, "#/birth_date", "value_error"),
+    ({"full_name": "A", "birth_date": "1990-02-30"}, "#/birth_date", "date_from_datetime_parsing"),
+    ({"full_name": "A", "locale": "English"}, "#/locale", "value_error"),
+    ({"full_name": "A\u0000"}, "#/full_name", "nul_character"),
+]
+
+
+async def test_a_profile_that_breaks_a_rule_is_told_which(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
+    for body, pointer, code in BROKEN:
+        reply = await client.put("/api/v1/profile", json=body, headers=ann)
+        assert reply.status_code == 422
+        assert [(error["pointer"], error["code"]) for error in reply.json()["errors"]] == [(pointer, code)]
+
+
+async def test_a_patch_cannot_take_the_name_away(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
+    reply = await client.patch("/api/v1/profile", json={"full_name": None}, headers=ann)
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/full_name")
+
+
+async def test_a_missing_scope_is_named(client: httpx2.AsyncClient, as_user: People) -> None:
+    reply = await client.put("/api/v1/profile", json=WHOLE, headers=as_user("ann", scopes=["profile:read"]))
+    assert reply.status_code == 403
+    assert 'error="insufficient_scope", scope="profile:write"' in reply.headers["www-authenticate"]
+
+
+async def test_nobody_without_a_token(client: httpx2.AsyncClient) -> None:
+    reply = await client.get("/api/v1/profile")
+    assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_where_one_is_no_member_there_is_no_profile(client: httpx2.AsyncClient, as_user: People) -> None:
+    for tenant in ("globex", None):
+        reply = await client.get("/api/v1/profile", headers=as_user("ann", tenant=tenant))
+        assert (reply.status_code, reply.json()["code"]) == (404, "profile_not_found")
