@@ -1,0 +1,77 @@
+"""What the other services ask: registrations, memberships, revocations. Never routed by the gateway."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from shared.identity.revocation_entries import FeedPage
+from shared.web.router import Router
+from users_service.deps import DatabasePart, FleetDb, Settings, TenantId, UserId, require_service
+from users_service.tenants import members, models, registration, revocations, service
+from users_service.tenants.models import Membership, Tenant
+from users_service.tenants.schemas import (
+    MembershipList,
+    MembershipOut,
+    RegistrationIn,
+    RegistrationOut,
+    TenantBrief,
+)
+from users_service.tenants.sessions import NamedTenantDb
+
+router = Router(prefix="/internal", tags=["internal"])
+
+AUTH = [Depends(require_service("auth"))]
+ASKERS = [Depends(require_service("auth", "chat", "tasks"))]
+FOLLOWERS = [Depends(require_service("gateway", "auth", "chat", "tasks"))]
+
+
+@router.put("/registrations/{user_id}", dependencies=AUTH)
+async def put_registration(
+    user_id: UserId, body: RegistrationIn, database: DatabasePart, settings: Settings
+) -> RegistrationOut:
+    """Make a person, with a tenant of their own or in the default one; a repeat answers the same."""
+    tenant_id = body.tenant.id if body.tenant else None
+    if body.tenant is None and (slug := settings.registration.default_tenant) is not None:
+        async with database.transaction(role="fleet") as fleet:
+            tenant_id = await models.tenant_by_slug(fleet, slug)
+    async with database.transaction(tenant_id) as db:
+        membership = await registration.register(db, user_id, body, tenant_id)
+        shown = None if membership is None else _shown(membership, await service.read(db, membership.tenant_id))
+    return RegistrationOut(user_id=user_id, membership=shown)
+
+
+@router.get("/memberships", dependencies=AUTH)
+async def list_memberships(user_id: Annotated[UserId, Query()], fleet: FleetDb) -> MembershipList:
+    """Every membership of a person that has not ended, oldest first."""
+    return MembershipList(items=[_shown(one, tenant) for one, tenant in await models.of_person(fleet, user_id)])
+
+
+@router.get("/memberships/{tenant_id}/{user_id}", dependencies=ASKERS)
+async def read_membership(tenant_id: TenantId, user_id: UserId, db: NamedTenantDb) -> MembershipOut:
+    """A person's membership in a tenant; 404 where there is none or it has ended."""
+    return _shown(await members.read(db, tenant_id, user_id), await service.read(db, tenant_id))
+
+
+@router.post("/memberships/{tenant_id}/{user_id}/accept", dependencies=AUTH)
+async def accept_membership(tenant_id: TenantId, user_id: UserId, db: NamedTenantDb) -> MembershipOut:
+    """The person named this tenant at a sign-in: an invited membership becomes active."""
+    return _shown(await members.accept(db, tenant_id, user_id), await service.read(db, tenant_id))
+
+
+@router.get("/revocations", dependencies=FOLLOWERS)
+async def read_revocations(fleet: FleetDb, after: Annotated[str | None, Query(max_length=32)] = None) -> FeedPage:
+    """Memberships and tenants whose state changed since the cursor `after`; without one, all that still matters."""
+    return await revocations.feed(fleet, after)
+
+
+def _shown(membership: Membership, tenant: Tenant) -> MembershipOut:
+    return MembershipOut(
+        id=membership.id,
+        user_id=membership.user_id,
+        username=membership.username,
+        tenant=TenantBrief.model_validate(tenant),
+        roles=membership.roles,
+        status=membership.status,
+        version=membership.version,
+        created_at=membership.created_at,
+    )

@@ -1,0 +1,148 @@
+"""Members of a tenant: granting, changing and ending memberships, and who they are."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.events import outbox
+from shared.problems import Conflict, NotFound
+from shared.web.paging import by_cursor
+from users_service.profiles import models as profiles
+from users_service.tenants import models
+from users_service.tenants.events import MembershipChanged, MembershipGranted, MembershipRevoked
+from users_service.tenants.models import LIVING, Membership, Person
+from users_service.tenants.schemas import MemberQuery
+from users_service.tenants.service import Allow, TenantNotFound
+
+SORTABLE = {"created_at": Membership.created_at, "username": Membership.username}
+_NO_VERSION = 0  # what If-Match is compared with where there is no membership yet
+
+
+class PersonNotFound(NotFound):
+    """Nobody in the fleet has this id."""
+
+    status, title = 404, "No such person"
+
+
+class MemberNotFound(NotFound):
+    """The person is no member of this tenant."""
+
+    status, title = 404, "No such member"
+
+
+class LastAdmin(Conflict):
+    """The tenant's only active admin cannot be removed or lose the role: nobody could let anyone in again."""
+
+    status, title = 409, "The tenant needs an admin"
+    remedy = "Make another member admin first, and wait until they have accepted."
+
+
+async def page(db: AsyncSession, tenant_id: UUID, query: MemberQuery) -> tuple[Sequence[Membership], str | None]:
+    """Members of whatever living status, by the list grammar."""
+    rows = select(Membership).where(
+        Membership.tenant_id == tenant_id, Membership.status.in_(query.status or list(LIVING))
+    )
+    if query.role:
+        rows = rows.where(Membership.roles.overlap(array(query.role)))
+    if query.username is not None:
+        rows = rows.where(func.lower(Membership.username) == query.username.lower())
+    return await by_cursor(db, rows, query, SORTABLE, Membership.user_id)
+
+
+async def read(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
+    """The membership where it has not ended. Raises MemberNotFound."""
+    membership = await models.find_membership(db, tenant_id, user_id)
+    if membership is None or not membership.living:
+        raise MemberNotFound
+    return membership
+
+
+async def grant(
+    db: AsyncSession, tenant_id: UUID, user_id: UUID, roles: list[str], allow: Allow
+) -> tuple[Membership, bool]:
+    """Make the person a member with these roles, or give a member these roles; True where that made a membership.
+
+    The person is `invited` until they name the tenant at a sign-in.
+    """
+    await _take_turns(db, tenant_id)
+    if (person := await db.get(Person, user_id)) is None:
+        raise PersonNotFound
+    membership = await models.find_membership(db, tenant_id, user_id)
+    allow(membership.version if membership and membership.living else _NO_VERSION)
+    if membership is None:
+        return await make(db, tenant_id, person.user_id, person.username, roles, status="invited"), True
+    if not membership.living:
+        membership.status, membership.roles, membership.ended_at = "invited", roles, None
+        return await _changed(db, membership, MembershipGranted, ends_tokens=True), True
+    if membership.roles == roles:
+        return membership, False
+    if "admin" not in roles:
+        await _keep_an_admin(db, membership)
+    membership.roles = roles
+    return await _changed(db, membership, MembershipChanged, ends_tokens=True), False
+
+
+async def make(
+    db: AsyncSession, tenant_id: UUID, user_id: UUID, username: str, roles: list[str], *, status: str
+) -> Membership:
+    """A first membership of the person in the tenant, with the profile that belongs to it."""
+    membership = Membership(
+        tenant_id=tenant_id, user_id=user_id, username=username, roles=roles, status=status, version=1
+    )
+    db.add(membership)
+    await profiles.make(db, tenant_id, user_id, username)
+    await db.flush()
+    await db.refresh(membership)
+    outbox.add(db, MembershipGranted.of(membership))
+    return membership
+
+
+async def end(db: AsyncSession, tenant_id: UUID, user_id: UUID, allow: Allow) -> None:
+    """End the membership; the account and the profile stay. Raises MemberNotFound, LastAdmin."""
+    await _take_turns(db, tenant_id)
+    membership = await read(db, tenant_id, user_id)
+    allow(membership.version)
+    await _keep_an_admin(db, membership)
+    membership.status, membership.ended_at = "ended", func.now()
+    await _changed(db, membership, MembershipRevoked, ends_tokens=True)
+
+
+async def accept(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
+    """The person named the tenant: an invited membership is active now; any other living one stays as it is."""
+    await _take_turns(db, tenant_id)
+    membership = await read(db, tenant_id, user_id)
+    if membership.status != "invited":
+        return membership
+    membership.status = "active"
+    return await _changed(db, membership, MembershipChanged, ends_tokens=False)
+
+
+async def _take_turns(db: AsyncSession, tenant_id: UUID) -> None:
+    if await models.lock_tenant(db, tenant_id) is None:
+        raise TenantNotFound
+
+
+async def _keep_an_admin(db: AsyncSession, membership: Membership) -> None:
+    """Raises LastAdmin where this is the tenant's only active admin."""
+    counts = membership.status == "active" and "admin" in membership.roles
+    if counts and not await models.has_other_admin(db, membership):
+        raise LastAdmin
+
+
+async def _changed(
+    db: AsyncSession,
+    membership: Membership,
+    event: type[MembershipGranted | MembershipChanged | MembershipRevoked],
+    *,
+    ends_tokens: bool,
+) -> Membership:
+    membership.version += 1
+    if ends_tokens:
+        membership.changed_at = func.clock_timestamp()
+    await db.flush()
+    await db.refresh(membership)
+    outbox.add(db, event.of(membership))
+    return membership

@@ -1,0 +1,137 @@
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.data.models import Global, Tenanted
+from shared.ids import new_id
+
+LIVING = ("invited", "active", "suspended")
+"""The states of a membership that has not ended."""
+
+
+class Person(Global):
+    """A person of the fleet, by the id and name of their account: whom a tenant's admin can name."""
+
+    __tablename__ = "people"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    username: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Tenant(Tenanted):
+    """A tenant's own row: it sees no other. The fleet's look-ups are by slug, by person and for the revocation feed."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id"),
+        UniqueConstraint("slug"),
+        CheckConstraint("tier IN ('free', 'premium', 'enterprise')", name="tier"),
+        CheckConstraint("status IN ('active', 'suspended')", name="status"),
+        Index(None, "changed_at"),
+    )
+
+    slug: Mapped[str]
+    name: Mapped[str]
+    tier: Mapped[str] = mapped_column(server_default=text("'free'"))
+    status: Mapped[str] = mapped_column(server_default=text("'active'"))
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    changed_at: Mapped[datetime | None]
+    """When it was last suspended or resumed, by the database's clock; None: never, so the feed has nothing to say."""
+
+    @property
+    def id(self) -> UUID:
+        return self.tenant_id
+
+
+class Membership(Tenanted):
+    """A person in a tenant. One row for ever: an ended membership that is granted again keeps its id and counts on."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id", "user_id"),
+        UniqueConstraint("id"),
+        ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
+        ForeignKeyConstraint(["user_id"], ["people.user_id"]),
+        CheckConstraint("status IN ('invited', 'active', 'suspended', 'ended')", name="status"),
+        Index(None, "tenant_id", "created_at", "user_id"),
+        Index(None, "user_id"),
+        Index(None, "changed_at"),
+    )
+
+    user_id: Mapped[UUID]
+    id: Mapped[UUID] = mapped_column(default=new_id)
+    username: Mapped[str]
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    status: Mapped[str]
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    ended_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime | None]
+    """When its roles or status last changed in a way that ends tokens; None: never, so the feed has nothing to say."""
+
+    @property
+    def living(self) -> bool:
+        return self.status in LIVING
+
+
+async def make_person(db: AsyncSession, user_id: UUID, username: str) -> None:
+    """Make the person, or give them the name that the account has now."""
+    statement = insert(Person).values(user_id=user_id, username=username)
+    update = {"username": statement.excluded.username}
+    await db.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=update))
+
+
+async def lock_tenant(db: AsyncSession, tenant_id: UUID) -> Tenant | None:
+    """The tenant, its row locked: whoever changes members takes turns, so that two cannot both be the last admin."""
+    return await db.get(Tenant, tenant_id, with_for_update={"key_share": True})
+
+
+async def find_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership | None:
+    """The person's membership in whatever state, ended ones too."""
+    return await db.get(Membership, (tenant_id, user_id))
+
+
+async def has_other_admin(db: AsyncSession, membership: Membership) -> bool:
+    """Whether the tenant has an active admin besides this one; ask with the tenant's row locked."""
+    others = select(Membership.user_id).where(
+        Membership.tenant_id == membership.tenant_id,
+        Membership.user_id != membership.user_id,
+        Membership.status == "active",
+        Membership.roles.contains(["admin"]),
+    )
+    return await db.scalar(others.limit(1)) is not None
+
+
+async def of_person(fleet: AsyncSession, user_id: UUID) -> Sequence[tuple[Membership, Tenant]]:
+    """Every membership of a person that has not ended, with its tenant, oldest first. Looks across tenants."""
+    rows = (
+        select(Membership, Tenant)
+        .join(Tenant, Tenant.tenant_id == Membership.tenant_id)
+        .where(Membership.user_id == user_id, Membership.status.in_(LIVING))
+        .order_by(Membership.created_at, Membership.tenant_id)
+    )
+    return [(membership, tenant) for membership, tenant in await fleet.execute(rows)]
+
+
+async def tenant_by_slug(fleet: AsyncSession, slug: str) -> UUID | None:
+    """The id of the tenant with this slug. Looks across tenants."""
+    return await fleet.scalar(select(Tenant.tenant_id).where(Tenant.slug == slug))

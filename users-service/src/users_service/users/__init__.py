@@ -1,0 +1,1 @@
+"""The directory: who is in the caller's tenant."""
