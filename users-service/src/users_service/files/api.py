@@ -1,0 +1,181 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+import structlog
+from fastapi import Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from shared.ids import new_id
+from shared.problems import MalformedRequest, Problem
+from shared.web.paging import CursorPage
+from shared.web.router import Router
+from users_service.deps import (
+    Conditions,
+    CurrentUser,
+    DatabasePart,
+    Db,
+    FileId,
+    OnceUpload,
+    Settings,
+    require_any_scope,
+    require_scopes,
+)
+from users_service.files import models, service
+from users_service.files.models import File
+from users_service.files.names import disposition
+from users_service.files.ranges import asked_range
+from users_service.files.schemas import UPLOAD_FORM, FileOut, FileQuery
+from users_service.files.storage import Storage
+from users_service.files.upload import OVERHEAD_BYTES, Received, Upload, too_large
+
+log = structlog.get_logger(__name__)
+
+router = Router(prefix="/api/v1/files", tags=["files"])
+
+READ, WRITE = [Depends(require_scopes("files:read"))], [Depends(require_scopes("files:write"))]
+_COUNTED_HERE: Final = 2**62  # the upload keeps its own limit, byte by byte, and answers it as a problem
+
+
+class UploadStalled(Problem):
+    """No byte of the upload arrived for a while, so it was given up; nothing was stored."""
+
+    status, title = 408, "The upload stalled"
+    remedy = "Upload again; with the same Idempotency-Key nothing is stored twice."
+
+
+def _storage(request: Request) -> Storage:
+    found: Storage = request.app.state.storage
+    return found
+
+
+StoragePart = Annotated[Storage, Depends(_storage)]
+
+
+@router.post("", status_code=201, dependencies=WRITE, openapi_extra=UPLOAD_FORM, max_body_size=_COUNTED_HERE)
+async def upload_file(
+    request: Request,
+    user: CurrentUser,
+    database: DatabasePart,
+    storage: StoragePart,
+    settings: Settings,
+    once: OnceUpload,
+    db: Db,
+    conditions: Conditions,
+    response: Response,
+) -> FileOut:
+    """Upload one file as multipart/form-data: `file`, and `description` and `category` where wanted."""
+    file_id = new_id()
+    key = models.key_of(service.tenant_of(user), file_id)
+    async with service.writing(database, storage, key, settings.files.upload_max_s) as writer:
+        upload = Upload(request.headers.get("content-type", ""), writer, settings.files.max_bytes)
+        received = await _receive(request, upload, settings)
+        await writer.close()
+        await once.begin(received.fingerprint)
+        file = await service.add(db, user, file_id, received)
+        shown = FileOut.model_validate(file)
+        headers = {"Location": f"/api/v1/files/{file.id}", "ETag": f'"{file.version}"'}
+        await once.keep(shown, 201, headers)
+    response.headers.update(headers)
+    return shown
+
+
+async def _receive(request: Request, upload: Upload, settings: Settings) -> Received:
+    """Take the body in. Raises MalformedRequest for one that is cut off, UploadStalled, BodyTooLarge."""
+    if int(request.headers.get("content-length", "0")) > settings.files.max_bytes + OVERHEAD_BYTES:
+        raise too_large(settings.files.max_bytes)
+    try:
+        async for chunk in _never_silent(request.stream(), settings.files.upload_idle_s):
+            await upload.feed(chunk)
+    except ClientDisconnect:
+        log.info("upload_cut_off", received_bytes=upload.body_bytes)
+        raise MalformedRequest("The body was cut off; nothing was stored.") from None
+    return upload.received()
+
+
+async def _never_silent(chunks: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            raise UploadStalled from None
+        if chunk is None:
+            return
+        yield chunk
+
+
+@router.get("", dependencies=READ)
+async def list_files(user: CurrentUser, db: Db, query: Annotated[FileQuery, Query()]) -> CursorPage[FileOut]:
+    """The caller's files; with admin:read those of the whole tenant."""
+    found, following = await service.page(db, user, query)
+    return CursorPage(items=[FileOut.model_validate(file) for file in found], next_cursor=following)
+
+
+@router.get("/{file_id}", dependencies=READ)
+async def read_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> FileOut:
+    """What is known of one file."""
+    file = await service.read(db, user, file_id)
+    conditions.shows(file.version)
+    return FileOut.model_validate(file)
+
+
+@router.delete("/{file_id}", status_code=204, dependencies=[Depends(require_any_scope("files:write", "files:delete"))])
+async def delete_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> None:
+    """Delete one's own file (files:write), or as the tenant's admin anyone's (files:delete)."""
+    await service.delete(db, user, file_id, conditions.allow_write)
+
+
+@router.get(
+    "/{file_id}/content",
+    dependencies=READ,
+    response_class=Response,
+    responses={
+        200: {"description": "All bytes.", "content": {"application/octet-stream": {}}},
+        206: {"description": "The range asked for.", "content": {"application/octet-stream": {}}},
+    },
+)
+async def read_content(
+    request: Request, file_id: FileId, user: CurrentUser, storage: StoragePart, db: Db, conditions: Conditions
+) -> Response:
+    """The file's bytes, whole or one `Range` of them; the ETag is their sha256."""
+    file = await service.read(db, user, file_id)
+    conditions.shows(file.sha256)
+    part = _asked(request, file)
+    start, end = part or (0, file.size_bytes)
+    headers = _headers(file, part)
+    if start == end:
+        return Response(headers=headers, media_type=file.content_type)
+    sent = await service.content(storage, file, start, end)
+    return StreamingResponse(sent, 206 if part else 200, headers, media_type=file.content_type)
+
+
+@router.head("/{file_id}/content", dependencies=READ, include_in_schema=False)
+async def head_content(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> Response:
+    file = await service.read(db, user, file_id)
+    conditions.shows(file.sha256)
+    return Response(headers=_headers(file, None), media_type=file.content_type)
+
+
+def _asked(request: Request, file: File) -> tuple[int, int] | None:
+    """The range to send; all where If-Range names other bytes (RFC 9110, section 13.1.5)."""
+    if request.headers.get("if-range", f'"{file.sha256}"') != f'"{file.sha256}"':
+        return None
+    return asked_range(request.headers.get("range"), file.size_bytes)
+
+
+def _headers(file: File, part: tuple[int, int] | None) -> dict[str, str]:
+    start, end = part or (0, file.size_bytes)
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": disposition(file.name),
+        "Content-Length": str(end - start),
+        "Content-Security-Policy": "default-src 'none'; sandbox",  # were it shown after all, nothing in it runs
+        "ETag": f'"{file.sha256}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    if part is not None:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size_bytes}"
+    return headers

@@ -1,0 +1,71 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, delete, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.data.models import Global, Tenanted
+
+
+class File(Tenanted):
+    """A stored file: its bytes are the object `key_of(tenant_id, id)`, its row is what makes it exist."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id", "id"),
+        UniqueConstraint("id"),
+        Index(None, "tenant_id", "owner_id", "created_at"),
+        Index(None, "tenant_id", "created_at"),
+    )
+
+    id: Mapped[UUID]
+    owner_id: Mapped[UUID]
+    name: Mapped[str]
+    content_type: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    description: Mapped[str | None]
+    category: Mapped[str | None]
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Removal(Global):
+    """An object to be removed from storage once `due_at` has come, unless its upload completes before.
+
+    Written before an upload's first byte and taken back with the file's row, and written again with the deletion of
+    that row: whatever fails in between, the object goes. So no sweep has to walk the storage.
+    """
+
+    __tablename__ = "object_removals"
+    __table_args__ = (Index(None, "due_at"),)
+
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]
+
+
+def key_of(tenant_id: UUID, file_id: UUID) -> str:
+    """Where the file's bytes are in storage."""
+    return f"{tenant_id}/{file_id}"
+
+
+async def find(db: AsyncSession, tenant_id: UUID, file_id: UUID, *, for_update: bool = False) -> File | None:
+    return await db.get(File, (tenant_id, file_id), with_for_update=for_update)
+
+
+def plan_removal(db: AsyncSession, object_key: str, after_s: int = 0) -> None:
+    """Have the object removed `after_s` seconds from now, by the database's clock."""
+    db.add(Removal(object_key=object_key, due_at=func.now() + text(f"interval '{int(after_s)} seconds'")))
+
+
+async def cancel_removal(db: AsyncSession, object_key: str) -> bool:
+    """Keep the object; False where its removal has begun. Waits for one that is under way."""
+    gone = delete(Removal).where(Removal.object_key == object_key).returning(Removal.object_key)
+    return await db.scalar(gone) is not None
+
+
+async def next_removal(db: AsyncSession) -> Removal | None:
+    """One due removal, locked against others and against its upload's end; None when nothing is due."""
+    due = select(Removal).where(Removal.due_at <= func.now()).order_by(Removal.due_at).limit(1)
+    return await db.scalar(due.with_for_update(skip_locked=True))

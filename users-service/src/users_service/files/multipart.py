@@ -1,0 +1,122 @@
+"""multipart/form-data (RFC 7578) as it arrives: each chunk in, what it completes out; nothing is spooled."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from shared.problems import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
+
+_MAX_HEADERS: Final = 8
+_MAX_HEADER_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A part begins; `filename` is None for a plain field."""
+
+    name: str
+    filename: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """More of the part's content."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The part is complete."""
+
+
+Piece = Begun | Data | Ended
+
+
+class FormParser:
+    """python-multipart's parser, driven directly."""
+
+    def __init__(self, content_type: str) -> None:
+        """Raises UnsupportedMediaType, or MalformedRequest where the boundary is missing or too long."""
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data":
+            raise UnsupportedMediaType("An upload is multipart/form-data.")
+        if not options.get(b"boundary"):
+            raise MalformedRequest("The multipart body's boundary is not named in Content-Type.")
+        self._pieces: list[Piece] = []
+        self._headers: dict[bytes, bytes] = {}
+        self._field = self._value = b""
+        self.complete = False
+        try:
+            self._parser = MultipartParser(
+                options[b"boundary"],
+                {
+                    "on_part_begin": self._headers.clear,
+                    "on_header_begin": self._on_header_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": lambda: self._pieces.append(Ended()),
+                    "on_end": self._on_end,
+                },
+                max_header_count=_MAX_HEADERS,
+                max_header_size=_MAX_HEADER_BYTES,
+            )
+        except FormParserError:
+            raise MalformedRequest("The multipart body's boundary is too long.") from None
+
+    def feed(self, chunk: bytes) -> list[Piece]:
+        """What `chunk` completes, in order. Raises MalformedRequest, or InvalidInput for a name that is no UTF-8."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise MalformedRequest("The multipart body is malformed.") from None
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def _on_header_begin(self) -> None:
+        self._field = self._value = b""
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._field.lower()] = self._value
+
+    def _on_headers_finished(self) -> None:
+        # latin-1 and back: the parser's own way to hand over bytes that are UTF-8 (RFC 7578, section 5.1)
+        kind, options = parse_options_header(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+        if kind != b"form-data" or b"name" not in options:
+            raise MalformedRequest("A part of the multipart body has no name.")
+        filename = options.get(b"filename")
+        self._pieces.append(Begun(_text(options[b"name"]), None if filename is None else _text(filename)))
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._pieces.append(Data(data[start:end]))
+
+    def _on_end(self) -> None:
+        self.complete = True
+
+
+def _text(value: bytes) -> str:
+    """A name as browsers write it: UTF-8, with quotes and line ends percent-encoded (WHATWG HTML, 4.10.22.7)."""
+    text = decoded(value, "#/file")
+    return text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+
+
+def decoded(value: bytes, pointer: str) -> str:
+    """UTF-8 without NUL; surrogates are no UTF-8. Raises InvalidInput."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput(errors=[FieldError("Is not UTF-8.", "not_utf8", pointer)]) from None
+    if "\0" in text:
+        raise InvalidInput(errors=[FieldError("Contains the character NUL.", "nul_character", pointer)])
+    return text
