@@ -167,10 +167,13 @@ class Edge:
 
     async def _refuse(self, exchange: Exchange, problem: Problem) -> None:
         """Answer with the problem; an answer that has begun can only be broken off."""
+        connection = exchange.connection
         if exchange.status == 0:
+            if connection is not None and problem.status == 413:
+                connection.hang_up()
             await exchange.refuse(problem)
-        elif exchange.connection is not None:
-            exchange.connection.cut()
+        elif connection is not None:
+            connection.cut()
 
     async def _socket(self, exchange: Exchange) -> None:
         """Open and carry one WebSocket; its line is written when it has ended."""

@@ -25,6 +25,9 @@ class Connection(Protocol):
     lost: bool
     task: asyncio.Task[None] | None
 
+    def hang_up(self) -> None:
+        """Answer and close, though the client may still be sending."""
+
     def cut(self) -> None:
         """Close without ending the answer, so that the client sees that it is not whole."""
 

@@ -32,6 +32,7 @@ class EdgeProtocol(HttpToolsProtocol):
     due: float | None = None
     _head_bytes = 0
     _whole = True
+    _hanging_up = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -44,6 +45,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self.task.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._hanging_up and self._whole:
+            return
         super().data_received(data)
         if self.due is not None:
             self._head_bytes += len(data)
@@ -67,12 +70,21 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._whole:
-            self.loop.call_later(_LINGER_S, self._stop_lingering, self.cycle)
+        if self._whole or self.transport.is_closing():
+            return
+        if self._hanging_up:
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_S, self._stop_lingering, self.cycle)
 
     def _stop_lingering(self, cycle: object) -> None:
-        if self.cycle is cycle and not self._whole:
+        if self.cycle is cycle and (self._hanging_up or not self._whole):
             self.transport.close()
+
+    def hang_up(self) -> None:
+        """The answer is the last one, and what still comes is thrown away: a close at once would lose the answer."""
+        if not self._whole and not self.cycle.response_started:
+            self.cycle.keep_alive = True  # else uvicorn closes with the answer's last byte
+            self._hanging_up = True
 
     def cut(self) -> None:
         """Close without ending the answer, so that the client sees that it is not whole."""
@@ -85,7 +97,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _turn_away(self, status: int) -> None:
         self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
-        self.transport.close()
+        self.transport.write_eof()
+        self._hanging_up = self._whole = True
+        self.due = None
+        self.loop.call_later(_LINGER_S, self.transport.close)
 
 
 class EdgeSocketProtocol(WebSocketsSansIOProtocol):
@@ -108,6 +123,9 @@ class EdgeSocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.close" and self.close_timer is not None:
             self.close_timer.cancel()
             self.close_timer = self.loop.call_later(_CLOSE_S, self.transport.abort)
+
+    def hang_up(self) -> None:
+        """A WebSocket is answered before anything is sent on it."""
 
     def cut(self) -> None:
         self.transport.abort()
@@ -176,7 +194,7 @@ def bound_sockets(host: str, port: int, *, both_loopbacks: bool) -> list[socket.
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)

@@ -1,0 +1,281 @@
+"""The gateway on a real socket, before one upstream that stands for all services and does what a test says."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httpx2
+import orjson
+import pytest
+
+from gateway.app import Gateway, open_gateway
+from gateway.server import InnerServer, bound_sockets
+from gateway.settings import GatewaySettings
+from shared.identity import Principal
+from shared.identity.access_tokens import sign_access_token
+from shared.identity.keys import SigningKey, generate_key
+from shared.testing.people import People
+from shared.testing.running import running
+from shared.testing.waiting import eventually
+
+pytest_plugins = ["shared.testing.plugin"]
+
+PUBLIC_URL = "http://localhost:8000"
+
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+async def read_body(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+
+
+async def reply(send: Any, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    start = {"type": "http.response.start", "status": status}
+    await send({**start, "headers": [(b"content-length", b"%d" % len(body)), *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Says what came: the head as JSON, the body's size."""
+    body = await read_body(receive)
+    seen = {
+        "method": scope["method"],
+        "raw_path": scope["raw_path"].decode(),
+        "query": scope["query_string"].decode(),
+        "headers": [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]],
+        "body": body.decode("latin-1"),
+    }
+    await reply(send, 200, orjson.dumps(seen), [(b"content-type", b"application/json")])
+
+
+@dataclass
+class Upstream:
+    """Every service of the fleet: its public paths do what `handler` does, auth-service's keys and feeds are here."""
+
+    key: SigningKey
+    handler: App = echo
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    tickets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    feed_status: int = 200
+    calls: int = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        match scope["path"]:
+            case "/oauth2/jwks.json":
+                await reply(send, 200, orjson.dumps({"keys": [self.key.public_jwk]}))
+            case "/internal/revocations":
+                await reply(send, self.feed_status, orjson.dumps({"entries": self.entries, "next": "1"}))
+            case "/internal/tickets/redeem":
+                await self._redeem(orjson.loads(await read_body(receive)), send)
+            case _:
+                self.calls += 1
+                await self.handler(scope, receive, send)
+
+    async def _redeem(self, asked: dict[str, str], send: Any) -> None:
+        claims = self.tickets.get((asked["ticket"], asked["path"]))
+        await reply(send, 200 if claims else 401, orjson.dumps({"claims": claims}))
+
+    def end_session(self, session_id: UUID | None) -> None:
+        self.entries.append({"kind": "session", "id": str(session_id), "expires_at": int(time.time()) + 700})
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A running gateway."""
+
+    url: str
+    gateway: Gateway
+    server: InnerServer
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    return People.made(tmp_path_factory.mktemp("identity"), "gateway")
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    return Upstream(generate_key())
+
+
+@pytest.fixture
+async def upstream_url(upstream: Upstream) -> AsyncIterator[str]:
+    async with running(upstream, lifespan="off") as url:
+        yield url
+
+
+OpenEdge: TypeAlias = Callable[..., Awaitable[Edge]]
+
+
+@pytest.fixture
+async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncIterator[OpenEdge]:
+    """Starts gateways; keyword arguments are settings that differ."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(**changes: Any) -> Edge:
+            services = {f"{name}_url": upstream_url for name in ("auth", "users", "chat", "tasks")}
+            values: dict[str, Any] = {
+                "environment": "testing",
+                "public_url": PUBLIC_URL,
+                "redis_url": cache_url,
+                "services": services | changes.pop("services", {}),
+                "identity": {
+                    "key_file": people.key_file("gateway"),
+                    "trust_file": people.trust_file,
+                    "jwks_url": f"{upstream_url}/oauth2/jwks.json",
+                },
+                "revocations": {"feeds": ("auth", "users"), "interval_s": 0.05},
+                "log": {"level": "ERROR"},
+                **changes,
+            }
+            return await stack.enter_async_context(_running(GatewaySettings(_env_file=None, **values)))
+
+        yield opened
+
+
+@asynccontextmanager
+async def _running(settings: GatewaySettings) -> AsyncIterator[Edge]:
+    async with open_gateway(settings) as gateway:
+        sockets = bound_sockets("127.0.0.1", 0, both_loopbacks=False)
+        server = InnerServer(gateway.edge, 2, gateway.drain)
+        task = asyncio.create_task(server.serve(sockets))
+        edge = Edge(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", gateway, server)
+        async with httpx2.AsyncClient(base_url=edge.url) as client:
+
+            async def ready() -> bool:
+                return server.started and (await client.get("/readyz")).status_code == 200
+
+            await eventually(ready, saying="the gateway is ready")
+        pipe = gateway.limiter.pipe
+        await eventually(lambda: pipe is None or pipe.connected, saying="the cache is connected")
+        try:
+            yield edge
+        finally:
+            server.should_exit = True
+            await task
+
+
+@pytest.fixture
+async def edge(open_edge: OpenEdge) -> Edge:
+    return await open_edge()
+
+
+@pytest.fixture
+async def client(edge: Edge) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=edge.url, timeout=10) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """Makes access tokens as auth-service would: sign_in("ann", tenant="acme", scopes=[…])."""
+
+    people: People
+    key: SigningKey
+
+    def principal(self, name: str, **about: Any) -> Principal:
+        return replace(self.people.principal(name, **about), issuer=PUBLIC_URL)
+
+    def token(self, principal: Principal, **changes: Any) -> str:
+        claims = principal.to_claims() | changes.pop("claims", {})
+        frame: dict[str, Any] = {"issuer": PUBLIC_URL, "public_url": PUBLIC_URL, "now": int(time.time())}
+        return sign_access_token(claims, changes.pop("key", self.key), **(frame | changes))
+
+    def __call__(self, name: str, **about: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(self.principal(name, **about))}"}
+
+
+@pytest.fixture
+def sign_in(people: People, upstream: Upstream) -> SignIn:
+    return SignIn(people, upstream.key)
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """What came over a plain socket, to its end."""
+
+    data: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.data.split(b" ", 2)[1])
+
+    @property
+    def head(self) -> bytes:
+        return self.data.partition(b"\r\n\r\n")[0].lower()
+
+    @property
+    def body(self) -> bytes:
+        return self.data.partition(b"\r\n\r\n")[2]
+
+
+Raw: TypeAlias = Callable[[bytes], Awaitable[RawAnswer]]
+
+
+@pytest.fixture
+def raw(edge: Edge) -> Raw:
+    """Sends bytes as they are and reads until the gateway closes; give `Connection: close`."""
+
+    async def exchange(data: bytes) -> RawAnswer:
+        async with asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+            try:
+                writer.write(data)
+                await writer.drain()
+                return RawAnswer(await reader.read())
+            finally:
+                writer.close()
+
+    return exchange
+
+
+Script: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+RawUpstream: TypeAlias = Callable[[Script], Awaitable[str]]
+
+
+@pytest.fixture
+async def raw_upstream() -> AsyncIterator[RawUpstream]:
+    """Starts an upstream that reads and writes bytes by a script; its URL."""
+    async with AsyncExitStack() as stack:
+
+        async def start(script: Script) -> str:
+            async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                try:
+                    await script(reader, writer)
+                finally:
+                    writer.close()
+
+            server = await asyncio.start_server(connected, "127.0.0.1", 0)
+            stack.callback(server.close)
+            return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+        yield start
+
+
+@pytest.fixture
+def helpers() -> Any:
+    """`read_body` and `reply`, for handlers of upstreams."""
+
+    class Helpers:
+        read_body = staticmethod(read_body)
+        reply = staticmethod(reply)
+
+    return Helpers

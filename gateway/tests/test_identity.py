@@ -1,0 +1,215 @@
+"""Identity at the edge: which tokens pass, what ends them, and what each route asks for."""
+
+import hmac
+import time
+from base64 import urlsafe_b64encode
+from typing import Any
+
+import httpx2
+import jwt
+import orjson
+import pytest
+
+from shared.identity.keys import generate_key
+from shared.ids import new_id
+from shared.testing.waiting import eventually
+
+SIGNED = "/api/v1/rooms/7/messages"
+
+
+async def test_without_a_token_it_is_a_401_with_a_challenge(client: Any, upstream: Any) -> None:
+    reply = await client.get(SIGNED)
+    assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+    assert reply.headers["x-request-id"] == reply.json()["request_id"]
+    assert upstream.calls == 0
+
+
+def _unsigned(token: str) -> str:
+    return jwt.encode(jwt.decode(token, options={"verify_signature": False}), "", "none", {"typ": "at+jwt", "kid": "x"})
+
+
+def _by_public_key(token: str, jwk: dict[str, str]) -> str:
+    """HS256 with the public key as its secret: what a verifier that lets the token choose would take."""
+    claims = jwt.decode(token, options={"verify_signature": False})
+    header = jwt.get_unverified_header(token)
+    head = {"alg": "HS256", "typ": "at+jwt", "kid": header["kid"]}
+    signed = b".".join(urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=") for part in (head, claims))
+    mac = hmac.new(orjson.dumps(jwk), signed, "sha256").digest()
+    return b".".join([signed, urlsafe_b64encode(mac).rstrip(b"=")]).decode()
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param(lambda s, p: "garbage", id="no token"),
+        pytest.param(lambda s, p: s.token(p)[:-6] + "AAAAAA", id="another signature"),
+        pytest.param(lambda s, p: s.token(p, claims={"person_exp": int(time.time()) - 60}), id="expired"),
+        pytest.param(lambda s, p: s.token(p, public_url="https://elsewhere"), id="for another audience"),
+        pytest.param(lambda s, p: s.token(p, issuer="https://elsewhere"), id="from another issuer"),
+        pytest.param(lambda s, p: s.token(p, key=generate_key()), id="by an unknown key"),
+        pytest.param(lambda s, p: s.people.signer("auth").sign_for(p, "gateway"), id="an internal token"),
+        pytest.param(lambda s, p: _unsigned(s.token(p)), id="unsigned"),
+        pytest.param(lambda s, p: _by_public_key(s.token(p), s.key.public_jwk), id="algorithm confusion"),
+        pytest.param(lambda s, p: s.token(p) + "x" * 10_000, id="too long"),
+        pytest.param(lambda s, p: "é.é.é", id="not ASCII"),
+    ],
+)
+async def test_a_token_that_does_not_count_is_a_401(client: Any, sign_in: Any, upstream: Any, forged: Any) -> None:
+    token = forged(sign_in, sign_in.principal("ann"))
+    reply = await client.get(SIGNED, headers={"Authorization": f"Bearer {token}".encode()})
+    assert (reply.status_code, reply.json()["code"]) == (401, "invalid_token")
+    assert 'error="invalid_token"' in reply.headers["www-authenticate"]
+    assert upstream.calls == 0
+
+
+async def test_another_scheme_and_a_doubled_header_do_not_pass(client: Any, sign_in: Any, upstream: Any) -> None:
+    basic = await client.get(SIGNED, headers={"Authorization": "Basic YTpi"})
+    assert basic.status_code == 401
+    twice = await client.get(SIGNED, headers=[*sign_in("ann").items(), *sign_in("bob").items()])
+    assert twice.status_code == 400
+    assert upstream.calls == 0
+
+
+async def test_a_missing_scope_is_a_403_that_names_it(client: Any, sign_in: Any, upstream: Any) -> None:
+    reply = await client.post(SIGNED, json={}, headers=sign_in("ann", scopes=["chat:read"]))
+    assert (reply.status_code, reply.json()["code"]) == (403, "insufficient_scope")
+    assert 'error="insufficient_scope", scope="chat:write"' in reply.headers["www-authenticate"]
+    assert upstream.calls == 0
+    any_of = await client.delete("/api/v1/files/1", headers=sign_in("ann", scopes=["files:delete"]))
+    assert any_of.status_code == 200
+
+
+async def test_a_session_that_ended_is_refused_and_no_other(client: Any, sign_in: Any, upstream: Any) -> None:
+    principal = sign_in.principal("ann")
+    ended = {"Authorization": f"Bearer {sign_in.token(principal)}"}
+    other = sign_in("ann")
+    assert (await client.get(SIGNED, headers=ended)).status_code == 200
+    upstream.end_session(principal.session_id)
+
+    async def refused() -> bool:
+        return (await client.get(SIGNED, headers=ended)).status_code == 401
+
+    await eventually(refused, within_s=2)
+    assert (await client.get(SIGNED, headers=other)).status_code == 200
+
+
+async def test_a_change_of_roles_and_a_suspended_tenant_end_tokens(client: Any, sign_in: Any, upstream: Any) -> None:
+    ann, bob = sign_in.principal("ann", tenant="acme"), sign_in.principal("bob", tenant="globex")
+    ends = int(time.time()) + 700
+    upstream.entries += [
+        {
+            "kind": "membership",
+            "tenant_id": str(ann.tenant_id),
+            "user_id": str(ann.user_id),
+            "roles": ["admin"],
+            "expires_at": ends,
+        },
+        {"kind": "tenant", "id": str(bob.tenant_id), "suspended": True, "expires_at": ends},
+    ]
+    for principal in (ann, bob):
+        headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
+
+        async def refused(headers: dict[str, str] = headers) -> bool:
+            return (await client.get(SIGNED, headers=headers)).status_code == 401
+
+        await eventually(refused, within_s=2)
+    assert (await client.get(SIGNED, headers=sign_in("ann", tenant="acme", roles=["admin"]))).status_code == 200
+
+
+async def test_stale_feeds_close_fresh_routes_only(open_edge: Any, sign_in: Any, upstream: Any) -> None:
+    edge = await open_edge(revocations={"feeds": ("auth", "users"), "interval_s": 0.05, "stale_after_s": 0.3})
+    upstream.feed_status = 503
+    admin = sign_in("ann", roles=["admin"])
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+
+        async def closed() -> bool:
+            return (await client.get("/api/v1/tenants/1", headers=admin)).status_code == 503
+
+        await eventually(closed)
+        assert (await client.get(SIGNED, headers=admin)).status_code == 200
+        assert (await client.get("/readyz")).status_code == 200
+        upstream.feed_status = 200
+        await eventually(lambda: _opened(client, admin))
+
+
+async def _opened(client: Any, headers: dict[str, str]) -> bool:
+    return bool((await client.get("/api/v1/tenants/1", headers=headers)).status_code == 200)
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"X-Tenant-ID": "acme"}, 200),
+        ({"X-Tenant-ID": "ACME"}, 200),
+        ({"X-Tenant-ID": "globex"}, 403),
+        ({"X-Tenant-ID": str(new_id())}, 403),
+        ({"X-Tenant-ID": ""}, 403),
+        ({"Host": "acme.localhost:8000"}, 200),
+        ({"Host": "globex.localhost:8000"}, 403),
+        ({"Host": "localhost:8000"}, 200),
+        ({"Host": "globex.localhost:8000", "X-Tenant-ID": "acme"}, 403),
+    ],
+)
+async def test_the_request_may_not_name_another_tenant_than_its_token(
+    client: Any, sign_in: Any, said: dict[str, str], status: int
+) -> None:
+    reply = await client.get(SIGNED, headers=sign_in("ann", tenant="acme") | said)
+    assert reply.status_code == status
+    if status == 403:
+        assert reply.json()["code"] == "tenant_mismatch"
+
+
+async def test_a_subdomain_names_the_tenant_of_a_sign_in(client: Any) -> None:
+    reply = await client.post("/auth/login", json={}, headers={"Host": "acme.localhost:8000"})
+    assert ["x-tenant-id", "acme"] in reply.json()["headers"]
+    both = {"Host": "acme.localhost:8000", "X-Tenant-ID": "globex"}
+    assert (await client.post("/auth/login", json={}, headers=both)).status_code == 403
+    assert (await client.post("/auth/login", json={}, headers={"X-Tenant-ID": "a b"})).status_code == 422
+
+
+async def test_a_ticket_opens_exactly_its_path_for_reading(client: Any, sign_in: Any, upstream: Any) -> None:
+    path = "/api/v1/files/1/content"
+    principal = sign_in.principal("ann")
+    claims = jwt.decode(sign_in.token(principal), options={"verify_signature": False})
+    upstream.tickets[("t1", path)] = claims
+    reply = await client.get(f"{path}?ticket=t1&download=1")
+    assert (reply.status_code, reply.json()["query"]) == (200, "download=1")
+    assert (await client.get("/api/v1/files/2/content?ticket=t1")).status_code == 401
+    assert (await client.get("/api/v1/files/1?ticket=t1")).status_code == 401
+    assert (await client.get(f"{path}?ticket=wrong")).status_code == 401
+    upstream.end_session(principal.session_id)
+
+    async def refused() -> bool:
+        return bool((await client.get(f"{path}?ticket=t1")).status_code == 401)
+
+    await eventually(refused, within_s=2)
+
+
+async def _open_stream(client: Any, headers: dict[str, str], upstream: Any) -> Any:
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    upstream.handler = service
+    return client.stream("GET", "/api/v1/jobs/1/events", headers=headers)
+
+
+async def test_an_open_stream_ends_with_its_session(edge: Any, client: Any, sign_in: Any, upstream: Any) -> None:
+    principal = sign_in.principal("ann")
+    headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
+    async with await _open_stream(client, headers, upstream) as reply:
+        pieces = reply.aiter_raw()
+        assert await anext(pieces) == b"data: 1\n\n"
+        assert len(edge.gateway.streams) == 1
+        upstream.end_session(principal.session_id)
+        assert [piece async for piece in pieces] == []  # a clean end: the client asks again, and is told 401
+    await eventually(lambda: len(edge.gateway.streams) == 0)
+
+
+async def test_an_open_stream_ends_with_its_token(client: Any, sign_in: Any, upstream: Any) -> None:
+    headers = sign_in("ann", lifetime_s=1)
+    async with await _open_stream(client, headers, upstream) as reply:
+        assert [piece async for piece in reply.aiter_raw()] == [b"data: 1\n\n"]

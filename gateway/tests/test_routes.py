@@ -1,0 +1,138 @@
+"""The route table: what its file may say, and which route a path belongs to."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from gateway.routes.file import TableInvalid, load
+from gateway.routes.matching import Matcher
+from gateway.routes.model import Table
+from gateway.routes.path import is_ambiguous
+
+
+@pytest.fixture(scope="module")
+def matcher() -> Matcher:
+    return load()
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/auth/login", "/auth/login"),
+        ("/auth/login/more", None),
+        ("/api/v1/rooms", "/api/v1/rooms"),
+        ("/api/v1/rooms/7/messages", "/api/v1/rooms"),
+        ("/api/v1/rooms/7/events", "/api/v1/rooms/{room_id}/events"),
+        ("/api/v1/rooms/7/events/more", "/api/v1/rooms"),
+        ("/api/v1/rooms/", None),
+        ("/api/v1/roomsandmore", None),
+        ("/api/v1/users/me", "/api/v1/users/me"),
+        ("/api/v1/users/me/posts", "/api/v1/users"),
+        ("/api/v1/profile/avatar", "/api/v1/profile/avatar"),
+        ("/ws", "/ws"),
+        ("/", None),
+        ("/internal/revocations", None),
+        ("/internal", None),
+        ("/metrics", None),
+        ("/health/detailed", None),
+        ("/API/v1/rooms", None),
+    ],
+)
+def test_a_path_belongs_to_its_longest_route(matcher: Matcher, path: str, route: str | None) -> None:
+    found = matcher.find(path)
+    assert (found.name if found else None) == route
+
+
+def test_a_name_that_leads_nowhere_falls_back_to_any_segment() -> None:
+    table = {
+        "routes": [
+            {"path": "/a/{id}/b", "exact": True, "upstream": "chat", "methods": {"GET": "public"}},
+            {"path": "/a/me/c", "exact": True, "upstream": "chat", "methods": {"GET": "public"}},
+        ]
+    }
+    matcher = Matcher(Table.model_validate(table).routes)
+    found = matcher.find("/a/me/b")
+    assert found is not None
+    assert found.name == "/a/{id}/b"
+
+
+def test_head_goes_where_get_goes(matcher: Matcher) -> None:
+    found = matcher.find("/api/v1/profile")
+    assert found is not None
+    assert found.access["HEAD"] is found.access["GET"]
+    assert found.allow == "GET, HEAD, OPTIONS, PATCH, PUT"
+
+
+ROUTE = {"path": "/x", "upstream": "chat", "methods": {"GET": "signed_in"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"upstream": "payroll"}, "upstream"),
+        ({"path": "/internal/x"}, "for the fleet alone"),
+        ({"path": "/metrics"}, "for the fleet alone"),
+        ({"path": "x"}, "path"),
+        ({"path": "/a/../b"}, "dot segment"),
+        ({"methods": {"FETCH": "public"}}, "methods"),
+        ({"methods": {}}, "methods"),
+        ({"methods": {"GET": {"public": True, "all_of": ["chat:read"]}}}, "public"),
+        ({"methods": {"GET": ["Chat Read"]}}, "all_of"),
+        ({"methods": {"POST": "public"}, "streaming": True}, "need GET"),
+        ({"timeout": 3}, "timeout"),
+        ({"timeout_s": 0}, "timeout_s"),
+    ],
+)
+def test_a_bad_table_is_refused_and_says_why(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(repr({"routes": [ROUTE | change]}).replace("True", "true"), encoding="utf-8")
+    with pytest.raises(TableInvalid, match=said):
+        load(file)
+
+
+@pytest.mark.parametrize("text", ["", "routes: [", "routes: []", "- 1", "routes: 3", "\x00"])
+def test_what_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(TableInvalid):
+        load(file)
+    with pytest.raises(TableInvalid, match="missing"):
+        load(tmp_path / "missing.yaml")
+
+
+def test_two_routes_of_one_path_are_refused() -> None:
+    with pytest.raises(ValueError, match="same path"):
+        Table.model_validate({"routes": [ROUTE | {"path": "/a/{b}"}, ROUTE | {"path": "/a/{c}"}]})
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "ambiguous"),
+    [
+        (b"/api/v1/rooms/a%20b", False),
+        (b"/api/v1/rooms/caf%C3%A9", False),
+        (b"/api/v1/rooms/100%25", False),
+        (b"/a.b/c..d/.hidden", False),
+        (b"/a%2Fb", True),
+        (b"/a%2fb", True),
+        (b"/a%5Cb", True),
+        (b"/a\\b", True),
+        (b"/a/%2e%2e/b", True),
+        (b"/a/../b", True),
+        (b"/a/..", True),
+        (b"/a/./b", True),
+        (b"/a/..;x/b", True),
+        (b"//a", True),
+        (b"/a//b", True),
+        (b"/a%252Fb", True),
+        (b"/a%00", True),
+        (b"/a%0d%0ab", True),
+        (b"/a%", True),
+        (b"/a%zz", True),
+        (b"/a%ff", True),
+        (b"/a\xff", True),
+    ],
+)
+def test_a_path_that_two_servers_could_read_differently_is_told(raw_path: bytes, ambiguous: bool) -> None:
+    assert is_ambiguous(raw_path, unquote(raw_path.decode("latin-1"))) is ambiguous

@@ -1,0 +1,120 @@
+"""What reaches the gateway as bytes: requests that two servers could read differently, and clients that stall."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway import server as edge_server
+from shared.testing.waiting import eventually
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /readyz HTTP/1.1\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+        b"GET /readyz HTTP/1.1\nHost: a\n\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"GET /a\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+    ],
+)
+async def test_a_request_that_can_be_read_in_two_ways_is_a_400(raw: Any, data: bytes) -> None:
+    answer = await raw(data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/rooms/..%2f..%2finternal/x", "/api/v1/rooms/%2e%2e/x", "//internal/x", "/auth/../internal/x", "/auth/%00"],
+)
+async def test_a_path_that_can_be_read_in_two_ways_is_a_400(raw: Any, upstream: Any, path: str) -> None:
+    answer = await raw(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    assert answer.status == 400
+    assert b'"code":"malformed_request"' in answer.body
+    assert upstream.calls == 0
+
+
+@pytest.mark.parametrize("path", ["/internal/revocations", "/internal", "/nothing", "/metrics", "/config"])
+async def test_what_the_table_does_not_name_is_a_404(client: Any, sign_in: Any, upstream: Any, path: str) -> None:
+    reply = await client.get(path, headers=sign_in("ann", roles=["system"]))
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert upstream.calls == 0
+
+
+async def test_a_method_that_the_table_does_not_name_is_a_405_with_allow(client: Any, sign_in: Any) -> None:
+    reply = await client.delete("/auth/login", headers=sign_in("ann"))
+    assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed")
+    assert reply.headers["allow"] == "OPTIONS, POST"
+    options = await client.options("/api/v1/profile")
+    assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, PATCH, PUT")
+
+
+async def test_an_old_client_without_host_is_answered(raw: Any) -> None:
+    assert (await raw(b"GET /livez HTTP/1.0\r\n\r\n")).status == 200
+
+
+async def test_headers_that_never_end_are_turned_away(
+    open_edge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge_server, "HEAD_S", 0.3)
+    edge = await open_edge()
+    for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: "):
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+            writer.write(start)
+            assert (await reader.read()).startswith(b"HTTP/1.1 408")
+            writer.close()
+
+
+async def test_headers_without_bound_are_turned_away(edge: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-More: and more\r\n" * 10_000)
+    async with asyncio.timeout(5):
+        assert (await reader.read()).startswith(b"HTTP/1.1 431")
+    writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_order(raw: Any, sign_in: Any, upstream: Any, helpers: Any) -> None:
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        await helpers.reply(send, 200, scope["raw_path"])
+
+    upstream.handler = service
+    token = sign_in("ann")["Authorization"].encode()
+    requests = [
+        b"GET /api/v1/rooms/%d HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\n%s\r\n"
+        % (number, token, b"Connection: close\r\n" if number == 3 else b"")
+        for number in (1, 2, 3)
+    ]
+    answer = await raw(b"".join(requests))
+    positions = [answer.data.index(b"/api/v1/rooms/%d" % number) for number in (1, 2, 3)]
+    assert positions == sorted(positions)
+
+
+async def test_a_draining_gateway_ends_what_is_open_and_finishes_what_is_asked(
+    edge: Any, client: Any, sign_in: Any, upstream: Any, helpers: Any
+) -> None:
+    came = asyncio.Event()
+    may_answer = asyncio.Event()
+
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        came.set()
+        await may_answer.wait()
+        await helpers.reply(send, 200, b"whole")
+
+    upstream.handler = service
+    asked = asyncio.create_task(client.get("/api/v1/rooms", headers=sign_in("ann")))
+    await came.wait()
+    edge.server.should_exit = True
+    await eventually(lambda: edge.gateway.checks.draining)
+    may_answer.set()
+    reply = await asked
+    assert (reply.status_code, reply.text) == (200, "whole")

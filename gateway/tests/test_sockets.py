@@ -1,0 +1,251 @@
+"""WebSockets through the gateway: handshakes, messages both ways, close codes, back-pressure, the end of a session."""
+
+import asyncio
+from typing import Any
+
+import jwt
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from shared.testing.waiting import eventually
+
+FLOTILLA = "flotilla.v1"
+
+
+async def echoing(scope: Any, receive: Any, send: Any) -> None:
+    """Accepts, says what the handshake was, and answers each message with itself; `close N` closes with N."""
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
+    headers = [f"{name.decode()}={value.decode()}" for name, value in scope["headers"]]
+    await send({"type": "websocket.send", "text": "\n".join([scope["query_string"].decode(), *headers])})
+    while (message := await receive())["type"] == "websocket.receive":
+        text = message.get("text")
+        if text is not None and text.startswith("close "):
+            await send({"type": "websocket.close", "code": int(text.split()[1]), "reason": "as asked"})
+            return
+        await send({"type": "websocket.send", "text": text, "bytes": message.get("bytes")})
+    echoing.closed = message["code"]  # type: ignore[attr-defined]  # the simplest place for a test to look
+
+
+@pytest.fixture(autouse=True)
+def _service(upstream: Any) -> None:
+    upstream.handler = echoing
+    echoing.closed = None  # type: ignore[attr-defined]  # as above
+
+
+def opened(edge: Any, path: str = "/ws", subprotocols: Any = (FLOTILLA,), headers: Any = None, **options: Any) -> Any:
+    return connect(edge.ws_url + path, subprotocols=list(subprotocols), additional_headers=headers, proxy=None, **options)
+
+
+async def close_of(socket: Any) -> tuple[int, str]:
+    """How the gateway closes the socket, which it may do after a message or two."""
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await socket.recv()
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+async def test_messages_go_both_ways_as_they_are(edge: Any, sign_in: Any) -> None:
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        assert socket.subprotocol == FLOTILLA
+        assert "x-request-id" in socket.response.headers
+        await socket.recv()
+        for message in ("", "text", "é😀" * 1000, b"", b"\x00\xff" * 1000, "x" * 60_000):
+            await socket.send(message)
+            assert await socket.recv() == message
+
+
+@pytest.mark.parametrize("by", ["authorization", "subprotocol", "ticket"])
+async def test_a_credential_opens_the_socket_and_goes_no_further(
+    edge: Any, sign_in: Any, upstream: Any, by: str
+) -> None:
+    token = sign_in.token(sign_in.principal("ann"))
+    upstream.tickets[("t1", "/ws")] = jwt.decode(token, options={"verify_signature": False})
+    path = "/ws?ticket=t1&v=2" if by == "ticket" else "/ws?v=2"
+    subprotocols = [FLOTILLA, f"bearer.{token}"] if by == "subprotocol" else [FLOTILLA]
+    headers = {"Authorization": f"Bearer {token}"} if by == "authorization" else {"X-User-ID": "evil"}
+    async with opened(edge, path, subprotocols, headers) as socket:
+        query, *seen = str(await socket.recv()).split("\n")
+    assert query == "v=2"
+    assert not any(token in line or "evil" in line or "bearer." in line for line in seen)
+    assert sum(line.startswith("authorization=Bearer ") for line in seen) == 1
+    assert f"sec-websocket-protocol={FLOTILLA}" in seen
+
+
+@pytest.mark.parametrize(
+    ("path", "subprotocols", "code"),
+    [
+        ("/ws", [FLOTILLA], 4001),
+        ("/ws", [FLOTILLA, "bearer.wrong"], 4001),
+        ("/ws?ticket=wrong", [FLOTILLA], 4001),
+        ("/ws", ["other.v1"], 4000),
+    ],
+)
+async def test_a_browser_is_refused_with_a_close_code(edge: Any, path: str, subprotocols: list[str], code: int) -> None:
+    async with opened(edge, path, subprotocols) as socket:
+        assert (await close_of(socket))[0] == code
+
+
+async def test_without_any_subprotocol_it_is_closed_with_4000(edge: Any) -> None:
+    async with connect(edge.ws_url + "/ws", proxy=None) as socket:
+        assert (await close_of(socket))[0] == 4000
+
+
+async def test_a_missing_scope_is_forbidden(edge: Any, sign_in: Any) -> None:
+    token = sign_in.token(sign_in.principal("ann", scopes=["files:read"]))
+    async with opened(edge, subprotocols=[FLOTILLA, f"bearer.{token}"]) as socket:
+        assert (await close_of(socket))[0] == 4003
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Authorization": "Bearer wrong"}, 401), ("no scope", 403), ("another tenant", 403)],
+)
+async def test_a_program_is_refused_with_a_status(edge: Any, sign_in: Any, headers: Any, status: int) -> None:
+    if headers == "no scope":
+        headers = sign_in("ann", scopes=["files:read"])
+    elif headers == "another tenant":
+        headers = sign_in("ann", tenant="acme") | {"X-Tenant-ID": "globex"}
+    with pytest.raises(InvalidStatus) as refused:
+        await opened(edge, headers=headers)
+    assert refused.value.response.status_code == status
+    assert refused.value.response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/rooms", "/internal/ws"])
+async def test_there_is_no_socket_elsewhere(edge: Any, sign_in: Any, path: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await opened(edge, path, headers=sign_in("ann"))
+    assert refused.value.response.status_code == 404
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1011, 1012, 1013, 4000, 4001, 4003, 4008, 4029])
+async def test_the_service_s_close_reaches_the_client(edge: Any, sign_in: Any, code: int) -> None:
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        await socket.send(f"close {code}")
+        assert await close_of(socket) == (code, "as asked")
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 3999, 4999])
+async def test_the_client_s_close_reaches_the_service(edge: Any, sign_in: Any, code: int) -> None:
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        await socket.close(code)
+    await eventually(lambda: echoing.closed == code)  # type: ignore[attr-defined]  # as above
+
+
+async def test_a_client_that_is_lost_is_no_clean_close(edge: Any, sign_in: Any) -> None:
+    socket = await opened(edge, headers=sign_in("ann"))
+    await socket.recv()
+    socket.transport.abort()
+    await eventually(lambda: echoing.closed is not None)  # type: ignore[attr-defined]  # as above
+    assert echoing.closed in (1005, 1006)  # type: ignore[attr-defined]  # uvicorn's word for a lost connection
+
+
+async def test_a_service_that_is_lost_lets_the_client_come_back(edge: Any, sign_in: Any, upstream: Any) -> None:
+    async def dies(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
+        raise ConnectionResetError
+
+    upstream.handler = dies
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        assert (await close_of(socket))[0] in (1000, 1011, 1012, 1013)
+
+
+async def test_a_service_that_is_away_lets_the_client_come_back(open_edge: Any, sign_in: Any) -> None:
+    edge = await open_edge(services={"chat_url": "http://127.0.0.1:1"})
+    token = sign_in.token(sign_in.principal("ann"))
+    async with opened(edge, subprotocols=[FLOTILLA, f"bearer.{token}"]) as socket:
+        assert (await close_of(socket))[0] == 1013
+    with pytest.raises(InvalidStatus) as refused:
+        await opened(edge, headers=sign_in("ann"))
+    assert refused.value.response.status_code == 503
+
+
+async def test_an_ended_session_closes_with_4001_and_an_ended_membership_with_4003(
+    edge: Any, sign_in: Any, upstream: Any
+) -> None:
+    ann, bob = sign_in.principal("ann"), sign_in.principal("bob")
+    async with (
+        opened(edge, headers={"Authorization": f"Bearer {sign_in.token(ann)}"}) as hers,
+        opened(edge, headers={"Authorization": f"Bearer {sign_in.token(bob)}"}) as his,
+    ):
+        upstream.end_session(ann.session_id)
+        assert await close_of(hers) == (4001, "session")
+        membership = {"tenant_id": str(bob.tenant_id), "user_id": str(bob.user_id), "roles": None}
+        upstream.entries.append({"kind": "membership", **membership, "expires_at": bob.expires_at})
+        assert await close_of(his) == (4003, "membership")
+    await eventually(lambda: len(edge.gateway.streams) == 0)
+
+
+async def test_a_gateway_that_goes_away_says_so(edge: Any, sign_in: Any) -> None:
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        await socket.recv()
+        edge.server.should_exit = True
+        assert (await close_of(socket))[0] == 1012
+
+
+async def test_a_client_that_does_not_read_stops_the_service(edge: Any, sign_in: Any, upstream: Any) -> None:
+    sent = 0
+
+    async def floods(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
+        for _ in range(4000):
+            await send({"type": "websocket.send", "bytes": b"x" * 16_384})
+            sent += 1
+
+    upstream.handler = floods
+    async with opened(edge, headers=sign_in("ann"), max_queue=1) as socket:
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.3)
+        assert sent < 2000
+        socket.transport.abort()
+    await eventually(lambda: len(edge.gateway.streams) == 0)
+
+
+async def test_a_service_that_does_not_read_stops_the_client(edge: Any, sign_in: Any, upstream: Any) -> None:
+    may_read, received = asyncio.Event(), 0
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal received
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
+        await may_read.wait()
+        while (await receive())["type"] == "websocket.receive":
+            received += 1
+
+    upstream.handler = slow
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            for _ in range(4000):
+                await socket.send(b"x" * 16_384)
+                sent += 1
+
+        flooding = asyncio.create_task(flood())
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.3)
+        assert sent < 2000
+        may_read.set()
+        await flooding
+        await eventually(lambda: received == 4000)
+
+
+async def test_a_frame_that_is_too_big_or_no_text_closes_as_the_standard_says(edge: Any, sign_in: Any) -> None:
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        await socket.send(b"x" * (2 * 1024 * 1024))
+        assert (await close_of(socket))[0] == 1009
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        socket.transport.write(b"\x81\x82\x00\x00\x00\x00\xff\xfe")
+        assert (await close_of(socket))[0] == 1007
