@@ -70,7 +70,6 @@ class Service:
             redoc_url=None,
             openapi_url="/openapi.json" if settings.docs_shown else None,
             generate_unique_id_function=lambda route: route.name,
-            max_body_size=settings.server.max_body_bytes,
             telemetry={"tracer_provider": provider, "operation_spans": False, "metrics": False, "logs": False},
         )
         checks = app.state.health = health.HealthChecks(self.name)

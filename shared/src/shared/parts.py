@@ -19,6 +19,7 @@ from shared.identity.tokens import InternalVerifier, Signer
 from shared.identity.trust import Trust, watch_trust
 from shared.identity.verifier import Verifier
 from shared.identity.watched import WatchedFile
+from shared.problems import ServiceUnavailable
 from shared.settings import ServiceSettings
 from shared.supervision import Work
 from shared.web.health import Check
@@ -158,7 +159,8 @@ class _Feed:
     async def __call__(self, after: str | None) -> Mapping[str, Any]:
         params = {} if after is None else {"after": after}
         reply = await self._parts.client(self._service).call("GET", "/internal/revocations", params=params, timeout_s=2)
-        reply.raise_for_status()
+        if reply.status_code != 200:
+            raise ServiceUnavailable(f"The {self._service} service refused its revocations ({reply.status_code}).")
         page: Mapping[str, Any] = reply.json()
         return page
 

@@ -48,7 +48,9 @@ def _handler(handler: logging.Handler, before: list[Processor], json: bool) -> l
     last: list[Processor] = (
         [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
         if json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

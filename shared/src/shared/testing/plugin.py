@@ -16,7 +16,8 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from shared.settings import ServiceSettings
+from shared.settings import LogSettings, ServiceSettings
+from shared.telemetry import logs
 from shared.testing import databases
 from shared.testing.databases import Template
 from shared.testing.people import People
@@ -24,6 +25,11 @@ from shared.testing.running import running_service
 from shared.testing.servers import RabbitMQMissing, Servers, open_servers
 
 _USED = pytest.StashKey[Servers]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Log as services do, so that `caplog` sees the lines that an operator would."""
+    logs.configure(LogSettings(), "test")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

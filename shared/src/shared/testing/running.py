@@ -42,7 +42,8 @@ async def running(app: Any, **options: Any) -> AsyncIterator[str]:
         "timeout_graceful_shutdown": 2,
     }
     server = _QuietServer(uvicorn.Config(app, **(defaults | options)))
-    with socket.socket() as listener:
+    # The protocol is named because asyncio turns Nagle's delay off only on sockets that say they are TCP.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         task = asyncio.create_task(server.serve(sockets=[listener]))

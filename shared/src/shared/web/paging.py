@@ -127,7 +127,7 @@ def _typed(column: InstrumentedAttribute[Any], value: Any) -> Any:
 
 
 def _encoded(sort: str, values: list[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([sort, *values])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([sort, *values], default=str)).decode().rstrip("=")
 
 
 def _decoded(cursor: str, sort: str) -> list[Any]:

@@ -66,6 +66,7 @@ class _Exchange:
             self._disconnected = self._disconnected or message["type"] == "http.disconnect"
             return message
 
+        trace.get_current_span().set_attribute("flotilla.request_id", self._request_id)
         with metrics.IN_FLIGHT.track_inprogress():
             try:
                 await self._app(self._scope, hear, watch)
@@ -89,7 +90,6 @@ class _Exchange:
         metrics.REQUESTS.labels(self._scope["method"], self._route, str(self._status)).observe(duration_s)
         if self._scope["path"] in _QUIET:
             return
-        trace.get_current_span().set_attribute("http.request_id", self._request_id)
         log.info(
             "request",
             method=self._scope["method"],

@@ -131,4 +131,3 @@ def of(scope: Any) -> SocketProtocol:
     """The connection behind an ASGI scope; the server must run with ws=SocketProtocol."""
     found: SocketProtocol = scope["extensions"][EXTENSION]
     return found
-
