@@ -1,0 +1,1 @@
+"""Messages: durable, numbered without gaps in each room, stored once however often they are sent."""

@@ -1,0 +1,187 @@
+"""The register: every replica writes its people into the cache with an end, renews them, and reads the others'.
+
+A replica that dies renews nothing, so its people vanish by themselves. While the cache is away each replica shows its
+own people and those it saw last.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Final
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from chat_service.presence.room import Changed, RoomPresence
+from chat_service.settings import PresenceSettings
+from shared.ids import new_id
+
+RoomKey = tuple[UUID, UUID]
+"""Tenant and room."""
+
+TICK_S: Final = 1.0
+_COALESCE_S: Final = 0.03
+_BATCH: Final = 50
+
+# Entries "user|replica|name", each with the time at which it ends; times are the cache's own. ARGV: life of an entry in
+# ms, then pairs of an entry's life (0: it goes now) and the entry. Answers with all entries.
+_SYNC: Final = """
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+for i = 2, #ARGV, 2 do
+  local life = tonumber(ARGV[i])
+  if life > 0 then redis.call('ZADD', KEYS[1], now + life, ARGV[i + 1])
+  else redis.call('ZREM', KEYS[1], ARGV[i + 1]) end
+end
+if #ARGV > 1 then redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[1]) * 2) end
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+
+
+class Presence:
+    """`on_change` hears who came and went, in rooms where somebody is here; `tell_others` says that a room changed."""
+
+    def __init__(
+        self,
+        cache: Redis,
+        settings: PresenceSettings,
+        *,
+        on_change: Callable[[RoomKey, Changed], None],
+        tell_others: Callable[[RoomKey], None],
+    ) -> None:
+        self._cache, self._settings = cache, settings
+        self._on_change, self._tell_others = on_change, tell_others
+        self._replica = new_id().hex
+        self._rooms: dict[RoomKey, RoomPresence] = {}
+        self._stale: set[RoomKey] = set()
+        self._told: set[RoomKey] = set()
+        self._departing: dict[RoomKey, dict[UUID, tuple[str, float]]] = {}
+        self._wake = asyncio.Event()
+
+    def join(self, key: RoomKey, user_id: UUID, username: str) -> None:
+        self._rooms.setdefault(key, RoomPresence()).join(user_id, username)
+        self._departing.get(key, {}).pop(user_id, None)
+        self._changed(key)
+
+    def leave(self, key: RoomKey, user_id: UUID, *, at_once: bool) -> None:
+        """A subscription ended: at once where the client said so, with a grace where the connection closed."""
+        room = self._rooms.get(key)
+        if room is None:
+            return
+        grace_s = 0.0 if at_once else self._settings.grace_s
+        if room.leave(user_id, time.monotonic() + grace_s):
+            self._departing.setdefault(key, {})[user_id] = (room.names[user_id], grace_s)
+            self._changed(key)
+
+    def look_again(self, key: RoomKey) -> None:
+        """Another replica says that the room changed."""
+        if key in self._rooms:
+            self._stale.add(key)
+            self._wake.set()
+
+    async def users(self, key: RoomKey) -> dict[UUID, str]:
+        """Who is in the room now, by id."""
+        people: dict[UUID, str] = {}
+        with suppress(RedisError, OSError):  # then this replica's own view is all there is
+            people = await self._read(key)
+        room = self._rooms.get(key)
+        if room is None:
+            return people
+        here = {user_id: room.names[user_id] for user_id in (*room.here, *room.leaving)}
+        return (people or {user_id: room.names[user_id] for user_id in room.elsewhere}) | here
+
+    async def run(self) -> None:
+        """Keep the register true, for ever: every second, and at once after a change."""
+        due = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._wake.wait()
+                await asyncio.sleep(_COALESCE_S)  # a crowd that arrives together is one round trip
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            now = time.monotonic()
+            keys = set(self._rooms) if now >= due else self._stale & self._rooms.keys()
+            due = now + TICK_S if now >= due else due
+            self._stale -= keys
+            await self._sync(keys)
+
+    async def close(self) -> None:
+        """The process ends: its people get their grace to come back elsewhere, and nobody stays as a ghost."""
+        for key, room in self._rooms.items():
+            leaving = self._departing.setdefault(key, {})
+            for user_id in room.here:
+                leaving.setdefault(user_id, (room.names[user_id], self._settings.grace_s))
+            room.here.clear()
+        await self._sync(set(self._departing))
+
+    def _changed(self, key: RoomKey) -> None:
+        self._stale.add(key)
+        self._told.add(key)
+        self._wake.set()
+
+    async def _sync(self, keys: Collection[RoomKey]) -> None:
+        ordered = list(keys)
+        for start in range(0, len(ordered), _BATCH):
+            batch = ordered[start : start + _BATCH]
+            with suppress(RedisError, OSError):  # then what this replica knows by itself is shown
+                await self._exchange(batch)
+            for key in batch:
+                self._show(key)
+        for key in self._told & set(ordered):
+            self._tell_others(key)
+        self._told -= set(ordered)
+
+    async def _exchange(self, keys: list[RoomKey]) -> None:
+        """Write our people, read everybody. What cannot be said of who left is left to the entries' own end."""
+        pipeline = self._cache.pipeline(transaction=False)
+        for key in keys:
+            pipeline.eval(_SYNC, 1, _name(key), *self._arguments(key))
+        for key, entries in zip(keys, await pipeline.execute(), strict=True):
+            if (room := self._rooms.get(key)) is not None:
+                room.seen_elsewhere(self._others(entries))
+
+    def _arguments(self, key: RoomKey) -> list[str]:
+        life_ms = _ms(self._settings.expires_s)
+        arguments = [life_ms]
+        if (room := self._rooms.get(key)) is not None:
+            for user_id in room.here:
+                arguments += [life_ms, self._entry(user_id, room.names[user_id])]
+        for user_id, (name, grace_s) in self._departing.pop(key, {}).items():
+            arguments += [_ms(grace_s), self._entry(user_id, name)]
+        return arguments
+
+    def _show(self, key: RoomKey) -> None:
+        if (room := self._rooms.get(key)) is None:
+            return
+        for changed in room.changes(time.monotonic()):
+            self._on_change(key, changed)
+        if room.empty:
+            del self._rooms[key]
+
+    async def _read(self, key: RoomKey) -> dict[UUID, str]:
+        entries = await self._cache.eval(_SYNC, 1, _name(key), _ms(self._settings.expires_s))
+        return {user_id: name for user_id, _, name in map(_parsed, entries)}
+
+    def _others(self, entries: Collection[bytes]) -> dict[UUID, str]:
+        return {user_id: name for user_id, replica, name in map(_parsed, entries) if replica != self._replica}
+
+    def _entry(self, user_id: UUID, name: str) -> str:
+        return f"{user_id}|{self._replica}|{name}"
+
+
+def _ms(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def _name(key: RoomKey) -> str:
+    return f"chat:present:{key[0]}:{key[1]}"
+
+
+def _parsed(entry: bytes) -> tuple[UUID, str, str]:
+    user_id, replica, name = entry.decode().split("|", 2)
+    return UUID(user_id), replica, name

@@ -1,0 +1,1 @@
+"""Rooms: public, private and direct, and who is a member of which."""

@@ -1,0 +1,97 @@
+"""GET /ws: the handshake, and a connection's life."""
+
+import asyncio
+from typing import Final
+
+import structlog
+from fastapi import WebSocket
+
+from chat_service.settings import ChatSettings
+from chat_service.socket.connection import Connection
+from chat_service.socket.frames import SUBPROTOCOL
+from chat_service.socket.outgoing import Close
+from chat_service.socket.runtime import SocketRuntime
+from shared.identity.principal import Principal
+from shared.parts import Parts
+from shared.problems import Forbidden, InsufficientScope, Problem, Unauthenticated
+from shared.web import sockets
+from shared.web.errors import answer
+from shared.web.router import Router
+
+log = structlog.get_logger(__name__)
+router = Router()
+
+_BEARER: Final = "bearer."
+_SCOPES: Final = ("chat:read", "notifications:read")
+
+
+@router.websocket("/ws")
+async def connect(websocket: WebSocket) -> None:
+    """Chat and notifications over one connection, by the subprotocol flotilla.v1."""
+    parts: Parts = websocket.app.state.parts
+    runtime: SocketRuntime = websocket.app.state.socket
+    settings = parts.settings
+    assert isinstance(settings, ChatSettings)  # noqa: S101 - the service is made with them
+    try:
+        principal = await _caller(websocket, parts)
+    except Problem as problem:
+        await _refuse(websocket, problem)
+        return
+    if SUBPROTOCOL not in websocket.scope["subprotocols"]:
+        await websocket.accept()
+        await websocket.close(Close.TOO_MANY_FAULTS, "flotilla.v1 is not among the subprotocols")
+        return
+    await websocket.accept(SUBPROTOCOL)
+    await _serve(websocket, principal, runtime, settings)
+
+
+async def _serve(websocket: WebSocket, principal: Principal, runtime: SocketRuntime, settings: ChatSettings) -> None:
+    protocol = sockets.of(websocket.scope)
+    protocol.keep_alive(settings.socket.heartbeat_s, settings.socket.answer_s)
+    assert principal.tenant_id is not None  # noqa: S101 - _caller has looked
+    connection = Connection(protocol, principal, principal.tenant_id, settings.socket)
+    structlog.contextvars.bind_contextvars(
+        connection=str(connection.id), user=str(principal.user_id), tenant=str(principal.tenant_id)
+    )
+    await runtime.hub.add(connection)
+    worker = asyncio.create_task(connection.work(runtime.commands.handle))
+    code = 1006
+    try:
+        runtime.end_if_revoked(connection)
+        hello = {"connection_id": str(connection.id), "user_id": str(principal.user_id)}
+        more = {"username": principal.username, "heartbeat_s": settings.socket.heartbeat_s}
+        connection.say("welcome", hello | more)
+        code = await connection.read(websocket, runtime.commands.admit)
+    finally:
+        worker.cancel()
+        runtime.hub.remove(connection)
+        log.info("connection_closed", code=code)
+
+
+async def _caller(websocket: WebSocket, parts: Parts) -> Principal:
+    """Who opens the connection, by `Authorization` or the subprotocol `bearer.<token>`. Raises the refusal."""
+    offered = [name for name in websocket.scope["subprotocols"] if name.startswith(_BEARER)]
+    scheme, _, token = websocket.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        token = offered[0].removeprefix(_BEARER) if offered else ""
+    if not token:
+        raise Unauthenticated
+    principal = await parts.verifier.verify(token.strip())
+    if parts.revocations is not None:
+        parts.revocations.admit(principal)
+    if principal.tenant_id is None:
+        raise Forbidden("Your session is in no tenant: sign in to one.")
+    if principal.scopes.isdisjoint(_SCOPES):
+        raise InsufficientScope(f"This needs one of the scopes {', '.join(_SCOPES)}.", scopes=_SCOPES)
+    return principal
+
+
+async def _refuse(websocket: WebSocket, problem: Problem) -> None:
+    """By status where the client sends headers and so sees one; a browser sees only the code of a close."""
+    if "authorization" in websocket.headers:
+        request_id = websocket.scope.get("state", {}).get("request_id")
+        await websocket.send_denial_response(answer(problem, instance="/ws", request_id=request_id))
+        return
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
+    codes = {401: Close.TOKEN_ENDED, 403: Close.FORBIDDEN}
+    await websocket.close(codes.get(problem.status, 1013), problem.code)

@@ -1,0 +1,134 @@
+"""One client's connection: who it is, what it follows, what it did wrong, and when its token ends."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from starlette.websockets import WebSocket
+
+from chat_service.push import Line, LineKey
+from chat_service.settings import SocketSettings
+from chat_service.socket import frames
+from chat_service.socket.frames import Frame, Ping, Ref, Refused
+from chat_service.socket.outgoing import Close, Outgoing, encoded
+from chat_service.socket.problems import NOT_UNDERSTOOD, RateLimited, for_frame
+from chat_service.socket.rate import Tally
+from shared.identity.principal import Principal
+from shared.ids import new_id
+from shared.problems import Problem
+from shared.web.sockets import SocketProtocol
+
+log = structlog.get_logger(__name__)
+
+MOST_FAULTS: Final = 10  # a minute: then the client does not speak the protocol
+MOST_REFUSALS: Final = 100  # a minute: then it does not heed `rate_limited`
+_INBOX: Final = 64  # frames read ahead of their handling
+
+Handle = Callable[["Connection", Frame], Awaitable[None]]
+Admit = Callable[["Connection", Frame], bool]
+
+
+class Connection:
+    """Frames are read at once, whatever their handling waits for, so that a healthy client's pongs are always read."""
+
+    def __init__(self, protocol: SocketProtocol, principal: Principal, tenant_id: UUID, limits: SocketSettings) -> None:
+        self.id = new_id()
+        self.principal, self.tenant_id = principal, tenant_id
+        self.outgoing = Outgoing(protocol, limits)
+        self.catching_up = asyncio.Lock()  # one room's history at a time: what is written ahead stays bounded
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._inbox: asyncio.Queue[Frame] = asyncio.Queue(_INBOX)
+        self._faults, self._refusals = Tally(MOST_FAULTS), Tally(MOST_REFUSALS)
+        self._expiry: asyncio.TimerHandle | None = None
+        self._ends_with_token()
+
+    @property
+    def user_id(self) -> UUID:
+        return self.principal.user_id
+
+    @property
+    def user(self) -> dict[str, str]:
+        return {"id": str(self.principal.user_id), "username": self.principal.username}
+
+    @property
+    def person(self) -> LineKey:
+        """The line of the person's notifications."""
+        return LineKey(Line.PERSON, self.tenant_id, self.user_id)
+
+    def deliver(self, seq: int, frame: bytes) -> None:
+        """Take the person's next notification."""
+        if "notifications:read" in self.principal.scopes:
+            self.outgoing.put(frame)
+
+    def say(self, kind: str, body: Mapping[str, Any], ref: Ref = None) -> None:
+        """Send a frame; an answer repeats the question's ref."""
+        said = {"type": kind, **body}
+        self.outgoing.put(encoded(said if ref is None else {**said, "ref": ref}))
+
+    def refuse(self, problem: Problem, ref: Ref) -> None:
+        """Answer a frame with an error, and close where there were too many."""
+        told = for_frame(problem)
+        error = {"type": "error", "code": told.code, "title": told.title, "detail": told.detail, "ref": ref}
+        self.outgoing.put(encoded(error))
+        if isinstance(told, NOT_UNDERSTOOD) and self._faults.full():
+            self.outgoing.close(Close.TOO_MANY_FAULTS)
+        elif isinstance(told, RateLimited) and self._refusals.full():
+            self.outgoing.close(Close.TOO_MANY_MESSAGES)
+
+    def renewed(self, principal: Principal) -> None:
+        """Go on under the new token."""
+        self.principal = principal
+        self._ends_with_token()
+
+    async def read(self, websocket: WebSocket, admit: Admit) -> int:
+        """Read frames until the connection ends; the close code. `admit` answers False where it has refused one."""
+        while True:
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return int(message.get("code") or 1005)
+            if (text := message.get("text")) is None:
+                self.outgoing.close(Close.BINARY)
+                continue
+            self._take(text, admit)
+
+    async def work(self, handle: Handle) -> None:
+        """Handle the frames that were read, one after the other, for ever."""
+        while True:
+            frame = await self._inbox.get()
+            try:
+                await handle(self, frame)
+            except Problem as problem:
+                self.refuse(problem, frame.ref)
+            except Exception:  # one frame is one unit of work; its failure ends this connection alone
+                log.exception("frame_failed", kind=frame.kind)
+                self.outgoing.close(1011)
+
+    def end(self) -> None:
+        """The connection is gone."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for task in self.tasks:
+            task.cancel()
+        self.outgoing.abandon()
+
+    def _take(self, text: str, admit: Admit) -> None:
+        try:
+            frame = frames.parse(text)
+        except Refused as refused:
+            self.refuse(refused.problem, refused.ref)
+            return
+        if isinstance(frame, Ping):
+            self.say("pong", {}, frame.ref)
+        elif self._inbox.full():
+            self.refuse(RateLimited("More frames are waiting than are read ahead."), frame.ref)
+        elif admit(self, frame):
+            self._inbox.put_nowait(frame)
+
+    def _ends_with_token(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        left_s = max(0.0, self.principal.expires_at - time.time())
+        self._expiry = asyncio.get_running_loop().call_later(left_s, self.outgoing.close, Close.TOKEN_ENDED)

@@ -1,0 +1,71 @@
+"""What replicas tell each other: a channel for each line, a byte for the kind, and the frame as it goes out."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from chat_service.push import Line, LineKey
+
+_PREFIX: Final = "chat"
+_NUMBERED, _TYPING, _PRESENCE = b"N", b"T", b"P"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A frame of the line with its number."""
+
+    seq: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """A frame for everybody in the room but its author."""
+
+    user_id: UUID
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """Somebody came or went: read the register."""
+
+
+Hint = Numbered | Typing | PresenceChanged
+
+
+def channel(key: LineKey) -> str:
+    return f"{_PREFIX}:{key.line.value}:{key.tenant_id}:{key.id}"
+
+
+def line(channel: str) -> LineKey | None:
+    """The line of a channel; None for another one."""
+    parts = channel.split(":")
+    if len(parts) != 4 or parts[0] != _PREFIX:
+        return None
+    try:
+        return LineKey(Line(parts[1]), UUID(parts[2]), UUID(parts[3]))
+    except ValueError:
+        return None
+
+
+def numbered(seq: int, frame: bytes) -> bytes:
+    return _NUMBERED + seq.to_bytes(8, "big") + frame
+
+
+def typing(user_id: UUID, frame: bytes) -> bytes:
+    return _TYPING + user_id.bytes + frame
+
+
+def presence_changed() -> bytes:
+    return _PRESENCE
+
+
+def parse(payload: bytes) -> Hint | None:
+    """None for what this release does not understand: a newer one may say more."""
+    kind, rest = payload[:1], payload[1:]
+    if kind == _NUMBERED and len(rest) > 8:
+        return Numbered(int.from_bytes(rest[:8], "big"), rest[8:])
+    if kind == _TYPING and len(rest) > 16:
+        return Typing(UUID(bytes=rest[:16]), rest[16:])
+    return PresenceChanged() if kind == _PRESENCE else None

@@ -1,0 +1,69 @@
+"""A line is what is numbered without gaps, as this process follows it: a room's messages, a person's notifications.
+
+Hints bring frames early, doubled, out of order or never; followers get each once and in order. Whatever is missing
+between two numbers is in PostgreSQL already, because numbers commit in order.
+"""
+
+from typing import Final, Protocol
+
+from chat_service.push import LineKey
+
+_MOST_EARLY: Final = 500  # frames kept for after a gap; beyond it they are read again with what is missing
+
+
+class Follower(Protocol):
+    def deliver(self, seq: int, frame: bytes) -> None:
+        """Take the line's next frame: called in order, each number once."""
+
+
+class NumberedLine:
+    """`head` is the last number that the followers were given; None until it was read once."""
+
+    def __init__(self, key: LineKey, head: int | None = None) -> None:
+        self.key = key
+        self.head = head
+        self.followers: set[Follower] = set()
+        self.filling = False
+        self._early: dict[int, bytes] = {}
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether frames wait for one that has not come."""
+        return bool(self._early)
+
+    def begin_at(self, head: int) -> None:
+        """Set where the line begins for this process, unless it has begun; what came meanwhile follows."""
+        if self.head is None:
+            self.head = head
+            self._release()
+
+    def offer(self, seq: int, frame: bytes) -> None:
+        """Take a frame from whoever brings it."""
+        if self.head is not None and seq <= self.head:
+            return
+        if len(self._early) < _MOST_EARLY:
+            self._early[seq] = frame
+        self._release()
+
+    def is_behind(self, last_seq: int) -> bool:
+        return self.head is not None and last_seq > self.head
+
+    def _release(self) -> None:
+        """Deliver what has become next in order."""
+        if self.head is None:
+            return
+        while (frame := self._early.pop(self.head + 1, None)) is not None:
+            self.head += 1
+            for follower in tuple(self.followers):
+                follower.deliver(self.head, frame)
+        if self._early and min(self._early) <= self.head:
+            self._early = {seq: frame for seq, frame in self._early.items() if seq > self.head}
+
+
+class RoomLine(NumberedLine):
+    """A room: which life of its numbering is followed, and as of which change of its members."""
+
+    def __init__(self, key: LineKey, head: int, epoch: str, members_version: int) -> None:
+        super().__init__(key, head)
+        self.epoch = epoch
+        self.members_version = members_version

@@ -1,0 +1,59 @@
+"""What a frame may be answered with; the codes are the frames' own, beside `not_found` and `forbidden`."""
+
+from typing import Final
+
+from shared.problems import Forbidden, NotFound, Problem
+
+
+class InvalidFrame(Problem):
+    """The frame is no JSON object, or a field of it is missing, unknown or of another type."""
+
+    status, title = 400, "The frame is not valid"
+    remedy = "Send one flat JSON object with the fields that the frame's type takes."
+
+
+class UnknownType(Problem):
+    """The frame's `type` is none that the server knows."""
+
+    status, title = 400, "The frame's type is unknown"
+    remedy = "Send one of subscribe, unsubscribe, send, typing, get_users, read, renew, ping."
+
+
+class TooLong(Problem):
+    """A text is longer than a message may be."""
+
+    status, title = 400, "The text is too long"
+    remedy = "Send at most 4,000 characters of text, and 64 of client_id."
+
+
+class NotAuthenticated(Problem):
+    """The connection's token has ended."""
+
+    status, title = 401, "The token has ended"
+    remedy = "Refresh the session and come back with a fresh token."
+
+
+class RateLimited(Problem):
+    """More messages a second than a person may send."""
+
+    status, title = 429, "Too many messages"
+    remedy = "Wait a moment and send the message again under the same client_id."
+
+
+class Unavailable(Problem):
+    """What the frame needs is away for the moment; whether a message was stored is unknown."""
+
+    status, title = 503, "Not available right now"
+    remedy = "Send it again under the same client_id in a moment."
+
+
+NOT_UNDERSTOOD: Final = (InvalidFrame, UnknownType, TooLong)
+"""Ten of these in a minute end a connection: it does not speak the protocol."""
+
+_OWN: Final = (*NOT_UNDERSTOOD, NotAuthenticated, RateLimited, Unavailable)
+_BY_STATUS: Final[dict[int, type[Problem]]] = {401: NotAuthenticated, 403: Forbidden, 404: NotFound, 503: Unavailable}
+
+
+def for_frame(problem: Problem) -> Problem:
+    """The problem by the frames' own list of codes: a slice's refinement becomes the common one."""
+    return problem if isinstance(problem, _OWN) else _BY_STATUS.get(problem.status, InvalidFrame)(problem.detail)

@@ -1,0 +1,66 @@
+"""The socket's machinery of one process, put together and opened beside the shared parts."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from chat_service import push
+from chat_service.presence.register import Presence
+from chat_service.settings import ChatSettings
+from chat_service.socket.commands import Commands
+from chat_service.socket.connection import Connection
+from chat_service.socket.fanout import Fanout
+from chat_service.socket.hub import Hub
+from chat_service.socket.rate import MessageRate
+from shared.identity.revocations import Revocations
+from shared.parts import Parts
+from shared.supervision import Work
+
+
+@dataclass(frozen=True)
+class SocketRuntime:
+    hub: Hub
+    commands: Commands
+    revocations: Revocations | None
+
+    def end_if_revoked(self, connection: Connection) -> None:
+        """End a connection whose token ended between the handshake's look and the hub's listening."""
+        if self.revocations is not None and (ended := self.revocations.ended(connection.principal)) is not None:
+            self.hub.end(connection, ended)
+
+
+@asynccontextmanager
+async def opened(app: FastAPI) -> AsyncIterator[None]:
+    """Open the hub; at the end nobody of this process stays present."""
+    parts: Parts = app.state.parts
+    settings = parts.settings
+    assert isinstance(settings, ChatSettings)  # noqa: S101 - the service is made with them
+    hub = Hub(parts.database, settings.poll_s)
+    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    hub.fanout = Fanout(parts.cache, url, hub.on_hint, hub.look_now)
+    hub.presence = Presence(parts.cache, settings.presence, on_change=hub.on_presence, tell_others=hub.tell_presence)
+    commands = Commands(
+        parts.database, hub, hub.presence, MessageRate(parts.cache), parts.access_tokens, parts.revocations
+    )
+    app.state.presence = hub.presence
+    app.state.socket = SocketRuntime(hub, commands, parts.revocations)
+    unsubscribe = parts.revocations.subscribe(hub.on_revoked) if parts.revocations else lambda: None
+    push.announce_to(parts.database.engine(), hub.tell)
+    try:
+        yield
+    finally:
+        push.announce_to(parts.database.engine(), None)
+        unsubscribe()
+        await hub.presence.close()
+
+
+def works(app: FastAPI) -> Mapping[str, Work]:
+    hub: Hub = app.state.socket.hub
+    return {
+        "fanout": hub.fanout.receive,
+        "hints": hub.fanout.send,
+        "compare": hub.compare,
+        "presence": hub.presence.run,
+    }
