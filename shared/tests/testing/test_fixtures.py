@@ -23,21 +23,23 @@ async def as_app(template: Template, database: str) -> asyncpg.Connection:
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-async def test_each_test_gets_a_migrated_database_of_its_own(template: Template, database_name: str, attempt: int):
+async def test_each_test_gets_a_migrated_database_of_its_own(
+    template: Template, database_name: str, attempt: int
+) -> None:
     connection = await as_app(template, database_name)
     assert await connection.fetchval("SELECT count(*) FROM notes") == 0
     await connection.execute("INSERT INTO notes VALUES ($1)", attempt)
     await connection.close()
 
 
-async def test_a_clone_has_its_grants_again(template: Template, database_name: str):
+async def test_a_clone_has_its_grants_again(template: Template, database_name: str) -> None:
     connection = await as_app(template, database_name)
     acl = await connection.fetchval("SELECT datacl::text FROM pg_database WHERE datname = $1", database_name)
     await connection.close()
     assert not any(entry.startswith("=") for entry in acl.strip("{}").split(","))  # nothing for PUBLIC
 
 
-async def test_the_cache_is_empty_at_the_start_of_each_test(cache_url: str, bus_url: str):
+async def test_the_cache_is_empty_at_the_start_of_each_test(cache_url: str, bus_url: str) -> None:
     for url in (cache_url, bus_url):
         client = Redis.from_url(url)
         assert await client.dbsize() == 0
@@ -46,11 +48,11 @@ async def test_the_cache_is_empty_at_the_start_of_each_test(cache_url: str, bus_
     assert cache_url != bus_url
 
 
-async def test_what_was_used_is_described(servers: Servers, cache_url: str):
+async def test_what_was_used_is_described(servers: Servers, cache_url: str) -> None:
     assert servers.described["valkey"].startswith(("Valkey ", "Redis "))
 
 
-async def test_rabbitmq_answers_where_it_is_installed(rabbitmq_url: str, servers: Servers):
+async def test_rabbitmq_answers_where_it_is_installed(rabbitmq_url: str, servers: Servers) -> None:
     assert servers.described["rabbitmq"].startswith("RabbitMQ ")
 
 
@@ -62,21 +64,21 @@ def verified(as_user: People, headers: dict[str, str]) -> Principal:
     return principal
 
 
-def test_people_carry_their_tenant_roles_and_scopes(as_user: People):
+def test_people_carry_their_tenant_roles_and_scopes(as_user: People) -> None:
     principal = verified(as_user, as_user("ann", tenant="globex", roles=["moderator"]))
     assert (principal.user_id, principal.tenant_id) == (as_user.id("ann"), as_user.tenant_id("globex"))
     assert principal.roles == {"moderator"}
     assert "chat:moderate" in principal.scopes
 
 
-def test_a_service_acting_for_a_person_is_capped(as_user: People):
+def test_a_service_acting_for_a_person_is_capped(as_user: People) -> None:
     principal = verified(as_user, as_user("ann", via="tasks"))
     assert principal.actor == "tasks"
     assert "files:read" in principal.scopes
     assert "jobs:write" not in principal.scopes
 
 
-async def test_the_service_runs_on_a_real_socket(base_url: str):
+async def test_the_service_runs_on_a_real_socket(base_url: str) -> None:
     port = int(base_url.rpartition(":")[2])
     assert port > 0
 

@@ -100,15 +100,17 @@ class Postgres(Server):
         """Make the cluster beside its place and move it there, so that a half-made one is never taken for whole."""
         fresh = lodging.fresh_folder("data.new")
         command = [*lodging.prefix, str(lodging.binaries.folder / "initdb"), "-D", str(fresh), "-U", SUPERUSER]
-        command += ["--pwfile=/dev/stdin", "--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"]
+        password = lodging.private_file("password", f"{self._password}\n")
+        command += [f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"]
         # Text sorts and folds the same on every machine: by PostgreSQL's own tables where it has them.
         builtin = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         command += builtin if self._binaries.major >= 17 else ["--locale=C.UTF-8"]
         command += [] if self._durable else ["--no-sync"]
         done = subprocess.run(  # noqa: S603 - our own binaries
-            command, input=f"{self._password}\n".encode(), capture_output=True, check=False, timeout=60,
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
             cwd=lodging.folder, **lodging.identity,
         )  # fmt: skip
+        password.unlink()
         if done.returncode != 0:
             raise ServerFailed(f"initdb failed:\n{done.stderr.decode(errors='replace')}")
         fresh.rename(data)

@@ -33,9 +33,21 @@ class Lodging:
         path = self.folder / name
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(mode=0o700)
+        self._hand_over(path)
+        return path
+
+    def private_file(self, name: str, text: str) -> Path:
+        """A file that the server alone reads."""
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        self._hand_over(path)
+        return path
+
+    def _hand_over(self, path: Path) -> None:
         if "user" in self.identity:
             os.chown(path, self.identity["user"], self.identity["group"])
-        return path
 
 
 def lodge(folder: Path, binaries: PostgresBinaries) -> Lodging:
@@ -64,6 +76,11 @@ def user_namespaces() -> bool:
 def outside_folder(folder: Path) -> Path:
     """The place for `folder`'s server where `nobody` reaches it: root's home is private to root."""
     return _OUTSIDE / f"flotilla-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
+
+
+def remove_outside(folder: Path) -> None:
+    """Remove what was put outside for `folder`'s server."""
+    shutil.rmtree(outside_folder(folder), ignore_errors=True)
 
 
 def _outside(folder: Path) -> Path:

@@ -1,0 +1,213 @@
+"""The verbs of the launcher: up, demo, run, token, logs, doctor, reset."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from dotenv import dotenv_values
+
+from shared.dev import demo as walk
+from shared.dev import doctor as look
+from shared.dev.binaries import BinaryMissing
+from shared.dev.fleet import fleet, repository
+from shared.dev.folder import AlreadyRuns, DataFolder
+from shared.dev.launcher import Fleet, LaunchFailed, Plan, running_fleet
+from shared.dev.lines import Screen, story
+from shared.dev.ports import PortTaken
+from shared.dev.reload import restart_on_change
+from shared.dev.server import ServerFailed
+from shared.dev.tokens import development_token
+
+line = typer.Typer(
+    name="shared.dev", help="Runs the fleet on this machine.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+_EXPECTED = (AlreadyRuns, BinaryMissing, LaunchFailed, PortTaken, ServerFailed, walk.WalkFailed)
+
+Data = Annotated[Path | None, typer.Option(help="The data folder; default: .data in the repository.")]
+
+
+@line.command()
+def up(
+    without: Annotated[list[str] | None, typer.Option(help="Leave this service out, for a debugger.")] = None,
+    replicas: Annotated[list[str] | None, typer.Option(help="More than one of a process: chat=2.")] = None,
+    port: Annotated[list[str] | None, typer.Option(help="Another port for a listener: chat=9003.")] = None,
+    reload: Annotated[bool, typer.Option(help="Restart what a change of its source touches.")] = False,
+    real_limits: Annotated[bool, typer.Option(help="Rate limits as in production.")] = False,
+    data: Data = None,
+) -> None:
+    """Start the whole fleet; the first time, walk the main job through it."""
+    left_out = frozenset(without or ())
+    if unknown := left_out - fleet(repository()).keys():
+        raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
+    plan = Plan(repository(), _data(data), _numbers(replicas), left_out, _numbers(port), real_limits=real_limits)
+    _run(_up(plan, reload))
+
+
+async def _up(plan: Plan, reload: bool) -> None:
+    screen = Screen(sys.stdout)
+    screen.quiet = True
+    async with running_fleet(plan, screen) as run:
+        demo = walk.Demo.of(run.around.folder)
+        if plan.without:
+            screen.say(f"the main job is not walked without {', '.join(sorted(plan.without))}; make demo does it later")
+        elif not demo.walked:
+            await walk.as_demo_tenant(run.around.folder, run.around.public_url, screen.say)
+        _welcome(run, walk.Demo.of(run.around.folder))
+        screen.quiet = False
+        await _until_asked_to_stop(restart_on_change(run) if reload else None)
+        screen.say("stopping …")
+
+
+def _welcome(run: Fleet, demo: "walk.Demo") -> None:
+    say = run.screen.say
+    say("")
+    say(f"gateway   {run.around.public_url}")
+    if demo.walked:
+        say(f"sign in   {' or '.join(demo.usernames)} of tenant {demo.tenant}, password {demo.password}")
+    say(f"mail      {run.mail_url}")
+    say("again     make demo · one request's story: make logs R=<X-Request-ID> · Ctrl-C ends everything")
+    say("")
+
+
+@line.command()
+def demo(data: Data = None) -> None:
+    """Walk the main job through the running fleet, as someone new."""
+    folder = DataFolder(_data(data))
+    running = folder.running()
+    if running is None or not running.gateway_url:
+        typer.echo("no fleet runs here; start one by: make up", err=True)
+        raise typer.Exit(1)
+    _run(walk.as_someone_new(running.gateway_url, Screen(sys.stdout).say))
+
+
+@line.command()
+def run(service: str, data: Data = None) -> None:
+    """Run one service alone with what it needs; or the one that a running fleet left out."""
+    if service not in fleet(repository()):
+        raise typer.BadParameter(f"no such service; there are {', '.join(fleet(repository()))}")
+    folder = DataFolder(_data(data))
+    running = folder.running()
+    if running is not None and service in running.without:
+        _become(service, folder)
+    else:
+        _run(_run_alone(service, Plan(repository(), folder.path)))
+
+
+async def _run_alone(service: str, plan: Plan) -> None:
+    screen = Screen(sys.stdout)
+    async with running_fleet(plan, screen, only=service) as run:
+        url = f"http://127.0.0.1:{run.around.ports[service]}"
+        screen.say(f"{service} alone on {url}; its API: {url}/docs; a token for it: make token USER=ann")
+        await _until_asked_to_stop(None)
+
+
+def _become(service: str, folder: DataFolder) -> None:
+    """Turn into the service that a running fleet left out, with the environment that was written for it."""
+    environment = {name: value or "" for name, value in dotenv_values(folder.environment_file(service)).items()}
+    os.chdir(repository())
+    command = [sys.executable, "-m", fleet(repository())[service].package, "serve"]
+    os.execve(sys.executable, command, {**os.environ, **environment})  # noqa: S606 - our own service
+
+
+@line.command()
+def token(
+    user: Annotated[str, typer.Argument(help="The username; the same one has the same id each time.")] = "dev",
+    tenant: Annotated[str, typer.Option(help="The slug of the tenant that the token names.")] = "demo",
+    role: Annotated[list[str] | None, typer.Option(help="Roles; default: admin.")] = None,
+    data: Data = None,
+) -> None:
+    """Print an access token of the development issuer, for a service run alone."""
+    folder = DataFolder(_data(data))
+    running = folder.running()
+    public_url = running.gateway_url if running and running.gateway_url else "http://localhost:8000"
+    known = walk.Demo.of(folder).known
+    typer.echo(development_token(folder, public_url, user, tenant=tenant, roles=role or ["admin"], known=known))
+
+
+@line.command()
+def logs(request_id: str, data: Data = None) -> None:
+    """Tell one request's story over all processes, in order of time."""
+    request_id = request_id.removeprefix("R=")
+    screen = Screen(sys.stdout)
+    told = story(DataFolder(_data(data)).logs, request_id)
+    for process, entry in told:
+        screen.show_parsed(process, entry)
+    if not told:
+        typer.echo(f"no line tells of the request {request_id}", err=True)
+        raise typer.Exit(1)
+
+
+@line.command()
+def doctor(data: Data = None) -> None:
+    """Name what this machine lacks, and the command that brings it."""
+    if not look.report(look.findings(repository(), DataFolder(_data(data))), typer.echo):
+        raise typer.Exit(1)
+
+
+@line.command()
+def reset(data: Data = None) -> None:
+    """Remove the development data: databases, files, keys, logs."""
+    folder = DataFolder(_data(data))
+    with _told_plainly():
+        folder.remove()
+    typer.echo(f"{folder.path} is removed")
+
+
+def _data(named: Path | None) -> Path:
+    return named or repository() / ".data"
+
+
+def _numbers(pairs: list[str] | None) -> dict[str, int]:
+    """`["chat=2"]` → `{"chat": 2}`; several may be joined by commas."""
+    found: dict[str, int] = {}
+    for pair in ",".join(pairs or ()).split(","):
+        name, _, number = pair.partition("=")
+        if not name:
+            continue
+        if not number.isdigit() or int(number) < 1:
+            raise typer.BadParameter(f"{pair}: write it as chat=2")
+        found[name] = int(number)
+    return found
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with _told_plainly():
+        asyncio.run(_interruptible(main))
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """What a person can do something about is said in a sentence, not as a traceback."""
+    try:
+        yield
+    except _EXPECTED as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+
+
+async def _interruptible(main: Coroutine[Any, Any, None]) -> None:
+    """Let Ctrl-C and SIGTERM end `main` in order, at any moment: what it started ends with it."""
+    task = asyncio.ensure_future(main)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+async def _until_asked_to_stop(meanwhile: Coroutine[Any, Any, None] | None) -> None:
+    """Wait for Ctrl-C or SIGTERM, which cancel the wait and go no further up."""
+    try:
+        if meanwhile is not None:
+            await meanwhile
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return

@@ -1,0 +1,249 @@
+"""The fleet as processes on this machine: the servers, then every service, kept alive until the block ends.
+
+`make up` and the end-to-end tests run the same fleet; tests ask for free ports and replicas.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from shared.dev import ports as fleet_ports
+from shared.dev.backing import Backing, backing
+from shared.dev.children import Child, Command
+from shared.dev.environment import Surroundings
+from shared.dev.fleet import FleetService, fleet
+from shared.dev.folder import DataFolder, RunningFleet
+from shared.dev.guard import Guard
+from shared.dev.identity import write_identity, write_private
+from shared.dev.lines import Screen
+from shared.dev.server import HOST, free_port
+
+EARLY_DEATHS: Final = 3  # who dies this often before it was ever ready will not be
+
+
+class LaunchFailed(Exception):
+    """The fleet did not come up; the message says what failed and how it ended."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run."""
+
+    root: Path
+    """The repository."""
+    data: Path
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """How many of a process (`chat`, `gateway`, `worker`); one of each where it does not say."""
+    without: frozenset[str] = frozenset()
+    ports: Mapping[str, int] = field(default_factory=dict)
+    free_ports: bool = False
+    real_limits: bool = False
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """Where servers may be named: DATABASE_URL, REDIS_URL, AMQP_URL; BUS=valkey takes no RabbitMQ."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings for every process, over what the launcher decides."""
+    ready_s: float = 60.0
+
+
+class Fleet:
+    """A running fleet."""
+
+    def __init__(self, plan: Plan, guard: Guard, screen: Screen, around: Surroundings) -> None:
+        self.plan, self.screen, self.around = plan, screen, around
+        self.children: dict[str, Child] = {}
+        """Every process by name: `gateway`, `chat`, `chat-2`, `worker`, `mail` …"""
+        self._guard = guard
+        self.services = fleet(plan.root)
+
+    @property
+    def gateway_urls(self) -> list[str]:
+        """One for each gateway."""
+        return [child.command.url or "" for name, child in self.children.items() if process_of(name) == "gateway"]
+
+    @property
+    def mail_url(self) -> str:
+        return f"http://{HOST}:{self.around.ports['mail']}"
+
+    @property
+    def backing(self) -> Backing:
+        return self.around.backing
+
+    def told(self) -> RunningFleet:
+        """What other commands on this machine may know."""
+        return RunningFleet(
+            pid=os.getpid(),
+            gateway_url=self.around.public_url,
+            mail_url=self.mail_url,
+            ports=dict(self.around.ports),
+            without=sorted(self.plan.without),
+        )
+
+    async def prepare(self, services: Iterable[FleetService]) -> None:
+        """Database, schema and bindings of each service, side by side."""
+        await asyncio.gather(*(self._prepare(service) for service in services if service.database))
+
+    async def _prepare(self, service: FleetService) -> None:
+        owner = {"DATABASE_OWNER_URL": self.backing.database_owner_url, "LOG__FORMAT": "console", **self.plan.settings}
+        environment = self.around.environment(service, service.port, **owner)
+        for verb in (("db", "create"), ("migrate",), ("events", "declare")):
+            await self._run(service, verb, environment)
+
+    async def _run(self, service: FleetService, verb: Sequence[str], environment: Mapping[str, str]) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", service.package, *verb,
+            cwd=self.plan.root, env=self._guard.environment(dict(environment)), stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self._guard.watch(process.pid)
+        output, _ = await process.communicate()
+        self._guard.forget(process.pid)
+        if process.returncode != 0:
+            command = f"python -m {service.package} {' '.join(verb)}"
+            raise LaunchFailed(f"{command} ended with code {process.returncode}:\n{output.decode(errors='replace')}")
+
+    def start(self, services: Iterable[FleetService]) -> None:
+        """Start the processes of these services, and the mail catcher."""
+        self._start_mail()
+        for service in services:
+            if service.name in self.plan.without:
+                self._leave_out(service)
+                continue
+            for number in range(1, self.plan.replicas.get(service.name, 1) + 1):
+                self._start_serving(service, number)
+            for verb in service.processes:
+                for number in range(1, self.plan.replicas.get(verb, 1) + 1):
+                    port = free_port()
+                    self._start_child(_numbered(verb, number), service, verb, port, None)
+
+    def _start_serving(self, service: FleetService, number: int) -> None:
+        """The first one has the service's port; each gateway has replicas of its own before it, as far as they go."""
+        port = self.around.ports[service.name] if number == 1 else free_port()
+        more = {} if service.admin_port is None or number == 1 else {"ADMIN__PORT": str(free_port())}
+        if service.name == "gateway":
+            more |= self._replicas_for(number)
+        url = f"http://{HOST}:{port}"
+        self._start_child(_numbered(service.name, number), service, "serve", port, url, **more)
+
+    def _replicas_for(self, gateway: int) -> dict[str, str]:
+        """The upstreams of the n-th gateway: the n-th replica of each service, the first where there are fewer."""
+        upstreams = {}
+        for name in self.plan.replicas:
+            child = self.children.get(_numbered(name, (gateway - 1) % self.plan.replicas[name] + 1))
+            if child is not None and child.command.url and name != "gateway":
+                upstreams[f"SERVICES__{name.upper()}_URL"] = child.command.url
+        return upstreams
+
+    def _start_child(
+        self, name: str, service: FleetService, verb: str, port: int, url: str | None, **more: str
+    ) -> None:
+        environment = {**self.around.environment(service, port), **more, **self.plan.settings}
+        self._start_command(Command(name, (sys.executable, "-m", service.package, verb), environment, url))
+
+    def _start_mail(self) -> None:
+        arguments = [sys.executable, "-m", "shared.dev.mail"]
+        arguments += [str(self.around.ports["smtp"]), str(self.around.ports["mail"])]
+        self._start_command(Command("mail", arguments, dict(os.environ), self.mail_url))
+
+    def _start_command(self, command: Command) -> None:
+        child = Child(command, self._guard, self.screen, self.plan.root, self.around.folder.logs)
+        self.children[command.name] = child
+
+    def _leave_out(self, service: FleetService) -> None:
+        """Write what it would have run with, for a debugger."""
+        settings = self.around.settings(service, self.around.ports[service.name]) | {"LOG__FORMAT": "console"}
+        path = self.around.folder.environment_file(service.name)
+        write_private(path, "".join(f"{name}={_quoted(value)}\n" for name, value in settings.items()))
+        self.screen.say(
+            f"{service.name} is left out; its port {self.around.ports[service.name]} is kept free. "
+            f"Its environment is in {path}; or start it by: make run-{service.name}"
+        )
+
+    async def ready(self) -> None:
+        """Wait until every process that answers `/readyz` says 200. Raises LaunchFailed."""
+        async with httpx2.AsyncClient(timeout=2) as client:
+            waiting = [self._ready(client, child) for child in self.children.values() if child.command.url]
+            await asyncio.gather(*waiting)
+
+    async def _ready(self, client: httpx2.AsyncClient, child: Child) -> None:
+        until = asyncio.get_running_loop().time() + self.plan.ready_s
+        said = "no answer"
+        while True:
+            try:
+                reply = await client.get(f"{child.command.url}/readyz")
+            except httpx2.TransportError:
+                reply = None
+            if reply is not None and reply.status_code == 200:
+                return
+            said = said if reply is None else reply.text
+            if child.restarts > EARLY_DEATHS or asyncio.get_running_loop().time() > until:
+                raise LaunchFailed(f"{child.name} is not ready ({said}); its last lines:\n{child.last_lines}")
+            await asyncio.sleep(0.1)
+
+    async def restart(self, names: Iterable[str]) -> None:
+        """Restart the processes of these services or verbs (`chat` means each chat replica)."""
+        wanted = set(names)
+        await asyncio.gather(*(child.restart() for name, child in self.children.items() if process_of(name) in wanted))
+
+    async def stop(self) -> None:
+        """End every process; the gateways first, so that nobody new comes in."""
+        gateways = [child for name, child in self.children.items() if process_of(name) == "gateway"]
+        await asyncio.gather(*(child.stop() for child in gateways))
+        await asyncio.gather(*(child.stop() for child in self.children.values() if child not in gateways))
+
+
+@asynccontextmanager
+async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) -> AsyncIterator[Fleet]:
+    """The whole fleet, ready; or `only` one service with what it needs. All of it ends with the block, or its holder.
+
+    Raises AlreadyRuns, PortTaken, BinaryMissing, ServerFailed or LaunchFailed.
+    """
+    services = fleet(plan.root)
+    chosen = [service for name, service in services.items() if only in (None, name)]
+    folder = DataFolder(plan.data)
+    async with AsyncExitStack() as stack:
+        lock = stack.enter_context(folder.held())
+        ports = fleet_ports.chosen_ports(services.values(), free=plan.free_ports, chosen=plan.ports)
+        fleet_ports.check_free(_needed(ports, [one for one in chosen if one.name not in plan.without]))
+        write_identity(folder.keys, services)
+        guard = Guard()
+        stack.push_async_callback(asyncio.to_thread, guard.close)
+        servers = await stack.enter_async_context(backing(folder, guard, plan.environment))
+        screen.say("servers: " + ", ".join(servers.described))
+        gateways = plan.replicas.get("gateway", 1)
+        around = Surroundings(folder, servers, ports, gateways, plan.real_limits, alone=only is not None)
+        run = Fleet(plan, guard, screen, around)
+        await run.prepare(chosen)
+        stack.push_async_callback(run.stop)
+        run.start(chosen)
+        await run.ready()
+        lock.tell(run.told())
+        yield run
+
+
+def _needed(ports: Mapping[str, int], services: Iterable[FleetService]) -> dict[str, int]:
+    names = {"mail", "smtp"}
+    for service in services:
+        names |= {service.name, f"{service.name}-admin"}
+    return {name: port for name, port in ports.items() if name in names}
+
+
+def process_of(name: str) -> str:
+    """`chat-2` is a `chat`."""
+    process, _, number = name.rpartition("-")
+    return process if process and number.isdigit() else name
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _quoted(value: str) -> str:
+    """As a shell and a dotenv file both read it."""
+    return "'" + value.replace("'", "'\\''") + "'"

@@ -1,0 +1,92 @@
+"""A guard for servers that a test starts, and a fleet small enough to start in a second."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.dev.guard import Guard
+from shared.dev.launcher import Plan
+
+_LIST = """
+[tool.flotilla.services.chat]
+package = "tiny_chat"
+folder = "chat"
+port = 0
+processes = ["worker"]
+
+[tool.flotilla.services.gateway]
+package = "tiny_gateway"
+folder = "gateway"
+port = 0
+admin_port = 0
+database = false
+
+[tool.flotilla.services.auth]
+package = "tiny_auth"
+folder = "auth"
+port = 0
+
+[tool.flotilla.services.users]
+package = "tiny_users"
+folder = "users"
+port = 0
+
+[tool.flotilla.services.tasks]
+package = "tiny_tasks"
+folder = "tasks"
+port = 0
+"""
+
+# What the launcher asks of a service: the verbs, /readyz, and JSON lines.
+_SERVICE = """
+import json, os, signal, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"path": self.path, "pid": os.getpid(), "env": dict(os.environ)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+verb = sys.argv[1]
+print(json.dumps({"timestamp": "2026-01-01T12:00:00Z", "event": verb, "level": "info"}), flush=True)
+if verb == "serve":
+    ThreadingHTTPServer(("127.0.0.1", int(os.environ["SERVER__PORT"])), Handler).serve_forever()
+if verb == "worker":
+    while True:
+        time.sleep(1)
+"""
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    made = Guard()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tiny_root(tmp_path: Path) -> Path:
+    """A repository whose services are forty lines each; a space in its path, as people have."""
+    root = tmp_path / "tiny fleet"
+    root.mkdir()
+    (root / "pyproject.toml").write_text(_LIST)
+    for name in ("chat", "gateway", "auth", "users", "tasks"):
+        package = root / f"tiny_{name}"
+        package.mkdir()
+        (package / "__main__.py").write_text(_SERVICE)
+    return root
+
+
+@pytest.fixture
+def plan(tiny_root: Path) -> Plan:
+    """The tiny fleet with Valkeys only: its services want no PostgreSQL."""
+    named = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1", "BUS": "valkey"}
+    return Plan(tiny_root, tiny_root / ".data", free_ports=True, environment=named, ready_s=20)

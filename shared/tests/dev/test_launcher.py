@@ -1,0 +1,181 @@
+"""The launcher on a fleet of tiny services: what it starts, keeps alive, refuses and leaves behind."""
+
+import io
+import json
+import signal
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from dotenv import dotenv_values
+
+from shared.dev.folder import AlreadyRuns, DataFolder
+from shared.dev.guard import lives
+from shared.dev.launcher import LaunchFailed, Plan, running_fleet
+from shared.dev.lines import Screen, story
+from shared.dev.ports import PortTaken
+from shared.testing import eventually
+
+from .processes import ended, gone, output, started
+
+
+class Recorded(Screen):
+    """A screen that can be read afterwards."""
+
+    def __init__(self) -> None:
+        self.paper = io.StringIO()
+        super().__init__(self.paper)
+
+    @property
+    def text(self) -> str:
+        return self.paper.getvalue()
+
+
+@pytest.fixture
+def screen() -> Recorded:
+    return Recorded()
+
+
+async def about(url: str | None) -> dict[str, str]:
+    """The environment of the tiny service that answers there."""
+    async with httpx2.AsyncClient() as client:
+        found: dict[str, str] = (await client.get(f"{url}/")).json()["env"]
+        return found
+
+
+async def test_every_process_runs_with_its_own_environment(plan: Plan, screen: Recorded) -> None:
+    wide = replace(plan, replicas={"chat": 2, "gateway": 2, "worker": 2})
+    async with running_fleet(wide, screen) as fleet:
+        names = {"gateway", "gateway-2", "auth", "users", "chat", "chat-2", "worker", "worker-2", "tasks", "mail"}
+        assert set(fleet.children) == names
+        assert len(fleet.gateway_urls) == 2
+        chat, gateway = await about(fleet.children["chat"].command.url), await about(fleet.gateway_urls[1])
+        pids = [child.pid for child in fleet.children.values() if child.pid]
+        assert gateway["SERVICES__CHAT_URL"] == fleet.children["chat-2"].command.url
+    assert chat["REVOCATIONS__FEEDS"] == '["auth", "users"]'
+    assert chat["IDENTITY__KEY_FILE"].endswith("chat.pem")
+    assert "DATABASE_OWNER_URL" not in chat
+    assert "DATABASE_URL" not in gateway
+    assert gateway["LIMITS__GATEWAYS"] == "2"
+    assert len(pids) == len(names)
+    assert all(map(gone, pids))
+
+
+async def test_keys_and_trust_are_for_their_owner_only(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        keys = fleet.around.folder.keys
+        trust = json.loads((keys / "trust.json").read_text())
+        assert trust["services"]["gateway"]["may"] == "speak_for_anyone"
+        assert "files:read" in trust["services"]["tasks"]["cap"]
+        assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
+
+
+async def test_a_service_that_dies_is_started_again(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        chat = fleet.children["chat"]
+        before = chat.pid
+        chat.signal(signal.SIGKILL)
+        await eventually(lambda: chat.pid not in (None, before))
+        await fleet.ready()
+        assert chat.restarts == 1
+    assert "chat was ended by SIGKILL; it starts again in 0.5 s" in screen.text
+
+
+async def test_a_second_launcher_says_that_one_runs(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        with pytest.raises(AlreadyRuns, match=fleet.around.public_url):
+            async with running_fleet(plan, screen):
+                pass
+        with pytest.raises(AlreadyRuns):
+            DataFolder(plan.data).remove()
+    DataFolder(plan.data).remove()
+    assert not plan.data.exists()
+
+
+async def test_a_busy_port_is_named_with_its_holder(plan: Plan, screen: Recorded) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"port {port} \(chat\) is taken by .* \(pid \d+\)"):
+            async with running_fleet(replace(plan, ports={"chat": port}), screen):
+                pass
+        left_out = replace(plan, ports={"chat": port}, without=frozenset({"chat"}))
+        async with running_fleet(left_out, screen):
+            pass  # the port is for the debugger, who may have it already
+
+
+async def test_a_service_left_out_gets_its_environment_in_a_file(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(replace(plan, without=frozenset({"chat"})), screen) as fleet:
+        assert "chat" not in fleet.children
+        assert DataFolder(plan.data).running() == fleet.told()
+        path = fleet.around.folder.environment_file("chat")
+        wanted = fleet.around.settings(fleet.services["chat"], fleet.around.ports["chat"])
+        shell = started("/bin/sh", "-c", f"set -a; . '{path}'; exec env")
+        shown = output(shell).read().decode()
+        ended(shell)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert dotenv_values(path) == wanted | {"LOG__FORMAT": "console"}
+    assert f"STORAGE_URL={wanted['STORAGE_URL']}" in shown.splitlines()
+
+
+async def test_one_service_runs_alone(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen, only="chat") as fleet:
+        assert set(fleet.children) == {"chat", "worker", "mail"}
+        environment = await about(fleet.children["chat"].command.url)
+    assert environment["REVOCATIONS__FEEDS"] == "[]"
+    assert "IDENTITY__JWKS_URL" not in environment
+
+
+async def test_a_service_that_never_starts_is_named(plan: Plan, screen: Recorded) -> None:
+    (plan.root / "tiny_users" / "__main__.py").write_text(
+        "import sys\nif sys.argv[1] == 'serve':\n    sys.exit('no such setting')\n"
+    )
+    with pytest.raises(LaunchFailed, match=r"(?s)users is not ready.*no such setting"):
+        async with running_fleet(replace(plan, ready_s=10), screen):
+            pass
+
+
+async def test_a_migration_that_fails_is_named(plan: Plan, screen: Recorded) -> None:
+    (plan.root / "tiny_auth" / "__main__.py").write_text("import sys\nsys.exit('no such table')\n")
+    with pytest.raises(LaunchFailed, match=r"(?s)python -m tiny_auth db create ended with code 1.*no such table"):
+        async with running_fleet(plan, screen):
+            pass
+
+
+async def test_lines_are_kept_as_they_came_and_shown_readably(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        logs = fleet.around.folder.logs
+    assert json.loads((logs / "chat.log").read_text().splitlines()[0])["event"] == "serve"
+    assert "chat      12:00:00 serve" in screen.text
+    assert story(logs, "unknown") == []
+
+
+_LAUNCHER = """
+import asyncio, sys
+from pathlib import Path
+from shared.dev.launcher import Plan, running_fleet
+from shared.dev.lines import Screen
+
+async def main(root):
+    named = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1", "BUS": "valkey"}
+    async with running_fleet(Plan(root, root / ".data", free_ports=True, environment=named), Screen(sys.stderr)):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_kill_9_of_the_launcher_leaves_no_process(tiny_root: Path) -> None:
+    launcher = started(sys.executable, "-c", _LAUNCHER, str(tiny_root))
+    assert output(launcher).readline() == b"ready\n"
+    family = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(family) > 8
+    ended(launcher)
+    await eventually(lambda: not any(map(lives, family)), within_s=20, saying="all have ended")
+    assert DataFolder(tiny_root / ".data").running() is None
