@@ -1,0 +1,1 @@
+"""Jobs: accepted at once, worked on by the worker, watched by their owner."""

@@ -1,0 +1,148 @@
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, Header, Query, Response
+from pydantic import BaseModel, JsonValue, ValidationError
+from starlette.responses import StreamingResponse
+
+from shared.problems import FieldError, InvalidInput
+from shared.telemetry.traces import traceparent
+from shared.web import sse
+from shared.web.errors import invalid_input
+from shared.web.paging import CursorPage, by_cursor
+from shared.web.router import Router
+from tasks_service.deps import (
+    Conditions,
+    CurrentUser,
+    DatabasePart,
+    Db,
+    NoticesPart,
+    OnceJson,
+    RevocationsPart,
+    Settings,
+    require_scopes,
+)
+from tasks_service.jobs import service
+from tasks_service.jobs.models import ENDED, Job, visible
+from tasks_service.jobs.schemas import JobIn, JobOut, JobQuery, KindList, KindOut
+from tasks_service.jobs.watch import Watch, seen_of
+from tasks_service.kinds.kind import Kind
+from tasks_service.kinds.registry import available
+from tasks_service.settings import TasksSettings
+
+router = Router(prefix="/api/v1", tags=["jobs"])
+
+READ, WRITE = [Depends(require_scopes("jobs:read"))], [Depends(require_scopes("jobs:write"))]
+MAX_BODY_BYTES = 8 * 1024 * 1024  # rows travel in the body; larger inputs are uploaded as files
+SORTABLE = {"created_at": Job.created_at, "priority": Job.priority, "kind": Job.kind, "status": Job.status}
+
+
+@router.post("/jobs", status_code=202, dependencies=WRITE, max_body_size=MAX_BODY_BYTES)
+async def submit_job(
+    body: JobIn, user: CurrentUser, db: Db, once: OnceJson, settings: Settings, response: Response
+) -> JobOut:
+    """Accept a job: it is stored when this answers, and a worker runs it. Watch it at its `/events`."""
+    kind = _kind(settings, body.kind)
+    service.require(user, kind.scopes)
+    origin = {"request_id": structlog.contextvars.get_contextvars().get("request_id"), "traceparent": traceparent()}
+    job = await service.submit(db, user, body, kind, _checked(kind, body), origin)
+    answer = JobOut.of(job)
+    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
+    await once.keep(answer, 202, {"Location": response.headers["Location"]})
+    return answer
+
+
+@router.get("/jobs", dependencies=READ)
+async def list_jobs(query: Annotated[JobQuery, Query()], user: CurrentUser, db: Db) -> CursorPage[JobOut]:
+    """The caller's jobs; with admin:read the tenant's."""
+    rows = visible(service.owner_filter(user))
+    if query.status:
+        rows = rows.where(Job.status.in_(query.status))
+    if query.kind:
+        rows = rows.where(Job.kind.in_(query.kind))
+    found, next_cursor = await by_cursor(db, rows, query, SORTABLE, Job.id)
+    return CursorPage(items=[JobOut.of(job) for job in found], next_cursor=next_cursor)
+
+
+@router.get("/jobs/{job_id}", dependencies=READ)
+async def read_job(job_id: UUID, user: CurrentUser, db: Db, conditions: Conditions) -> JobOut:
+    """The job as it is now."""
+    job = await service.read(db, user, job_id)
+    conditions.shows(f"{job.event_seq}-{job.attempt}-{job.status}")
+    return JobOut.of(job)
+
+
+@router.get("/jobs/{job_id}/result", dependencies=READ, response_model=dict[str, JsonValue])
+async def read_result(job_id: UUID, user: CurrentUser, db: Db) -> Response:
+    """What the job came to, in the shape of its kind; 409 while there is none."""
+    return Response(await service.result(db, user, job_id), media_type="application/json")
+
+
+@router.post("/jobs/{job_id}/cancel", status_code=202, dependencies=WRITE)
+async def cancel_job(job_id: UUID, user: CurrentUser, db: Db) -> JobOut:
+    """Cancel a waiting job at once, a running one as soon as its worker hears of it; 409 for an ended one."""
+    return JobOut.of(await service.cancel(db, user, job_id))
+
+
+@router.post("/jobs/{job_id}/retry", status_code=202, dependencies=WRITE)
+async def retry_job(job_id: UUID, user: CurrentUser, db: Db, settings: Settings) -> JobOut:
+    """Take up a failed or cancelled job again; 409 for any other."""
+    attempts = {kind.name: kind.max_attempts for kind in available(settings).values()}
+    return JobOut.of(await service.retry(db, user, job_id, attempts))
+
+
+@router.get("/jobs/{job_id}/events", dependencies=READ, response_class=StreamingResponse)
+async def watch_job(
+    job_id: UUID,
+    user: CurrentUser,
+    db: Db,
+    database: DatabasePart,
+    notices: NoticesPart,
+    revocations: RevocationsPart,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> Response:
+    """Server-sent events `progress`, `completed`, `failed`, `cancelled`, each with the job as data.
+
+    Without Last-Event-ID the job as it is now comes first, then what follows; with it, what came after. The stream
+    ends after the last event; 204 answers who has seen that.
+    """
+    job = await service.read(db, user, job_id)
+    seen = seen_of(job, last_event_id)
+    if seen == job.event_seq and job.status in ENDED:
+        return Response(status_code=204)
+    watch = Watch(database, notices, revocations, user, job.tenant_id)
+    return sse.stream(watch.events(job, seen))
+
+
+@router.get("/job-kinds", dependencies=READ)
+async def list_job_kinds(settings: Settings) -> KindList:
+    """The kinds of jobs there are here, and what each takes."""
+    return KindList(
+        items=[
+            KindOut(
+                name=kind.name,
+                description=kind.description,
+                scopes=sorted(kind.scopes),
+                timeout_s=kind.timeout_s,
+                max_attempts=kind.max_attempts,
+                input=kind.input.model_json_schema(),
+            )
+            for kind in available(settings).values()
+        ]
+    )
+
+
+def _kind(settings: TasksSettings, name: str) -> Kind:
+    kind = available(settings).get(name)
+    if kind is None:
+        raise InvalidInput(errors=[FieldError("is none of GET /api/v1/job-kinds", "unknown_kind", "#/kind")])
+    return kind
+
+
+def _checked(kind: Kind, body: JobIn) -> BaseModel:
+    try:
+        return kind.input.model_validate(body.input)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid_input([{**fault, "loc": ("body", "input", *fault["loc"])} for fault in faults]) from None

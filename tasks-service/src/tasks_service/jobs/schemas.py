@@ -1,0 +1,96 @@
+"""A job as clients send it and as they see it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+from shared.web.json_input import Input
+from shared.web.paging import ListQuery
+from tasks_service.jobs.models import ENDED, Job
+
+MAX_DELAY = timedelta(days=366)
+
+Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+
+def _within_reach(value: datetime) -> datetime:
+    if value > datetime.now(UTC) + MAX_DELAY:
+        raise ValueError(f"must be at most {MAX_DELAY.days} days ahead")
+    return value
+
+
+class JobIn(Input):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "kind": "data_processing",
+                "input": {"operation": "sum", "field": "amount", "rows": [{"amount": 10}, {"amount": 32}]},
+            }
+        }
+    )
+
+    kind: str = Field(max_length=64, description="One of GET /api/v1/job-kinds.")
+    input: dict[str, Any] = Field(description="What the kind's input schema says.")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first within the tenant.")
+    run_at: Annotated[AwareDatetime, AfterValidator(_within_reach)] | None = Field(
+        default=None, description="Not before this time; null or past: as soon as a worker is free."
+    )
+
+
+class Progress(BaseModel):
+    percent: float = Field(description="0 to 100.")
+    message: str | None
+
+
+class JobOut(BaseModel):
+    id: UUID
+    kind: str
+    status: Status
+    progress: Progress
+    attempt: int = Field(description="The attempt that runs, or ran last; 0 before the first.")
+    max_attempts: int = Field(description="The number of the last attempt that there will be.")
+    error: dict[str, JsonValue] | None = Field(description="A problem (RFC 9457): why the job, or its attempt, failed.")
+    user_id: UUID
+    priority: int
+    run_at: datetime
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        return cls.model_validate(
+            {
+                **{name: getattr(job, name) for name in cls.model_fields if name != "progress"},
+                "progress": {"percent": job.percent, "message": job.message},
+            }
+        )
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+class JobQuery(ListQuery):
+    """The filters of the list."""
+
+    status: list[Status] = Field(default_factory=list, max_length=5, description="Repeat for several.")
+    kind: list[str] = Field(default_factory=list, max_length=20, description="Repeat for several.")
+
+
+class KindOut(BaseModel):
+    """A kind of job that can be asked for."""
+
+    name: str
+    description: str
+    scopes: list[str] = Field(description="What the token needs besides jobs:write.")
+    timeout_s: float = Field(description="How long one attempt may take.")
+    max_attempts: int
+    input: dict[str, JsonValue] = Field(description="JSON Schema of `input`.")
+
+
+class KindList(BaseModel):
+    items: list[KindOut]

@@ -1,0 +1,87 @@
+"""Watching one job: the events behind a sequence number, as they come, until the last or until the token ends."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from shared.data.database import Database
+from shared.identity import Principal
+from shared.identity.revocation_entries import Entry
+from shared.identity.revocations import Revocations
+from shared.problems import ServiceUnavailable
+from shared.web import sse
+from tasks_service.jobs import models
+from tasks_service.jobs.models import ENDED, Job, JobEvent
+from tasks_service.jobs.schemas import JobOut
+from tasks_service.notices import EVENTS, Notices, woken
+
+POLL_S: Final = 2.0  # behind the notices, for those that were lost with their connection
+
+
+def seen_of(job: Job, last_event_id: str | None) -> int | None:
+    """The sequence number that the watcher has seen; None where it named none, or none that this job ever gave."""
+    if last_event_id is None or not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
+        return None
+    seen = int(last_event_id)
+    return seen if seen <= job.event_seq else None
+
+
+@dataclass
+class Watch:
+    """One watcher of one job. `seen` as `seen_of` says: without it the job as it is now comes first."""
+
+    database: Database
+    notices: Notices
+    revocations: Revocations | None
+    user: Principal
+    tenant_id: UUID
+
+    async def events(self, job: Job, seen: int | None) -> AsyncIterator[bytes]:
+        """The stream's events on the wire. It outlives an outage of the database; the client notices nothing."""
+        with ExitStack() as stack:
+            woke = stack.enter_context(self.notices.waiter(EVENTS, str(job.id)))
+            over = self._over(stack, woke)
+            if seen is None:
+                yield _now(job)
+                if job.status in ENDED:
+                    return
+                seen = job.event_seq
+            while not over.is_set() and time.time() < self.user.expires_at:
+                for event in await self._behind(job.id, seen):
+                    yield sse.event(event.name, orjson.dumps(event.data), id=str(event.seq))
+                    seen, ended = event.seq, event.name in ENDED
+                    if ended and not await self._behind(job.id, seen):
+                        return  # else it was taken up again
+                await woken(woke, max(0.0, min(POLL_S, self.user.expires_at - time.time())))
+
+    async def _behind(self, job_id: UUID, seen: int) -> Sequence[JobEvent]:
+        try:
+            async with self.database.transaction(self.tenant_id) as db:
+                return await models.events_after(db, job_id, seen)
+        except ServiceUnavailable:
+            return ()
+
+    def _over(self, stack: ExitStack, woke: asyncio.Event) -> asyncio.Event:
+        """Set once the watcher's session, membership or tenant has ended."""
+        over = asyncio.Event()
+        if self.revocations is None:
+            return over
+
+        def look(entries: Sequence[Entry]) -> None:
+            if any(entry.ends(self.user) for entry in entries):
+                over.set()
+                woke.set()
+
+        stack.callback(self.revocations.subscribe(look))
+        return over
+
+
+def _now(job: Job) -> bytes:
+    name = job.status if job.status in ENDED else "progress"
+    return sse.event(name, JobOut.of(job).model_dump_json(), id=str(job.event_seq))

@@ -1,0 +1,123 @@
+"""Rows out of CSV and JSON files, a row at a time, so that memory stays bounded whatever the file's size."""
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+import orjson
+
+from tasks_service.kinds.faults import FileNotTabular, FileNotText, FileTooLarge
+from tasks_service.kinds.report import Report
+from tasks_service.kinds.values import Row, of_cell
+
+MAX_JSON_BYTES: Final = 32 * 1024 * 1024  # a JSON list is parsed whole and takes about ten times its size
+_DELIMITERS: Final = ",;\t|"
+_REPORT_ROWS: Final = 5000
+
+
+def rows_of(path: str, content_type: str, report: Report) -> Iterator[Row]:
+    """The file's rows: CSV by its header, a JSON list of objects, or an object a line.
+
+    Raises FileNotText, FileNotTabular or FileTooLarge.
+    """
+    with Path(path).open("rb") as file:
+        start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        file.seek(0)
+        if "json" in content_type or start in (b"[", b"{"):
+            rows = json_lines(file) if start == b"{" else json_list(file)
+        else:
+            rows = (dict(zip(header, cells, strict=False)) for header, cells in typed_cells(file))
+        yield from reported(rows, file, report)
+
+
+def reported(rows: Iterator[Any], file: IO[bytes], report: Report) -> Iterator[Any]:
+    """Pass the rows on and tell, every few thousand, how much of the file was read."""
+    size = max(1, file.seek(0, io.SEEK_END))
+    file.seek(0)
+    for count, row in enumerate(rows, 1):
+        if count % _REPORT_ROWS == 0:
+            report(min(99.0, 100 * file.tell() / size), f"{count} rows read")
+        yield row
+
+
+def typed_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[Any]]]:
+    """Each row's cells as values, beside the header."""
+    for header, cells in csv_cells(file):
+        yield header, [of_cell(cell) for cell in cells]
+
+
+def csv_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[str]]]:
+    """Each row's cells as texts, beside the header; empty lines are left out."""
+    with decoded(file) as lines:
+        first = lines.readline()
+        if not first:
+            return
+        delimiter = max(_DELIMITERS, key=first.count)
+        header: list[str] = []
+        try:
+            for cells in csv.reader(_from(first, lines), delimiter=delimiter):
+                if not header:
+                    header = _names(cells)
+                elif cells:
+                    yield header, cells
+        except csv.Error:
+            raise FileNotTabular("The file is not readable as CSV.") from None
+
+
+@contextmanager
+def decoded(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
+    """The file as text, its line ends as they are; the file stays open. Raises FileNotText."""
+    lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        yield lines
+    except UnicodeDecodeError:
+        raise FileNotText from None
+    finally:
+        lines.detach()
+
+
+def _from(first: str, lines: io.TextIOWrapper) -> Iterator[str]:
+    yield first
+    yield from lines
+
+
+def _names(cells: list[str]) -> list[str]:
+    """A name for each column: an empty one is called by its number, a repeated one gets it as a suffix."""
+    names: list[str] = []
+    for place, cell in enumerate(cells, 1):
+        name = cell.strip() or f"column_{place}"
+        names.append(f"{name}_{place}" if name in names else name)
+    return names
+
+
+def json_list(file: IO[bytes]) -> Iterator[Row]:
+    content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise FileTooLarge(f"A JSON list may have {MAX_JSON_BYTES} bytes; put one object on each line to go beyond.")
+    rows = _parsed(content)
+    if not isinstance(rows, list):
+        raise FileNotTabular
+    for row in rows:
+        yield _object(row)
+
+
+def json_lines(file: IO[bytes]) -> Iterator[Row]:
+    for line in file:
+        if line.strip():
+            yield _object(_parsed(line))
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        raise FileNotTabular("The file is not readable as JSON.") from None
+
+
+def _object(row: Any) -> Row:
+    if not isinstance(row, dict):
+        raise FileNotTabular("Each row must be a JSON object.")
+    return row

@@ -1,0 +1,59 @@
+"""What tasks-service reads beyond the shared settings: the worker and the mail server."""
+
+import os
+from typing import ClassVar
+
+from pydantic import Field, SecretStr
+
+from shared.settings import Section, ServiceSettings
+
+DEVELOPMENT_MAIL_PORT = 2525
+"""Where the launcher's mail catcher listens; production refuses it."""
+
+
+class WorkerSettings(Section):
+    """How a worker process works. Leases are by the database's clock, so machines' clocks may differ."""
+
+    port: int = Field(default=8014, ge=0, le=65535, description="Health and metrics of the worker.")
+    concurrency: int = Field(default=20, ge=1, le=1000, description="Jobs that one worker runs at once.")
+    children: int = Field(
+        default=min(4, os.cpu_count() or 1), ge=1, le=64, description="Child processes for CPU-heavy work."
+    )
+    lease_s: float = Field(default=15, gt=0, description="A worker that is silent for longer loses its jobs.")
+    heartbeat_s: float = Field(default=5, gt=0, description="How often leases are extended; a third of lease_s.")
+    reap_s: float = Field(default=2, gt=0, description="How often leases that ran out are looked for.")
+    poll_s: float = Field(default=1, gt=0, description="How often the queue is looked at without being told to.")
+    drain_s: float = Field(default=15, ge=0, description="How long running jobs may go on after SIGTERM.")
+    backoff_first_s: float = Field(default=2, gt=0, description="Before the second attempt; doubles from there.")
+    backoff_most_s: float = Field(default=300, gt=0)
+    progress_s: float = Field(default=0.25, gt=0, description="At most one stored progress in so many seconds.")
+    timeout_scale: float = Field(default=1, gt=0, description="Multiplies the time-outs of all kinds.")
+    max_file_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Larger files are not worked on.")
+    max_result_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="A larger result fails its job.")
+
+
+class SmtpSettings(Section):
+    """The server that mail is handed to."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=DEVELOPMENT_MAIL_PORT, ge=1, le=65535)
+    username: str | None = None
+    password: SecretStr | None = None
+    use_tls: bool = Field(default=False, description="TLS from the first byte (port 465).")
+    start_tls: bool | None = Field(default=None, description="Unset: where the server offers it.")
+    sender: str = "Flotilla <no-reply@flotilla.example>"
+    message_id_domain: str = Field(default="flotilla.example", description="The right side of Message-ID.")
+    timeout_s: float = Field(default=20, gt=0)
+
+
+class TasksSettings(ServiceSettings):
+    service: ClassVar[str] = "tasks"
+    default_port: ClassVar[int] = 8004
+
+    worker: WorkerSettings = WorkerSettings()
+    smtp: SmtpSettings = SmtpSettings()
+
+    def production_faults(self) -> list[str]:
+        catcher = self.smtp.port == DEVELOPMENT_MAIL_PORT and self.smtp.host in ("127.0.0.1", "localhost", "::1")
+        mine = ["SMTP__HOST and SMTP__PORT are the development mail catcher's"] if catcher else []
+        return [*super().production_faults(), *mine]

@@ -1,0 +1,22 @@
+"""python -m tasks_service worker"""
+
+from typing import Annotated
+
+import typer
+
+from shared.cli import start_process
+from shared.server import Server
+from shared.settings import load
+from tasks_service.settings import TasksSettings
+from tasks_service.worker.app import worker_service
+
+commands = typer.Typer(invoke_without_command=True, help="Run jobs until SIGTERM or Ctrl-C; then let them end.")
+
+
+@commands.callback()
+def worker(port: Annotated[int | None, typer.Option(help="Instead of WORKER__PORT.")] = None) -> None:
+    """Run jobs until SIGTERM or Ctrl-C; running ones get WORKER__DRAIN_S seconds, the rest go back to the queue."""
+    settings = load(TasksSettings)
+    start_process(worker_service, settings, "tasks-worker")
+    app = worker_service.create_app(settings, events=False)
+    Server(app, settings, port=settings.worker.port if port is None else port).run()
