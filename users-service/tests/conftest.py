@@ -1,21 +1,24 @@
 """users-service on a real socket over PostgreSQL, its files in a folder of the test's own."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import select
 
 from shared.app import Service
+from shared.data.database import Database
+from shared.events.models import OutboxRow
 from shared.testing import People
 from users_service.app import service as users
+
+from .calls import Published, Register
 
 pytest_plugins = ["shared.testing.plugin"]
 
 ADMIN = ["admin"]
-
-Register = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +70,22 @@ async def acme(register: Register) -> None:
 async def globex(register: Register) -> None:
     """Another tenant with its admin gil."""
     await register("gil", tenant="globex")
+
+
+@pytest.fixture
+def database(app: FastAPI, base_url: str) -> Database:
+    """The running service's database."""
+    found: Database = app.state.parts.database
+    return found
+
+
+@pytest.fixture
+def published(database: Database) -> Published:
+    """Reads what the service has published, in order: `await published()`; of some types: `published("tenant.")`."""
+
+    async def read(prefix: str = "") -> list[OutboxRow]:
+        async with database.transaction() as db:
+            rows = await db.scalars(select(OutboxRow).order_by(OutboxRow.id))
+            return [row for row in rows if row.type.startswith(prefix)]
+
+    return read

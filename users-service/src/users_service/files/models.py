@@ -15,8 +15,8 @@ class File(Tenanted):
     __table_args__ = (
         PrimaryKeyConstraint("tenant_id", "id"),
         UniqueConstraint("id"),
-        Index(None, "tenant_id", "owner_id", "created_at"),
-        Index(None, "tenant_id", "created_at"),
+        Index("ix_files_tenant_id_owner_id_created_at", "tenant_id", "owner_id", "created_at"),
+        Index("ix_files_tenant_id_created_at", "tenant_id", "created_at"),
     )
 
     id: Mapped[UUID]
@@ -39,7 +39,7 @@ class Removal(Global):
     """
 
     __tablename__ = "object_removals"
-    __table_args__ = (Index(None, "due_at"),)
+    __table_args__ = (Index("ix_object_removals_due_at", "due_at"),)
 
     object_key: Mapped[str] = mapped_column(primary_key=True)
     due_at: Mapped[datetime]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import array
+from sqlalchemy import Text, cast, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
@@ -46,7 +46,7 @@ async def page(db: AsyncSession, tenant_id: UUID, query: MemberQuery) -> tuple[S
         Membership.tenant_id == tenant_id, Membership.status.in_(query.status or list(LIVING))
     )
     if query.role:
-        rows = rows.where(Membership.roles.overlap(array(query.role)))
+        rows = rows.where(Membership.roles.overlap(cast(query.role, ARRAY(Text))))
     if query.username is not None:
         rows = rows.where(func.lower(Membership.username) == query.username.lower())
     return await by_cursor(db, rows, query, SORTABLE, Membership.user_id)

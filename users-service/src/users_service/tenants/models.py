@@ -43,7 +43,7 @@ class Tenant(Tenanted):
         UniqueConstraint("slug"),
         CheckConstraint("tier IN ('free', 'premium', 'enterprise')", name="tier"),
         CheckConstraint("status IN ('active', 'suspended')", name="status"),
-        Index(None, "changed_at"),
+        Index("ix_tenants_changed_at", "changed_at"),
     )
 
     slug: Mapped[str]
@@ -71,9 +71,9 @@ class Membership(Tenanted):
         ForeignKeyConstraint(["tenant_id"], ["tenants.tenant_id"]),
         ForeignKeyConstraint(["user_id"], ["people.user_id"]),
         CheckConstraint("status IN ('invited', 'active', 'suspended', 'ended')", name="status"),
-        Index(None, "tenant_id", "created_at", "user_id"),
-        Index(None, "user_id"),
-        Index(None, "changed_at"),
+        Index("ix_memberships_tenant_id_created_at_user_id", "tenant_id", "created_at", "user_id"),
+        Index("ix_memberships_user_id", "user_id"),
+        Index("ix_memberships_changed_at", "changed_at"),
     )
 
     user_id: Mapped[UUID]

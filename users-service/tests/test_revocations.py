@@ -1,0 +1,69 @@
+"""What the feed says, read as the gateway reads it."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from shared.identity.revocation_entries import FeedPage
+from shared.identity.revocations import RevocationSet
+from shared.testing import People
+
+pytestmark = pytest.mark.usefixtures("acme")
+
+
+@pytest.fixture
+def bob(as_user: People) -> str:
+    return f"/api/v1/tenants/{as_user.tenant_id('acme')}/members/{as_user.id('bob')}"
+
+
+async def read(client: httpx2.AsyncClient, as_user: People, after: str | None = None) -> FeedPage:
+    query = {} if after is None else {"after": after}
+    reply = await client.get("/internal/revocations", params=query, headers=as_user.service("gateway"))
+    assert reply.status_code == 200, reply.text
+    return FeedPage.model_validate(reply.json())
+
+
+async def test_a_first_membership_ends_nothing(client: httpx2.AsyncClient, as_user: People) -> None:
+    assert (await read(client, as_user)).entries == []
+
+
+async def test_tokens_end_with_their_roles_their_membership_and_their_tenant(
+    client: httpx2.AsyncClient, as_user: People, bob: str
+) -> None:
+    ann, operator = as_user("ann", roles=["admin"]), as_user("ops", tenant=None, roles=["system"])
+    tenant = bob.partition("/members")[0]
+    before, after = as_user.principal("bob"), as_user.principal("bob", roles=["analyst", "user"])
+    known, cursor = RevocationSet(), (await read(client, as_user)).next
+
+    async def ended() -> tuple[Any, Any]:
+        page = await read(client, as_user, cursor)
+        known.apply(page.entries, now=0)
+        return tuple(found and found.reason for found in (known.ended(before), known.ended(after)))  # type: ignore[return-value]  # two of them
+
+    assert await ended() == (None, None)
+    await client.put(bob, json={"roles": ["user", "analyst"]}, headers=ann)
+    assert await ended() == ("membership", None)
+    await client.patch(tenant, json={"status": "suspended"}, headers=operator)
+    assert await ended() == ("membership", "tenant")
+    await client.patch(tenant, json={"status": "active"}, headers=operator)
+    assert await ended() == ("membership", None)
+    await client.delete(bob, headers=ann)
+    assert await ended() == ("membership", "membership")
+    await client.put(bob, json={"roles": ["user"]}, headers=ann)
+    assert await ended() == (None, "membership")
+
+
+async def test_a_reader_who_has_just_read_is_told_again_what_may_have_committed_late(
+    client: httpx2.AsyncClient, as_user: People, bob: str
+) -> None:
+    await client.delete(bob, headers=as_user("ann", roles=["admin"]))
+    first = await read(client, as_user)
+    assert (await read(client, as_user, first.next)).entries == first.entries != []
+
+
+async def test_only_services_read_it_and_only_by_its_own_cursors(client: httpx2.AsyncClient, as_user: People) -> None:
+    assert (await client.get("/internal/revocations", headers=as_user("ann", roles=["system"]))).status_code == 403
+    for cursor in ("x", "-1", "1e9", "9" * 30):
+        reply = await client.get("/internal/revocations", params={"after": cursor}, headers=as_user.service("gateway"))
+        assert (reply.status_code, reply.json()["errors"][0]["parameter"]) == (422, "after")
