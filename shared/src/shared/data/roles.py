@@ -50,6 +50,7 @@ def schema_statements(service: str) -> list[str]:
     future = f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public"
     return [
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+        f"GRANT USAGE, CREATE ON SCHEMA public TO {owner}",  # PostgreSQL 15: NOINHERIT hides that it owns the database
         f"GRANT USAGE ON SCHEMA public TO {users}",
         f"{future} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {users}",
         f"{future} GRANT USAGE, SELECT ON SEQUENCES TO {users}",

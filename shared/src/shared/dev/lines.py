@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO
 MAX_FILE_BYTES: Final = 20 * 1024 * 1024
 _COLOURS: Final = (36, 32, 35, 34, 33, 96, 92, 95, 94, 93)
 _LEVELS: Final = {"debug": 2, "warning": 33, "error": 31, "critical": 31, "exception": 31}
-_HEAD: Final = ("timestamp", "level", "event", "service", "logger")
+_HEAD: Final = ("timestamp", "level", "event", "service", "logger", "color_message")
 _LAST: Final = ("request_id", "trace_id", "span_id")
 
 
@@ -60,13 +60,13 @@ class Screen:
         self._print(f"{self.painted(f'{process:<9}', _colour_of(process))} {text}")
 
     def rendered(self, line: dict[str, Any]) -> str:
-        """`12:00:01.123 request GET /rooms 200 …`: the fields that matter first, the ids last and faint."""
+        """`12:00:01.123 request GET /rooms 200 …`: the fields that matter first, the id last and faint."""
         level = str(line.get("level", "info"))
         words = [self.painted(_time(line), 2), self.painted(str(line.get("event", "")), _LEVELS.get(level, 0))]
         fields = {key: value for key, value in line.items() if value is not None and key not in _HEAD}
         trouble = fields.pop("exception", None)
         words += [_field(key, value) for key, value in fields.items() if key not in _LAST]
-        words += [self.painted(_field(key, fields[key]), 2) for key in _LAST if key in fields]
+        words += [self.painted(_field(key, fields[key]), 2) for key in _LAST if key in fields][:1]
         return " ".join(word for word in words if word) + (f"\n{_trouble(trouble)}" if trouble else "")
 
     def painted(self, text: str, code: int) -> str:
