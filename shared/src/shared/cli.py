@@ -42,7 +42,8 @@ def command_line(service: Service) -> typer.Typer:
     _add_database(line, database, service)
     _add_openapi(line, service)
     line.add_typer(database, name="db")
-    line.add_typer(events_commands(service), name="events")
+    events = events_commands(service.name, service.handlers, lambda: load(service.settings))
+    line.add_typer(events, name="events")
     for name, commands in service.commands.items():
         line.add_typer(commands, name=name)
     return line

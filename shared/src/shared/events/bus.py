@@ -77,6 +77,7 @@ async def until_cancelled(
         failures, away = 0, False
 
     while True:
+        stop_if_cancelled()
         reason = "ended by the broker"
         try:
             await consume_until_lost(receiving)
@@ -85,8 +86,16 @@ async def until_cancelled(
         if not away:
             bound.warning("bus_consumer_lost", reason=reason)
             away = True
+        bound.debug("bus_consumer_waits", reason=reason, failures=failures)
         await asyncio.sleep(backoff_s(failures))
         failures += 1
+
+
+def stop_if_cancelled() -> None:
+    """Raise CancelledError where a library lost one: Python 3.11's `wait_for`, which redis-py sends with, can."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def backoff_s(failures: int, *, first_s: float = 0.1, most_s: float = MAX_BACKOFF_S) -> float:

@@ -12,8 +12,9 @@ class JobCompleted(Consumed):                 # a consumer's view, in <slice>/ha
     user_id: UUID
 """
 
+import re
 from datetime import datetime
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
 import orjson
@@ -21,8 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.ids import new_id
 
-SPEC_VERSION: Final = "1.0"
-_ENVELOPE: Final = frozenset({"id", "subject", "tenant_id", "subject_version", "time", "traceparent"})
+SPEC_VERSION: Final[Literal["1.0"]] = "1.0"
+_ENVELOPE: Final = frozenset({"id", "subject", "tenant_id", "subject_version", "time", "traceparent", "request_id"})
+_TYPE: Final = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[0-9]+$"
+_MAX_VERSION: Final = 2**31 - 1  # a CloudEvents Integer has 32 bits
 
 
 class EventMalformed(ValueError):
@@ -44,7 +47,15 @@ class Event(BaseModel):
     id: UUID = Field(default_factory=new_id)
     subject: UUID
     tenant_id: UUID | None = None
-    subject_version: int = 1
+    subject_version: int = Field(default=1, ge=0, le=_MAX_VERSION)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
+        name = cls.__dict__.get("type")
+        if name is not None and not re.fullmatch(_TYPE, name):
+            raise TypeError(f"{cls.__name__}: {name!r} is no event type; one looks like job.completed.v1")
+        if taken := _ENVELOPE & set(cls.__annotations__):
+            raise TypeError(f"{cls.__name__}: {', '.join(sorted(taken))} belongs to the envelope")
 
     def data(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude=set(_ENVELOPE))
@@ -55,16 +66,17 @@ class Envelope(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    specversion: str = SPEC_VERSION
+    specversion: Literal["1.0"] = SPEC_VERSION
     id: UUID
     source: str
-    type: str
+    type: str = Field(pattern=_TYPE, max_length=200)
     subject: UUID
     time: datetime
     datacontenttype: str = "application/json"
     tenantid: UUID | None = None
     traceparent: str | None = None
-    subjectversion: int = 1
+    requestid: str | None = None
+    subjectversion: int = Field(default=1, ge=0, le=_MAX_VERSION)
     data: dict[str, Any]
 
     def encode(self) -> bytes:

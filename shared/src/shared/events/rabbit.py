@@ -29,6 +29,7 @@ from shared.events.bus import (
     MessageRefused,
     OnMessage,
     backoff_s,
+    stop_if_cancelled,
     until_cancelled,
 )
 
@@ -127,13 +128,16 @@ class RabbitBus:
             await _close(connection)
 
     async def _consume_until_lost(self, service: str, on_message: OnMessage, receiving: Callable[[], None]) -> None:
-        async with self._channel() as channel, asyncio.TaskGroup() as calls:
-            consumer = _Consumer(channel, on_message, calls)
-            async with asyncio.timeout(SETUP_TIMEOUT_S):
-                await channel.set_qos(prefetch_count=IN_FLIGHT)
-                await consumer.start(await self._service_queue(channel, service))
-            receiving()
-            await consumer.until_lost()
+        async with self._channel() as channel:
+            consumer = _Consumer(channel, on_message)
+            try:
+                async with asyncio.timeout(SETUP_TIMEOUT_S):
+                    await channel.set_qos(prefetch_count=IN_FLIGHT)
+                    await consumer.start(await self._service_queue(channel, service))
+                receiving()
+                await consumer.until_lost()
+            finally:
+                await consumer.stop()
 
     async def _service_queue(self, channel: AbstractChannel, service: str) -> AbstractQueue:
         exchange = await _declare_exchanges(channel)
@@ -167,7 +171,9 @@ class RabbitBus:
         connection: AbstractConnection | None = None
         try:
             connection = await self._connect()
-            yield await connection.channel()
+            async with asyncio.timeout(SETUP_TIMEOUT_S):
+                channel = await connection.channel()
+            yield channel
         except _LOST as error:
             raise BusUnavailable(repr(error)) from error
         finally:
@@ -178,10 +184,11 @@ class RabbitBus:
 class _Consumer:
     """One consumer on a channel of its own, with a watch over it."""
 
-    def __init__(self, channel: AbstractChannel, on_message: OnMessage, calls: asyncio.TaskGroup) -> None:
-        self._channel, self._on_message, self._calls = channel, on_message, calls
+    def __init__(self, channel: AbstractChannel, on_message: OnMessage) -> None:
+        self._channel, self._on_message = channel, on_message
         self._lost = asyncio.Event()
-        self._delivered = self._in_hand = 0
+        self._calls: set[asyncio.Task[None]] = set()
+        self._delivered = 0
 
     async def start(self, queue: AbstractQueue) -> None:
         self._queue = queue
@@ -193,6 +200,7 @@ class _Consumer:
     async def until_lost(self) -> None:
         """Return when the broker closes or cancels. Raises TimeoutError when it is silent though messages wait."""
         while not self._lost.is_set():
+            stop_if_cancelled()
             seen = self._delivered
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_S):
@@ -201,17 +209,26 @@ class _Consumer:
                 return
             async with asyncio.timeout(SETUP_TIMEOUT_S):
                 waiting = (await self._queue.declare()).message_count
-            if waiting and not self._in_hand and self._delivered == seen:
+            if waiting and not self._calls and self._delivered == seen:
                 raise TimeoutError(f"{waiting} messages wait and none was delivered for {WATCH_S} s")
 
     async def _deliver(self, message: AbstractIncomingMessage) -> None:
         if not self._lost.is_set():
-            self._calls.create_task(self._settle(message))
+            self._delivered += 1
+            call = asyncio.create_task(self._settle(message))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    async def stop(self) -> None:
+        """Give up what is in hand; the broker delivers it again, here or elsewhere."""
+        self._lost.set()
+        calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
     async def _settle(self, message: AbstractIncomingMessage) -> None:
         """Acknowledge after `on_message` returned; give the message back, after a pause, when it raised."""
-        self._delivered += 1
-        self._in_hand += 1
         try:
             if await _taken(message, self._on_message):
                 await message.ack()
@@ -220,8 +237,6 @@ class _Consumer:
         except _LOST:
             # The connection broke before the broker heard: it delivers again, and the consumer connects anew.
             log.debug("bus_ack_lost", message_id=message.message_id)
-        finally:
-            self._in_hand -= 1
 
 
 async def _declare_exchanges(channel: AbstractChannel) -> AbstractExchange:

@@ -27,6 +27,7 @@ from shared.events.bus import (
     BusUnavailable,
     MessageRefused,
     OnMessage,
+    stop_if_cancelled,
     until_cancelled,
 )
 from shared.ids import new_id
@@ -101,6 +102,7 @@ class ValkeyBus:
                 await reader.forget_past_consumers()
                 receiving()
                 while True:
+                    stop_if_cancelled()
                     await reader.settle(await reader.next_entries(), on_message)
         finally:
             await client.aclose()

@@ -1,0 +1,170 @@
+"""The inbox worker runs handlers: an event's effect and its mark are one transaction, so each is handled once.
+
+One is active per database at a time: every event's transaction takes an advisory lock. An event that fails holds back
+later ones of its subject, and only those, until it succeeds or is parked.
+"""
+
+import asyncio
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Select, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from shared.data.database import Database, enter_tenant
+from shared.events import metrics, pump
+from shared.events.bus import backoff_s
+from shared.events.event import Consumed, Envelope, EventMalformed
+from shared.events.handlers import EventHandlers, Handler
+from shared.events.housekeeping import inbox_house
+from shared.events.models import InboxRow, ProjectedVersion
+from shared.events.pump import Progress, Pump
+from shared.problems import ServiceUnavailable
+from shared.telemetry.traces import continued
+
+HANDLER_TIMEOUT_S: Final = 10.0  # below idle_in_transaction_session_timeout: a handler that waits is told, not cut off
+MAX_ATTEMPTS: Final = (
+    12  # with the pauses below about ten minutes, longer than a service that is called takes to return
+)
+MAX_PAUSE_S: Final = 120.0
+
+log = structlog.get_logger(__name__)
+
+
+class _HandlerFailed(Exception):
+    """Takes a handler's exception through the transaction, which would commit the writes of some problems."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(repr(cause))
+        self.cause = cause
+
+
+class InboxWorker:
+    """Runs `handlers` over the inbox of `database`."""
+
+    def __init__(self, database: Database, handlers: EventHandlers, *, poll_s: float = pump.POLL_S) -> None:
+        self._database, self._handlers = database, handlers
+        self._pump = Pump(pump.INBOX, self.handle_next, poll_s=poll_s)
+        self._house = inbox_house(database)
+
+    async def run(self) -> None:
+        """Handle events until cancelled, over any outage of the database."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pump.run())
+            group.create_task(self._house.run())
+
+    async def handle_next(self) -> Progress:
+        """Handle the next event that is due, or record why it failed. Raises DatabaseUnavailable."""
+        row: InboxRow | None = None
+        try:
+            async with self._database.transaction() as db:
+                if not await pump.alone(db, pump.INBOX):
+                    return Progress.BUSY
+                row = await db.scalar(_next_due())
+                if row is None:
+                    return Progress.IDLE
+                await self._handle(db, row)
+        except ServiceUnavailable:
+            raise  # the database's, not the handler's: it says nothing about the event
+        except Exception as error:
+            if row is None:
+                raise
+            await self._record(row, error.cause if isinstance(error, _HandlerFailed) else error)
+        return Progress.MORE
+
+    async def _handle(self, db: AsyncSession, row: InboxRow) -> None:
+        handler = self._handlers.get(row.type)
+        if handler is None:
+            raise EventMalformed(f"no handler for {row.type}")
+        envelope = Envelope.decode(row.message)
+        event = handler.event.of(envelope)
+        if row.tenant_id is not None:
+            await enter_tenant(db, row.tenant_id)
+        with continued(f"handle {row.type}", envelope.traceparent), _bound(envelope):
+            how = await _run(db, handler, event)
+            await db.execute(
+                update(InboxRow).where(InboxRow.id == row.id).values(handled_at=func.clock_timestamp(), fault=None),
+                execution_options={"synchronize_session": False},
+            )
+            log.info("event_handled", how=how)
+        metrics.HANDLED.labels(row.type, how).inc()
+
+    async def _record(self, row: InboxRow, error: Exception) -> None:
+        """Count the failed attempt and plan the next, or park the event."""
+        parked = isinstance(error, EventMalformed) or row.attempts + 1 >= MAX_ATTEMPTS
+        metrics.FAILED.labels(row.type, "handler").inc()
+        log.warning(
+            "event_failed",
+            event_id=str(row.id),
+            event_type=row.type,
+            tenant_id=str(row.tenant_id) if row.tenant_id else None,
+            attempts=row.attempts + 1,
+            parked=parked,
+            exc_info=error,
+        )
+        pause = timedelta(seconds=backoff_s(row.attempts, first_s=0.5, most_s=MAX_PAUSE_S))
+        async with self._database.transaction() as db:
+            await db.execute(
+                update(InboxRow)
+                .where(InboxRow.id == row.id, InboxRow.handled_at.is_(None))
+                .values(
+                    attempts=InboxRow.attempts + 1,
+                    fault=str(error) if isinstance(error, EventMalformed) else repr(error),
+                    next_attempt_at=func.clock_timestamp() + pause,
+                    parked_at=func.clock_timestamp() if parked else None,
+                )
+            )
+
+
+async def _run(db: AsyncSession, handler: Handler, event: Consumed) -> str:
+    """Run the handler unless it is told something old; what became of it, as a metric's label."""
+    try:
+        async with asyncio.timeout(HANDLER_TIMEOUT_S):
+            if handler.latest_only and not await _is_news(db, event):
+                return "stale"
+            await handler.handle(db, event)
+            await db.flush()
+    except Exception as error:
+        raise _HandlerFailed(error) from error
+    return "handled"
+
+
+async def _is_news(db: AsyncSession, event: Consumed) -> bool:
+    """Whether no newer version of the aggregate was seen; the same version is news again when it is replayed.
+
+    The aggregate is the first word of the type: `membership.granted.v1` and `membership.revoked.v1` count together.
+    """
+    seen = {"aggregate": event.type.split(".")[0], "subject": event.subject, "version": event.subject_version}
+    put = insert(ProjectedVersion).values(seen)
+    put = put.on_conflict_do_update(
+        index_elements=["aggregate", "subject"],
+        set_={"version": put.excluded.version},
+        where=ProjectedVersion.version <= put.excluded.version,
+    )
+    return await db.scalar(put.returning(ProjectedVersion.version)) is not None
+
+
+def _next_due() -> Select[InboxRow]:
+    earlier = aliased(InboxRow)
+    held_back = exists().where(
+        earlier.subject == InboxRow.subject,
+        earlier.position < InboxRow.position,
+        earlier.handled_at.is_(None),
+        earlier.parked_at.is_(None),
+    )
+    waiting = (InboxRow.handled_at.is_(None), InboxRow.parked_at.is_(None), InboxRow.next_attempt_at <= func.now())
+    return select(InboxRow).where(*waiting, ~held_back).order_by(InboxRow.position).limit(1)
+
+
+def _bound(envelope: Envelope) -> AbstractContextManager[None]:
+    """Log lines of a handler say which event they are about, and which request began it."""
+    about = {"event_id": str(envelope.id), "event_type": envelope.type}
+    if envelope.tenantid is not None:
+        about["tenant_id"] = str(envelope.tenantid)
+    if envelope.requestid is not None:
+        about["request_id"] = envelope.requestid
+    return structlog.contextvars.bound_contextvars(**about)

@@ -1,0 +1,108 @@
+"""The receiver stores what the bus delivers in the inbox; only then is it acknowledged.
+
+Messages that arrive together are stored by one transaction, in their order. What cannot be read, or has no handler, is
+stored too, parked with the reason: nothing is lost and nothing blocks.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.dialects.postgresql import insert
+
+from shared.data.database import Database
+from shared.events import metrics, pump
+from shared.events.bus import Bus, BusUnavailable, backoff_s
+from shared.events.event import Envelope, EventMalformed
+from shared.events.handlers import EventHandlers
+from shared.events.models import InboxRow
+from shared.problems import ServiceUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Receiver:
+    """Takes `service`'s messages off `bus` into the inbox of `database`."""
+
+    def __init__(self, database: Database, bus: Bus, service: str, handlers: EventHandlers) -> None:
+        self._database, self._bus, self._service, self._handlers = database, bus, service, handlers
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Receive until cancelled, over any outage of database or broker."""
+        with suppress(BusUnavailable):  # then `consume` declares, once the broker is back
+            await self._bus.declare(self._service, self._handlers.types)
+        try:
+            await self._bus.consume(self._service, self.store)
+        finally:
+            if self._writer is not None:
+                self._writer.cancel()
+
+    async def store(self, message: bytes) -> None:
+        """Return once the message is in the inbox (a repeated one is there already), however long the database is away."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._row(message), stored))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        await stored
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await self._insert([row for row, _ in batch])
+            except Exception as error:  # noqa: BLE001 - one batch ends here: the bus records it and delivers each again
+                for _, stored in batch:
+                    if not stored.done():
+                        stored.set_exception(error)
+            else:
+                pump.wake(pump.INBOX)
+                for row, stored in batch:
+                    metrics.RECEIVED.labels(row["type"]).inc()
+                    if not stored.done():
+                        stored.set_result(None)
+
+    async def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store the rows, waiting for a database that is away: what the bus gave us stays in hand meanwhile."""
+        failures = 0
+        while True:
+            try:
+                async with self._database.transaction() as db:
+                    await db.execute(insert(InboxRow).values(list(rows)).on_conflict_do_nothing())
+            except ServiceUnavailable as error:
+                if not failures:
+                    log.warning("inbox_unavailable", reason=repr(error))
+                await asyncio.sleep(backoff_s(failures))
+                failures += 1
+            else:
+                return
+
+    def _row(self, message: bytes) -> dict[str, Any]:
+        try:
+            event = Envelope.decode(message)
+        except EventMalformed as error:
+            # Its id is its content: delivered again it is the same row.
+            unread = {"id": UUID(bytes=sha256(message).digest()[:16]), "type": "", "subject": None, "tenant_id": None}
+            return {**unread, "subject_version": 0, "message": message, **_parked(f"malformed: {error}")}
+        fault = None if event.type in self._handlers.types else f"no handler for {event.type}"
+        return {
+            "id": event.id,
+            "type": event.type,
+            "subject": event.subject,
+            "tenant_id": event.tenantid,
+            "subject_version": event.subjectversion,
+            "message": message,
+            **_parked(fault),
+        }
+
+
+def _parked(fault: str | None) -> dict[str, Any]:
+    if fault is not None:
+        log.warning("event_parked", reason=fault)
+    return {"fault": fault, "parked_at": None if fault is None else datetime.now(UTC)}

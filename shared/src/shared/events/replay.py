@@ -1,0 +1,63 @@
+"""Looking at the two ends of events, and sending again what was parked or is needed anew."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.events.models import InboxRow, OutboxRow
+
+Box = Literal["outbox", "inbox"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One row of either box, as `events list` shows it."""
+
+    id: UUID
+    type: str
+    subject: UUID | None
+    since: datetime
+    state: str
+    attempts: int
+    fault: str | None
+
+
+async def listed(db: AsyncSession, box: Box, *, parked_only: bool, limit: int) -> Sequence[Listed]:
+    """The newest rows of a box, newest first."""
+    kind = OutboxRow if box == "outbox" else InboxRow
+    rows = select(kind).order_by(kind.id.desc()).limit(limit)
+    if parked_only:
+        rows = rows.where(kind.parked_at.is_not(None))
+    return [_listed(row) for row in await db.scalars(rows)]
+
+
+def _listed(row: OutboxRow | InboxRow) -> Listed:
+    since, done = (
+        (row.created_at, row.published_at) if isinstance(row, OutboxRow) else (row.received_at, row.handled_at)
+    )
+    state = "parked" if row.parked_at else "done" if done else "waiting"
+    return Listed(row.id, row.type, row.subject, since, state, row.attempts, row.fault)
+
+
+async def replay(db: AsyncSession, event_id: UUID) -> bool:
+    """Handle or publish a parked event again, from its first attempt; False where no parked row has the id."""
+    found = False
+    for kind in (InboxRow, OutboxRow):
+        anew = update(kind).where(kind.id == event_id, kind.parked_at.is_not(None))
+        done = await db.execute(anew.values(parked_at=None, attempts=0, fault=None, next_attempt_at=func.now()))
+        found = found or done.rowcount > 0  # type: ignore[attr-defined]  # an UPDATE's result has it
+    return found
+
+
+async def republish(db: AsyncSession, since: datetime, event_type: str | None = None) -> int:
+    """Publish what was published since then once more, under its own ids; consumers ignore what they have seen."""
+    rows = update(OutboxRow).where(OutboxRow.published_at >= since)
+    if event_type is not None:
+        rows = rows.where(OutboxRow.type == event_type)
+    done = await db.execute(rows.values(published_at=None, next_attempt_at=func.now()))
+    return int(done.rowcount)  # type: ignore[attr-defined]  # as above
