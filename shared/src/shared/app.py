@@ -92,8 +92,8 @@ async def _lifespan(service: Service, settings: ServiceSettings, app: FastAPI, e
         for opens in service.opens:
             await stack.enter_async_context(opens(app))
         works = {"metrics": metrics.sample, **parts.works(), **service.works(app)}
-        if events and settings.bus_url is not None:
-            works |= event_works(parts.database, parts.bus, service.name, service.handlers)
+        if events:
+            works |= event_works(service, parts)
         await stack.enter_async_context(supervised(works))
         yield
 
