@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.settings import ServiceSettings
+from shared.web.sockets import SocketProtocol
 
 
 class Server(uvicorn.Server):
@@ -21,7 +22,7 @@ class Server(uvicorn.Server):
                 port=settings.port if port is None else port,
                 http="httptools",
                 loop="uvloop",
-                ws="websockets-sansio",
+                ws=SocketProtocol,
                 ws_max_size=64 * 1024,
                 ws_per_message_deflate=False,
                 log_config=None,

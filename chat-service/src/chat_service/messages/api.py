@@ -1,13 +1,20 @@
 from typing import Annotated
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
 
 from chat_service.deps import CurrentUser, Db, OnceJson, RoomId, require_scopes
 from chat_service.messages import service
+from chat_service.messages.rate import MessageRate
 from chat_service.messages.schemas import History, HistoryQuery, MessageIn, MessageOut
+from chat_service.people.service import tenant_of
 from shared.web.router import Router
 
 router = Router(prefix="/api/v1/rooms/{room_id}/messages", tags=["messages"])
+
+
+def message_rate(request: Request) -> MessageRate:
+    held: MessageRate = request.app.state.message_rate
+    return held
 
 
 @router.get("", dependencies=[Depends(require_scopes("chat:read"))])
@@ -23,9 +30,16 @@ async def list_messages(room_id: RoomId, user: CurrentUser, db: Db, query: Annot
     responses={200: {"model": MessageOut, "description": "Sent before under this client_id."}},
 )
 async def send_message(
-    room_id: RoomId, body: MessageIn, user: CurrentUser, db: Db, once: OnceJson, response: Response
+    room_id: RoomId,
+    body: MessageIn,
+    user: CurrentUser,
+    db: Db,
+    once: OnceJson,
+    rate: Annotated[MessageRate, Depends(message_rate)],
+    response: Response,
 ) -> MessageOut:
     """Send a message without a WebSocket; again under the same client_id: 200 and the message of then."""
+    await rate.take(tenant_of(user), user.user_id)
     message, is_new = await service.send(db, user, room_id, body.text, body.client_id)
     response.status_code = 201 if is_new else 200
     sent = MessageOut.of(message)

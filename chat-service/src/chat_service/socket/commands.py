@@ -4,6 +4,7 @@ import time
 from typing import Final
 
 from chat_service.messages import service as messages
+from chat_service.messages.rate import Buckets, MessageRate, RateLimited
 from chat_service.presence.api import shown
 from chat_service.presence.register import Presence
 from chat_service.rooms import service as rooms
@@ -11,8 +12,6 @@ from chat_service.rooms.models import Room, RoomKind
 from chat_service.socket.connection import Connection
 from chat_service.socket.frames import Frame, GetUsers, Read, Renew, Send, Subscribe, Typing, Unsubscribe
 from chat_service.socket.hub import Hub
-from chat_service.socket.problems import RateLimited
-from chat_service.socket.rate import Buckets, MessageRate
 from shared.data.database import Database
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations

@@ -9,13 +9,13 @@ from uuid import UUID
 import structlog
 from starlette.websockets import WebSocket
 
+from chat_service.messages.rate import RateLimited, Tally
 from chat_service.push import Line, LineKey
 from chat_service.settings import SocketSettings
 from chat_service.socket import frames
 from chat_service.socket.frames import Frame, Ping, Ref, Refused
 from chat_service.socket.outgoing import Close, Outgoing, encoded
-from chat_service.socket.problems import NOT_UNDERSTOOD, RateLimited, for_frame
-from chat_service.socket.rate import Tally
+from chat_service.socket.problems import NOT_UNDERSTOOD, for_frame
 from shared.identity.principal import Principal
 from shared.ids import new_id
 from shared.problems import Problem

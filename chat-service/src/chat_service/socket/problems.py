@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from chat_service.messages.rate import RateLimited
 from shared.problems import Forbidden, NotFound, Problem
 
 
@@ -31,13 +32,6 @@ class NotAuthenticated(Problem):
 
     status, title = 401, "The token has ended"
     remedy = "Refresh the session and come back with a fresh token."
-
-
-class RateLimited(Problem):
-    """More messages a second than a person may send."""
-
-    status, title = 429, "Too many messages"
-    remedy = "Wait a moment and send the message again under the same client_id."
 
 
 class Unavailable(Problem):

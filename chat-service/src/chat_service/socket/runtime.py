@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from chat_service import push
+from chat_service.messages.rate import MessageRate
 from chat_service.presence.register import Presence
 from chat_service.settings import ChatSettings
 from chat_service.socket.commands import Commands
 from chat_service.socket.connection import Connection
 from chat_service.socket.fanout import Fanout
 from chat_service.socket.hub import Hub
-from chat_service.socket.rate import MessageRate
 from shared.identity.revocations import Revocations
 from shared.parts import Parts
 from shared.supervision import Work
@@ -41,10 +41,9 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     hub.fanout = Fanout(parts.cache, url, hub.on_hint, hub.look_now)
     hub.presence = Presence(parts.cache, settings.presence, on_change=hub.on_presence, tell_others=hub.tell_presence)
-    commands = Commands(
-        parts.database, hub, hub.presence, MessageRate(parts.cache), parts.access_tokens, parts.revocations
-    )
-    app.state.presence = hub.presence
+    rate = MessageRate(parts.cache)
+    commands = Commands(parts.database, hub, hub.presence, rate, parts.access_tokens, parts.revocations)
+    app.state.presence, app.state.message_rate = hub.presence, rate
     app.state.socket = SocketRuntime(hub, commands, parts.revocations)
     unsubscribe = parts.revocations.subscribe(hub.on_revoked) if parts.revocations else lambda: None
     push.announce_to(parts.database.engine(), hub.tell)

@@ -4,6 +4,7 @@ An application finds the connection's `SocketProtocol` as scope["extensions"]["f
 waits for a reader that may never read, and so does uvicorn's close: here a close that cannot be flushed is an abort.
 """
 
+import logging
 import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable, Iterable
@@ -28,11 +29,19 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+_log = logging.getLogger("shared.web.sockets")
+_log.setLevel(logging.WARNING)  # uvicorn tells of each handshake with its whole URL, tickets and all
+
+
 class SocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket connection. `on_writable` is called when the peer has caught up with its reading."""
 
     on_writable: Callable[[], None] | None = None
     _lingering = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.logger = self.conn.logger = _log
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)

@@ -9,6 +9,8 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from shared.problems import Problem
+
 RATE_S: Final = 20
 BURST: Final = 40
 _PRUNE_ABOVE: Final = 10_000
@@ -22,6 +24,16 @@ if full - now > tonumber(ARGV[2]) / tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
 return 1
 """
+
+
+class RateLimited(Problem):
+    """More messages a second than a person may send."""
+
+    status, title = 429, "Too many messages"
+    remedy = "Wait a moment and send the message again under the same client_id."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, retry_after_s=1)
 
 
 class Buckets:
@@ -49,6 +61,11 @@ class MessageRate:
     def __init__(self, cache: Redis) -> None:
         self._cache = cache
         self._here = Buckets(RATE_S, BURST)
+
+    async def take(self, tenant_id: UUID, user_id: UUID) -> None:
+        """Count one message here and everywhere. Raises RateLimited."""
+        if not (self.take_here(tenant_id, user_id) and await self.take_everywhere(tenant_id, user_id)):
+            raise RateLimited
 
     def take_here(self, tenant_id: UUID, user_id: UUID) -> bool:
         """Count a message of this process: no waiting, so a flood is refused as it is read."""
