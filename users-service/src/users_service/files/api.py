@@ -2,13 +2,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-import structlog
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.requests import ClientDisconnect
 
 from shared.ids import new_id
-from shared.problems import MalformedRequest, Problem
+from shared.problems import Problem
 from shared.web.paging import CursorPage
 from shared.web.router import Router
 from users_service.deps import (
@@ -29,8 +27,6 @@ from users_service.files.ranges import asked_range
 from users_service.files.schemas import UPLOAD_FORM, FileOut, FileQuery
 from users_service.files.storage import Storage
 from users_service.files.upload import OVERHEAD_BYTES, Received, Upload, too_large
-
-log = structlog.get_logger(__name__)
 
 router = Router(prefix="/api/v1/files", tags=["files"])
 
@@ -82,15 +78,11 @@ async def upload_file(
 
 
 async def _receive(request: Request, upload: Upload, settings: Settings) -> Received:
-    """Take the body in. Raises MalformedRequest for one that is cut off, UploadStalled, BodyTooLarge."""
+    """Take the body in; one that is cut off is refused by the request itself. Raises UploadStalled, BodyTooLarge."""
     if int(request.headers.get("content-length", "0")) > settings.files.max_bytes + OVERHEAD_BYTES:
         raise too_large(settings.files.max_bytes)
-    try:
-        async for chunk in _never_silent(request.stream(), settings.files.upload_idle_s):
-            await upload.feed(chunk)
-    except ClientDisconnect:
-        log.info("upload_cut_off", received_bytes=upload.body_bytes)
-        raise MalformedRequest("The body was cut off; nothing was stored.") from None
+    async for chunk in _never_silent(request.stream(), settings.files.upload_idle_s):
+        await upload.feed(chunk)
     return upload.received()
 
 
