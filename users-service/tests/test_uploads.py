@@ -3,16 +3,18 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from shared.data.database import Database
 from shared.testing import People, eventually
+from shared.web.idempotency import IdempotencyKey
 from users_service.files.models import File, Removal
 
 from .calls import Published
@@ -181,6 +183,17 @@ async def test_a_key_stores_one_file_however_often_it_comes(
         assert (other.status_code, other.json()["code"]) == (422, "key_reused")
     assert (await upload(client, as_user("bob") | {"Idempotency-Key": "k-1"}, category="y")).status_code == 201
     assert len(stored(storage_folder)) == 2
+
+
+async def test_a_key_is_forgotten_after_a_day(
+    client: httpx2.AsyncClient, ann: dict[str, str], as_user: People, database: Database
+) -> None:
+    keyed = ann | {"Idempotency-Key": "k-1"}
+    first = await upload(client, keyed)
+    async with database.transaction(as_user.tenant_id("acme")) as db:
+        await db.execute(update(IdempotencyKey).values(created_at=func.now() - timedelta(hours=24, seconds=1)))
+    second = await upload(client, keyed, CSV + b"cy,5\n")
+    assert (second.status_code, second.json()["id"] == first.json()["id"]) == (201, False)
 
 
 class Raw:

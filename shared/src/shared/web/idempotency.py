@@ -5,7 +5,7 @@ Draft: IETF httpapi Idempotency-Key header. A key belongs to a person, tenant, m
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -44,6 +44,9 @@ class IdempotencyKey(Tenanted):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
+_OLD = IdempotencyKey.created_at < func.now() - timedelta(hours=KEPT_H)
+
+
 class StillRunning(Conflict):
     """Another request with this Idempotency-Key has not ended yet."""
 
@@ -77,9 +80,12 @@ class Once:
         lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(self._lock_name, 0)))
         if not await self._db.scalar(lock):
             raise StillRunning
+        await self._forget_old_ones()
         if (row := await self._find()) is None:
             self._db.add(self._row(digest))
             await self._db.flush()
+        elif row.status is None:  # its request was refused and kept its writes: there is no answer to repeat
+            row.fingerprint = digest
         elif row.fingerprint != digest:
             raise KeyReused
         else:
@@ -91,6 +97,11 @@ class Once:
             return
         if (row := await self._find()) is not None:
             row.status, row.headers, row.body = status, dict(headers or {}), answer.model_dump_json().encode()
+
+    async def _forget_old_ones(self) -> None:
+        """A key counts for 24 hours; who brings a new one takes their own old ones along."""
+        own = (IdempotencyKey.tenant_id == self._tenant_id, IdempotencyKey.user_id == self._user_id)
+        await self._db.execute(delete(IdempotencyKey).where(*own, _OLD))
 
     @property
     def _lock_name(self) -> str:
@@ -132,6 +143,5 @@ OnceJson = Annotated[Once, Depends(once_json)]
 
 async def prune(db: AsyncSession) -> int:
     """Forget the tenant's keys older than 24 hours; the number forgotten."""
-    old = IdempotencyKey.created_at < func.now() - text(f"interval '{KEPT_H} hours'")
-    result = await db.execute(delete(IdempotencyKey).where(old))
+    result = await db.execute(delete(IdempotencyKey).where(_OLD))
     return result.rowcount  # type: ignore[attr-defined,no-any-return]  # a DELETE's result has it
