@@ -10,11 +10,15 @@ from typing import Any
 
 import structlog
 from opentelemetry import trace
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from shared.settings import LogSettings
 
 _NOISY = ("uvicorn.access", "aiormq.connection", "aio_pika.robust_connection", "httpx2", "httpcore2", "asyncio")
+
+# Without the local variables of each frame: tokens, passwords and bodies are among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
 def configure(settings: LogSettings, service: str) -> None:
@@ -46,7 +50,7 @@ def configure(settings: LogSettings, service: str) -> None:
 
 def _handler(handler: logging.Handler, before: list[Processor], json: bool) -> logging.Handler:
     last: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
         if json
         else [
             structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
