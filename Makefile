@@ -110,6 +110,20 @@ bench: .venv/.installed ## Measure the gateway beside a direct call and beside n
 images: .venv/.installed ## Build every service image and try it: non-root, read-only, ready against servers on this host.
 	@$(PY) -m shared.dev.images
 
+.PHONY: manifests
+manifests: .venv/.installed ## Check Dockerfiles, compose.yaml, skaffold.yaml and k8s/: their schemas, and that they hold the whole fleet.
+	@$(PY) -m shared.dev.manifests
+
+.PHONY: compose
+compose: .venv/.installed ## Start the fleet in containers on real servers (docker compose), on http://127.0.0.1:8000.
+	@$(PY) -m shared.dev.secret_files compose
+	docker compose up --build
+
+.PHONY: cluster-secrets
+cluster-secrets: .venv/.installed ## Put the secrets of k8s/overlays/dev into the current cluster, made where there are none yet.
+	@kubectl apply --filename k8s/overlays/dev/namespace.yaml
+	@$(PY) -m shared.dev.secret_files cluster | kubectl apply --namespace flotilla --filename -
+
 .PHONY: clean
 clean: ## Remove the environment and every cache (not the development data).
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
