@@ -28,7 +28,7 @@ class RegistrationSettings(Section):
 class PasswordSettings(Section):
     """The rule that new passwords follow, and what hashing one costs (argon2id, RFC 9106)."""
 
-    min_length: int = Field(default=8, ge=8, le=64)
+    min_length: int = Field(default=8, ge=8, le=64, description="Characters that a password has at least.")
     require_classes: bool = Field(default=True, description="An upper-case letter, a lower-case letter and a digit.")
     time_cost: int = Field(default=3, ge=1, description="Passes over the memory.")
     memory_kib: int = Field(default=64 * 1024, ge=8, description="Memory of one hash.")
@@ -46,9 +46,9 @@ class SessionSettings(Section):
 class SignInSettings(Section):
     """The throttle of sign-in. Only failures count, and LIMITS__SCALE never touches it."""
 
-    failures_per_account: int = Field(default=10, ge=1)
-    failures_per_address: int = Field(default=100, ge=1)
-    window_s: int = Field(default=900, ge=1)
+    failures_per_account: int = Field(default=10, ge=1, description="In a window; then sign-in is 429 for it.")
+    failures_per_address: int = Field(default=100, ge=1, description="In a window, over all accounts.")
+    window_s: int = Field(default=900, ge=1, description="How long a failure counts.")
 
 
 class AuthSettings(ServiceSettings):

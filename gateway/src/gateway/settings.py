@@ -20,8 +20,8 @@ class LimitSettings(Section):
 
 
 class AdminSettings(Section):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8009, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", description="The address that health in detail and metrics are served on.")
+    port: int = Field(default=8009, ge=0, le=65535, description="Their port; never one for clients.")
 
 
 class ProxySettings(Section):

@@ -34,19 +34,19 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 in a container.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Unset: the service's own port, 8000 to 8004.")
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="JSON bodies above this are 413.")
     drain_s: int = Field(default=20, ge=0, description="How long open requests may go on after a stop is asked for.")
 
 
 class DatabaseSettings(Section):
     name: str | None = Field(default=None, description="The database; unset: flotilla_<service>.")
-    pool_size: int = Field(default=10, ge=1)
+    pool_size: int = Field(default=10, ge=1, description="Connections that a process holds at most.")
     fleet_pool_size: int = Field(default=3, ge=1, description="For the few look-ups across tenants.")
     pool_wait_s: float = Field(default=5.0, gt=0, description="Wait for a free connection, then 503.")
-    connect_timeout_s: float = Field(default=3.0, gt=0)
-    statement_timeout_s: float = Field(default=15.0, gt=0)
+    connect_timeout_s: float = Field(default=3.0, gt=0, description="A server that takes longer is away: 503.")
+    statement_timeout_s: float = Field(default=15.0, gt=0, description="Longer statements are cancelled.")
     idle_in_transaction_timeout_s: float = Field(default=15.0, gt=0, description="Frees a stopped lock holder.")
 
 
@@ -61,35 +61,37 @@ class IdentitySettings(Section):
 
 class RevocationSettings(Section):
     feeds: tuple[Literal["auth", "users"], ...] = Field(default=(), description="Whose revocations are followed.")
-    interval_s: float = Field(default=0.5, gt=0, le=5)
-    stale_after_s: float = Field(default=30.0, gt=0)
-    on_stale: Literal["go_on", "refuse"] = "go_on"
+    interval_s: float = Field(default=0.5, gt=0, le=5, description="Between two questions to a feed.")
+    stale_after_s: float = Field(default=30.0, gt=0, description="A feed that is silent for longer is stale.")
+    on_stale: Literal["go_on", "refuse"] = Field(
+        default="go_on", description="With a stale feed: refuse routes marked `fresh` alone, or every request."
+    )
 
 
 class ServiceUrls(Section):
     """Where the other services are, inside the fleet."""
 
-    auth_url: str = "http://127.0.0.1:8001"
-    users_url: str = "http://127.0.0.1:8002"
-    chat_url: str = "http://127.0.0.1:8003"
-    tasks_url: str = "http://127.0.0.1:8004"
+    auth_url: str = Field(default="http://127.0.0.1:8001", description="Where auth-service is.")
+    users_url: str = Field(default="http://127.0.0.1:8002", description="Where users-service is.")
+    chat_url: str = Field(default="http://127.0.0.1:8003", description="Where chat-service is.")
+    tasks_url: str = Field(default="http://127.0.0.1:8004", description="Where tasks-service is.")
 
 
 class LogSettings(Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    format: Literal["json", "console"] = "json"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="The least that is said.")
+    format: Literal["json", "console"] = Field(default="json", description="For machines, or for a terminal.")
     file: Path | None = Field(default=None, description="Also write JSON lines here, rotated.")
-    file_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
-    file_backups: int = Field(default=5, ge=0)
+    file_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="Rotated when it is as large.")
+    file_backups: int = Field(default=5, ge=0, description="Rotated files that are kept.")
 
 
 class TelemetrySettings(Section):
     otlp_endpoint: str | None = Field(default=None, description="OTLP over HTTP, such as http://collector:4318.")
-    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    sample_ratio: float = Field(default=1.0, ge=0, le=1, description="The part of traces that is kept.")
 
 
 class CorsSettings(Section):
-    origins: tuple[str, ...] = ()
+    origins: tuple[str, ...] = Field(default=(), description="Web origins that may call, as a JSON list.")
 
 
 class ServiceSettings(BaseSettings):
@@ -107,8 +109,10 @@ class ServiceSettings(BaseSettings):
     service: ClassVar[str] = "service"
     default_port: ClassVar[int] = 8000
 
-    environment: Environment = Environment.PRODUCTION
-    public_url: str = "http://localhost:8000"
+    environment: Environment = Field(
+        default=Environment.PRODUCTION, description="development, testing, staging or production."
+    )
+    public_url: str = Field(default="http://localhost:8000", description="The gateway as clients see it.")
     docs: bool | None = Field(default=None, description="Documentation pages; unset: everywhere but in production.")
 
     database_url: SecretStr | None = Field(
@@ -189,7 +193,9 @@ class OwnerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
 
-    database_owner_url: SecretStr | None = None
+    database_owner_url: SecretStr | None = Field(
+        default=None, description="postgresql://login:password@host:port of an administrator."
+    )
 
 
 S = TypeVar("S", bound=ServiceSettings)

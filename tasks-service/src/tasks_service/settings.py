@@ -17,7 +17,10 @@ class WorkerSettings(Section):
     port: int = Field(default=8014, ge=0, le=65535, description="Health and metrics of the worker.")
     concurrency: int = Field(default=20, ge=1, le=1000, description="Jobs that one worker runs at once.")
     children: int = Field(
-        default=min(4, os.cpu_count() or 1), ge=1, le=64, description="Child processes for CPU-heavy work."
+        default_factory=lambda: min(4, os.cpu_count() or 1),
+        ge=1,
+        le=64,
+        description="Child processes for CPU-heavy work; unset: one a processor, at most 4.",
     )
     lease_s: float = Field(default=15, gt=0, description="A worker that is silent for longer loses its jobs.")
     heartbeat_s: float = Field(default=5, gt=0, description="How often leases are extended; a third of lease_s.")
@@ -25,7 +28,7 @@ class WorkerSettings(Section):
     poll_s: float = Field(default=1, gt=0, description="How often the queue is looked at without being told to.")
     drain_s: float = Field(default=15, ge=0, description="How long running jobs may go on after SIGTERM.")
     backoff_first_s: float = Field(default=2, gt=0, description="Before the second attempt; doubles from there.")
-    backoff_most_s: float = Field(default=300, gt=0)
+    backoff_most_s: float = Field(default=300, gt=0, description="The longest pause between two attempts.")
     progress_s: float = Field(default=0.25, gt=0, description="At most one stored progress in so many seconds.")
     timeout_scale: float = Field(default=1, gt=0, description="Multiplies the time-outs of all kinds.")
     max_file_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Larger files are not worked on.")
@@ -35,15 +38,15 @@ class WorkerSettings(Section):
 class SmtpSettings(Section):
     """The server that mail is handed to."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=DEVELOPMENT_MAIL_PORT, ge=1, le=65535)
-    username: str | None = None
-    password: SecretStr | None = None
+    host: str = Field(default="127.0.0.1", description="Where it is; by default the launcher's mail catcher.")
+    port: int = Field(default=DEVELOPMENT_MAIL_PORT, ge=1, le=65535, description="Its port; 587 for most.")
+    username: str | None = Field(default=None, description="Unset: without a sign-in.")
+    password: SecretStr | None = Field(default=None, description="Of the username.")
     use_tls: bool = Field(default=False, description="TLS from the first byte (port 465).")
     start_tls: bool | None = Field(default=None, description="Unset: where the server offers it.")
-    sender: str = "Flotilla <no-reply@flotilla.example>"
+    sender: str = Field(default="Flotilla <no-reply@flotilla.example>", description="The From of every mail.")
     message_id_domain: str = Field(default="flotilla.example", description="The right side of Message-ID.")
-    timeout_s: float = Field(default=20, gt=0)
+    timeout_s: float = Field(default=20, gt=0, description="For handing over one mail.")
 
 
 class TasksSettings(ServiceSettings):

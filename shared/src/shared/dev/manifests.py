@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import typer
 import yaml
 
+from shared.dev.env_example import FILE, env_example, undescribed
 from shared.dev.fleet import FleetService, fleet, repository
 from shared.dev.image_trial import image_of
 
@@ -74,6 +75,13 @@ def kubernetes(root: Path, services: Fleet) -> Iterator[str]:
         yield from (f"k8s/overlays/{overlay.name}: {fault}" for fault in _not_delivered(objects, services))
 
 
+def environment(root: Path, services: Fleet) -> Iterator[str]:
+    """`.env.example` says what the settings classes say, and each setting has its sentence."""
+    yield from (f"{name} has no description" for name in undescribed(root))
+    if (root / FILE).read_text(encoding="utf-8") != env_example(root):
+        yield f"{FILE} is not what the settings classes say; run: python -m shared.dev.env_example"
+
+
 def _not_delivered(objects: Mapping[tuple[str, str], dict[str, Any]], services: Fleet) -> Iterator[str]:
     for name, service in _processes(services):
         image = image_of(service).partition(":")[0]
@@ -129,6 +137,7 @@ CHECKS: Final[Mapping[str, Callable[[Path, Fleet], Iterator[str]]]] = {
     "compose.yaml": compose,
     "skaffold.yaml": skaffold,
     "k8s": kubernetes,
+    FILE: environment,
 }
 
 
