@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from gateway.app import Gateway, open_gateway
-from gateway.server import InnerServer, bound_sockets
+from gateway.server import EdgeServer, bound_sockets
 from gateway.settings import GatewaySettings
 from shared.identity import Principal
 from shared.identity.access_tokens import sign_access_token
@@ -34,7 +34,7 @@ async def read_body(receive: Any) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if not message.get("more_body", False):
             return body
 
@@ -95,7 +95,7 @@ class Edge:
 
     url: str
     gateway: Gateway
-    server: InnerServer
+    server: EdgeServer
 
     @property
     def port(self) -> int:
@@ -155,7 +155,7 @@ async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncI
 async def _running(settings: GatewaySettings) -> AsyncIterator[Edge]:
     async with open_gateway(settings) as gateway:
         sockets = bound_sockets("127.0.0.1", 0, both_loopbacks=False)
-        server = InnerServer(gateway.edge, 2, gateway.drain)
+        server = EdgeServer(gateway.edge, 2, gateway.drain)
         task = asyncio.create_task(server.serve(sockets))
         edge = Edge(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", gateway, server)
         async with httpx2.AsyncClient(base_url=edge.url) as client:

@@ -5,6 +5,7 @@ import hashlib
 from typing import Any
 
 import httpx2
+import jwt
 import orjson
 import pytest
 
@@ -51,7 +52,7 @@ async def test_a_large_file_goes_through_both_ways_with_bounded_memory(
     """The service reads nothing until the client has been stopped by it, and the client reads nothing at first."""
     size, piece = 64 * 1024 * 1024, b"p" * 262_144
     received = hashlib.sha256()
-    sent_when_reading_began = []
+    sent_when_reading_began: list[int] = []
     sent = 0
 
     async def service(scope: Any, receive: Any, send: Any) -> None:
@@ -103,16 +104,16 @@ async def test_a_large_answer_stops_the_service_while_the_client_does_not_read(
         await send({"type": "http.response.body", "body": b""})
 
     upstream.handler = service
-    async with httpx2.AsyncClient(base_url=edge.url) as client:
-        async with client.stream("GET", "/api/v1/files/1/content", headers=sign_in("ann")) as reply:
-            before = -1
-            while before != produced:
-                before = produced
-                await asyncio.sleep(0.3)
-            assert produced < 24 * 1024 * 1024
-            total = 0
-            async for part in reply.aiter_raw():
-                total += len(part)
+    async with (
+        httpx2.AsyncClient(base_url=edge.url) as client,
+        client.stream("GET", "/api/v1/files/1/content", headers=sign_in("ann")) as reply,
+    ):
+        before = -1
+        while before != produced:
+            before = produced
+            await asyncio.sleep(0.3)
+        assert produced < 24 * 1024 * 1024
+        total = sum([len(part) async for part in reply.aiter_raw()])
     assert total == 256 * len(piece)
 
 
@@ -125,8 +126,7 @@ async def test_the_answer_comes_back_as_it_was(edge: Any, sign_in: Any, raw_upst
         writer.write(
             b"HTTP/1.1 207 Multi-Status\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/\r\nContent-Encoding: gzip\r\n"
             b"X-Odd: caf\xc3\xa9\r\nContent-Length: %d\r\nKeep-Alive: timeout=5\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
-            b"X-User-Id: kept\r\nServer: secret\r\n\r\n" % len(body)
-            + body
+            b"X-User-Id: kept\r\nServer: secret\r\n\r\n" % len(body) + body
         )
         await writer.drain()
 
@@ -169,7 +169,16 @@ async def test_what_a_client_says_about_itself_does_not_pass(client: Any, sign_i
     assert seen["x-forwarded-for"] == ["127.0.0.1"]
     assert seen["x-forwarded-proto"] == ["http"]
     assert seen["forwarded"][0].startswith("for=127.0.0.1;")
-    for name in ("x-user-id", "x_user_id", "x-user-roles", "x-tenant-name", "x_tenant_id", "x-real-ip", "x-named", "te"):
+    for name in (
+        "x-user-id",
+        "x_user_id",
+        "x-user-roles",
+        "x-tenant-name",
+        "x_tenant_id",
+        "x-real-ip",
+        "x-named",
+        "te",
+    ):
         assert name not in seen
     assert not {"x-original-url", "proxy-authorization", "keep-alive"} & set(seen)
     assert len(seen["authorization"]) == 1
@@ -186,8 +195,6 @@ async def test_the_service_is_given_an_internal_token_and_never_the_clients(
     assert first != other
     assert headers["Authorization"] not in first + other
     key = people.keys["gateway"].key.public_key()
-    import jwt  # noqa: PLC0415 - only this test reads a token
-
     claims = jwt.decode(first[0].removeprefix("Bearer "), key, ["ES256"], audience="chat")
     assert (claims["iss"], claims["sub"], claims["tenant_slug"]) == ("gateway", str(people.id("ann")), "acme")
     assert claims["exp"] - claims["iat"] <= 60
@@ -322,9 +329,7 @@ async def test_a_service_that_is_too_slow_is_a_504(sign_in: Any, open_edge: Any,
         await gone.wait()
 
 
-async def test_a_client_that_leaves_cancels_the_request_to_the_service(
-    edge: Any, sign_in: Any, upstream: Any
-) -> None:
+async def test_a_client_that_leaves_cancels_the_request_to_the_service(edge: Any, sign_in: Any, upstream: Any) -> None:
     came, gone = asyncio.Event(), asyncio.Event()
 
     async def service(scope: Any, receive: Any, send: Any) -> None:

@@ -88,7 +88,7 @@ async def test_a_session_that_ended_is_refused_and_no_other(client: Any, sign_in
     upstream.end_session(principal.session_id)
 
     async def refused() -> bool:
-        return (await client.get(SIGNED, headers=ended)).status_code == 401
+        return bool((await client.get(SIGNED, headers=ended)).status_code == 401)
 
     await eventually(refused, within_s=2)
     assert (await client.get(SIGNED, headers=other)).status_code == 200
@@ -111,7 +111,7 @@ async def test_a_change_of_roles_and_a_suspended_tenant_end_tokens(client: Any, 
         headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
 
         async def refused(headers: dict[str, str] = headers) -> bool:
-            return (await client.get(SIGNED, headers=headers)).status_code == 401
+            return bool((await client.get(SIGNED, headers=headers)).status_code == 401)
 
         await eventually(refused, within_s=2)
     assert (await client.get(SIGNED, headers=sign_in("ann", tenant="acme", roles=["admin"]))).status_code == 200

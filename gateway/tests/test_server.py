@@ -33,7 +33,13 @@ async def test_a_request_that_can_be_read_in_two_ways_is_a_400(raw: Any, data: b
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/v1/rooms/..%2f..%2finternal/x", "/api/v1/rooms/%2e%2e/x", "//internal/x", "/auth/../internal/x", "/auth/%00"],
+    [
+        "/api/v1/rooms/..%2f..%2finternal/x",
+        "/api/v1/rooms/%2e%2e/x",
+        "//internal/x",
+        "/auth/../internal/x",
+        "/auth/%00",
+    ],
 )
 async def test_a_path_that_can_be_read_in_two_ways_is_a_400(raw: Any, upstream: Any, path: str) -> None:
     answer = await raw(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
@@ -62,9 +68,7 @@ async def test_an_old_client_without_host_is_answered(raw: Any) -> None:
     assert (await raw(b"GET /livez HTTP/1.0\r\n\r\n")).status == 200
 
 
-async def test_headers_that_never_end_are_turned_away(
-    open_edge: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_headers_that_never_end_are_turned_away(open_edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge_server, "HEAD_S", 0.3)
     edge = await open_edge()
     for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: "):

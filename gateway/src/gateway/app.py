@@ -1,6 +1,8 @@
 """The gateway is a list of its parts; this makes them and serves them."""
 
 import asyncio
+import gc
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,14 +27,15 @@ from gateway.proxy.aiohttp_client import AiohttpClient
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
-from gateway.server import EdgeServer, InnerServer, bound_sockets
+from gateway.server import EdgeServer, bound_sockets
 from gateway.settings import GatewaySettings
 from gateway.tickets import Tickets
+from gateway.tracing import Spans
 from shared.identity.revocations import Revocations
 from shared.parts import Parts, open_parts
 from shared.problems import ServiceUnavailable
 from shared.supervision import Work, supervised
-from shared.telemetry import metrics
+from shared.telemetry import metrics, traces
 from shared.web.health import HealthChecks
 
 log = structlog.get_logger("gateway")
@@ -52,6 +55,15 @@ class Gateway:
         """Say that we are going, and send the streams' clients elsewhere."""
         self.checks.draining = True
         self.streams.close()
+
+    def reload_routes(self) -> None:
+        """Take the route file as it is now; a bad one changes nothing, and the log says why."""
+        try:
+            self.edge.matcher = file.load(self.settings.routes_file)
+        except file.TableInvalid as error:
+            log.error("routes_kept", reason=str(error))
+        else:
+            log.info("routes_reloaded")
 
 
 @asynccontextmanager
@@ -91,10 +103,17 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             cors=Cors(settings.cors.origins),
             portal=Portal(checks, settings.shown),
             access_log=access_log,
+            spans=_spans(settings),
             secure=scheme == "https",
         )
         await stack.enter_async_context(supervised(_works(parts, limiter)))
         yield Gateway(edge, checks, streams, limiter, settings)
+
+
+def _spans(settings: GatewaySettings) -> Spans | None:
+    """Spans cost time on each request: they are made where somebody collects them."""
+    telemetry = settings.telemetry
+    return Spans(traces.configure(telemetry, "gateway")) if telemetry.otlp_endpoint is not None else None
 
 
 def _works(parts: Parts, limiter: Limiter) -> dict[str, Work]:
@@ -123,16 +142,25 @@ def _checks(parts: Parts, revocations: Revocations) -> HealthChecks:
 
 
 async def serve(settings: GatewaySettings, port: int | None = None) -> None:
-    """Serve the public port and the admin port until SIGTERM or Ctrl-C, then let open requests end."""
+    """Serve the public port and the admin port until SIGTERM or Ctrl-C, then let open requests end.
+
+    SIGHUP reads the route table again.
+    """
     host = settings.server.host
     public = bound_sockets(host, settings.port if port is None else port, both_loopbacks=settings.development)
     inner = bound_sockets(settings.admin.host, settings.admin.port, both_loopbacks=settings.development)
     async with open_gateway(settings) as gateway:
-        admin = InnerServer(admin_application(gateway.checks, settings.shown), drain_s=2)
+        gc.freeze()  # what is loaded now stays: no collection looks at it again
+        admin = EdgeServer(admin_application(gateway.checks, settings.shown), drain_s=2)
+        server = EdgeServer(gateway.edge, settings.server.drain_s, gateway.drain)
+        loop = asyncio.get_running_loop()
+        for stopping in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(stopping, server.stop)
+        loop.add_signal_handler(signal.SIGHUP, gateway.reload_routes)
         running = asyncio.create_task(admin.serve(inner))
         log.info("gateway_serves", host=host, port=public[0].getsockname()[1], admin_port=inner[0].getsockname()[1])
         try:
-            await EdgeServer(gateway.edge, settings.server.drain_s, gateway.drain).serve(public)
+            await server.serve(public)
         finally:
-            admin.should_exit = True
+            admin.stop()
             await running

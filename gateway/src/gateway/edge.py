@@ -25,6 +25,7 @@ from gateway.portal.app import Portal
 from gateway.proxy.forward import ClientGone, Forwarder
 from gateway.query import take_ticket
 from gateway.routes.matching import Match, Matcher
+from gateway.tracing import Spans
 from shared.problems import InternalError, InvalidToken, MethodNotAllowed, NotFound, Problem
 from shared.telemetry.metrics import IN_FLIGHT
 
@@ -58,12 +59,13 @@ class Edge:
         cors: Cors,
         portal: Portal,
         access_log: AccessLog,
+        spans: Spans | None,
         secure: bool,
     ) -> None:
         self.matcher = matcher
         self._arrival, self._admission, self._tenants, self._tokens = arrival, admission, tenants, tokens
         self._forwarder, self._streams, self._handshakes = forwarder, streams, handshakes
-        self._cors, self._portal, self._access_log = cors, portal, access_log
+        self._cors, self._portal, self._access_log, self._spans = cors, portal, access_log, spans
         self._always = (*_SECURITY, _HSTS) if secure else _SECURITY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,10 +73,15 @@ class Edge:
         exchange.started = time.perf_counter()
         self._arrival.stamp(exchange)
         exchange.extra = [(b"x-request-id", exchange.request_id.encode()), *self._always]
-        if scope["type"] == "websocket":
-            await self._socket(exchange)
-        else:
-            await self._request(exchange)
+        carry = self._socket if scope["type"] == "websocket" else self._request
+        span = self._spans.begin(exchange) if self._spans is not None else None
+        if span is None or self._spans is None:
+            await carry(exchange)
+            return
+        try:
+            await carry(exchange)
+        finally:
+            self._spans.end(span, exchange)
 
     async def _request(self, exchange: Exchange) -> None:
         """Answer one request, whatever happens on the way."""

@@ -158,6 +158,16 @@ class EdgeServer(uvicorn.Server):
         )
         self._draining = draining
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Whoever runs the server listens to the signals: uvicorn's way ends the process before it has tidied up."""
+        yield
+
+    def stop(self) -> None:
+        """Take no new connection, and end when what is open has ended; asked twice, end at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: once in each second the connections whose headers are overdue are turned away."""
         if counter % 10 == 0:
@@ -171,14 +181,6 @@ class EdgeServer(uvicorn.Server):
         if self._draining is not None:
             self._draining()
         await super().shutdown(sockets)
-
-
-class InnerServer(EdgeServer):
-    """A server beside the main one, which listens to the signals for both."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def bound_sockets(host: str, port: int, *, both_loopbacks: bool) -> list[socket.socket]:

@@ -168,7 +168,7 @@ async def _carry_back(exchange: Exchange, response: UpstreamResponse) -> None:
         await exchange.finish()
         return
     try:
-        await _carry_body(exchange, response)
+        await _carry_body(exchange, response, _length(headers))
     except (UpstreamBroken, UpstreamTimedOut):
         if exchange.connection is not None:
             exchange.connection.cut()
@@ -180,9 +180,18 @@ async def _carry_back(exchange: Exchange, response: UpstreamResponse) -> None:
         await exchange.finish()
 
 
-async def _carry_body(exchange: Exchange, response: UpstreamResponse) -> None:
-    """Send each piece on as it comes: an event of a stream waits for no other."""
+async def _carry_body(exchange: Exchange, response: UpstreamResponse, left: int | None) -> None:
+    """Send each piece on as it comes: an event of a stream waits for no other. `left` is the body's size, if known."""
     send = exchange.send
     while piece := await response.read():
+        if left is not None:
+            left -= len(piece)
+            if left == 0:  # the last piece ends the answer: one write less for most of them
+                await exchange.finish(piece)
+                return
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await exchange.finish()
+
+
+def _length(headers: list[tuple[bytes, bytes]]) -> int | None:
+    return next((int(value) for name, value in headers if name == b"content-length"), None)

@@ -1,0 +1,42 @@
+"""Spans of sampled requests, where an exporter is configured; elsewhere the gateway only carries `traceparent`."""
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from gateway.exchange import Exchange
+
+_propagator = TraceContextTextMapPropagator()
+
+
+class Spans:
+    """One span per sampled request; the services behind continue the trace from it."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._tracer = provider.get_tracer("gateway")
+
+    def begin(self, exchange: Exchange) -> Span | None:
+        """Open a span where the exchange's trace is sampled, and make it the parent of what comes after."""
+        if not exchange.traceparent.endswith("1"):
+            return None
+        parent = _propagator.extract({"traceparent": exchange.traceparent})
+        span = self._tracer.start_span(exchange.method, context=parent, kind=SpanKind.SERVER)
+        context = span.get_span_context()
+        exchange.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        return span
+
+    def end(self, span: Span, exchange: Exchange) -> None:
+        """Close the span with what became of the exchange; never its query, where a ticket may stand."""
+        route = exchange.route.name if exchange.route is not None else "unmatched"
+        span.update_name(f"{exchange.method} {route}")
+        span.set_attributes(
+            {
+                "http.request.method": exchange.method,
+                "http.route": route,
+                "http.response.status_code": exchange.status,
+                "http.request_id": exchange.request_id,
+            }
+        )
+        if exchange.status >= 500:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()

@@ -1,0 +1,121 @@
+"""The gateway as a process: its two ports, both loopbacks, a new route table, a clean end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+
+from shared.testing.waiting import eventually
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Process:
+    """A gateway started by its command line."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        ports = {"SERVER__PORT": str(self.port), "ADMIN__PORT": str(self.admin_port)}
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "serve"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**os.environ, **environment, **ports},
+            )
+
+
+@pytest.fixture
+def started(upstream_url: str, people: Any, cache_url: str, tmp_path: Path) -> Iterator[Process]:
+    routes = tmp_path / "routes.yaml"
+    routes.write_bytes(_table("/one"))
+    process = Process(
+        {
+            "ENVIRONMENT": "testing",
+            "REDIS_URL": cache_url,
+            "ROUTES_FILE": str(routes),
+            "IDENTITY__KEY_FILE": str(people.key_file("gateway")),
+            "IDENTITY__TRUST_FILE": str(people.trust_file),
+            "IDENTITY__JWKS_URL": f"{upstream_url}/oauth2/jwks.json",
+            "REVOCATIONS__FEEDS": '["auth", "users"]',
+            **{f"SERVICES__{name}_URL": upstream_url for name in ("AUTH", "USERS", "CHAT", "TASKS")},
+        },
+        tmp_path,
+    )
+    yield process
+    if process.process.poll() is None:
+        process.process.kill()
+    process.process.wait()
+
+
+def _table(path: str) -> bytes:
+    return orjson.dumps({"routes": [{"path": path, "upstream": "chat", "methods": {"GET": "public"}}]})
+
+
+async def test_it_serves_two_ports_takes_a_new_table_and_ends_cleanly(started: Process, tmp_path: Path) -> None:
+    async with httpx2.AsyncClient() as client:
+
+        async def status(path: str, port: int = started.port, host: str = "127.0.0.1") -> int:
+            try:
+                return (await client.get(f"http://{host}:{port}{path}")).status_code
+            except httpx2.ConnectError:
+                return 0
+
+        async def ready() -> bool:
+            return await status("/readyz") == 200
+
+        await eventually(ready, within_s=90)
+        if socket.has_ipv6:
+            assert await status("/readyz", host="[::1]") in (200, 0)
+        for path in ("/health/detailed", "/metrics", "/config", "/readyz"):
+            assert await status(path, started.admin_port) == 200
+        assert (await status("/one"), await status("/two"), await status("/metrics")) == (200, 404, 404)
+
+        (tmp_path / "routes.yaml").write_text("routes: [", encoding="utf-8")
+        started.process.send_signal(signal.SIGHUP)
+        await eventually(lambda: "routes_kept" in started.log.read_text())
+        assert await status("/one") == 200
+
+        (tmp_path / "routes.yaml").write_bytes(_table("/two"))
+        started.process.send_signal(signal.SIGHUP)
+
+        async def reloaded() -> bool:
+            return await status("/two") == 200
+
+        await eventually(reloaded)
+        assert await status("/one") == 404
+        started.process.send_signal(signal.SIGTERM)
+    await eventually(lambda: started.process.poll() is not None, within_s=30)
+    assert started.process.returncode == 0
+    assert '"route":"/two"' in started.log.read_text()
+
+
+def test_bad_settings_are_told_in_a_sentence_each(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway", "serve"],
+        env={**os.environ, "ENVIRONMENT": "production", "LIMITS__SCALE": "100", "PUBLIC_URL": "http://x"},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=90,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "LIMITS__SCALE" in ended.stderr
+    assert "https" in ended.stderr
+    assert "Traceback" not in ended.stderr
