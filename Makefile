@@ -86,8 +86,10 @@ test: .venv/.installed ## Run every test, package by package, then the journeys 
 test-e2e: .venv/.installed ## Run the journeys through the whole fleet.
 	@$(PY) -m pytest -q tests-e2e
 
-.PHONY: test-shared $(addprefix test-,$(SERVICES))
-test-%: .venv/.installed ## Run one service's tests: make test-chat.
+PACKAGE_TESTS := $(addprefix test-,shared $(SERVICES))
+.PHONY: $(PACKAGE_TESTS)
+test-%: .venv/.installed ## Run one package's tests: make test-chat.
+$(PACKAGE_TESTS): test-%: .venv/.installed
 	@$(PY) -m pytest -q $(or $(wildcard $*-service),$*)/tests
 
 .PHONY: check
