@@ -68,10 +68,15 @@ class Talk:
             await self.socket.wait_closed()
         return self.socket.close_code or 0
 
+    def stop_reading(self) -> None:
+        """Leave everything that comes from here on in the kernel, pings too."""
+        self.socket.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+
     async def drop(self) -> None:
         """Go without a word, as a network does."""
         self.socket.transport.abort()
         await self.socket.wait_closed()
+        await self._reading
 
     async def close(self) -> None:
         await self.socket.close()

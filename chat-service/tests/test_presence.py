@@ -1,7 +1,5 @@
 """Who is here, over two replicas."""
 
-import asyncio
-
 import httpx2
 
 from .conftest import MakeRoom, Members, Talking
@@ -36,16 +34,20 @@ async def test_who_comes_and_goes_is_told_on_both_replicas(
         assert await present(client, room, members("ann")) == ["ann", "cy"]
 
 
-async def test_a_reload_does_not_flap(connected: Talking, make_room: MakeRoom, second_url: str) -> None:
-    room = await make_room("ann", "bob")
+async def test_a_reload_does_not_flap(
+    connected: Talking, make_room: MakeRoom, members: Members, second_url: str
+) -> None:
+    room = await make_room("ann", "bob", "cy")
     async with connected("ann") as ann:
         await ann.subscribe(room)
-        async with connected("bob") as bob:
+        async with connected("bob") as bob, connected("cy") as cy:
             await bob.subscribe(room)
-            await ann.expect("user_joined")
+            await cy.subscribe(room)
+            for name in ("bob", "cy"):
+                await ann.expect("user_joined", user={"id": str(members.id(name)), "username": name})
         async with connected("bob", at=second_url) as bob:
             await bob.subscribe(room)
-            await asyncio.sleep(3)  # what must not happen would happen within the grace and the absence
+            assert (await ann.expect("user_left"))["user"]["username"] == "cy"  # who closed with bob, and stayed away
             assert [f for f in ann.heard if f["type"].startswith("user_")] == []
 
 

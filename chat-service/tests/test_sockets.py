@@ -81,12 +81,11 @@ async def test_a_drop_is_resumed_without_gap_or_double(
     room = await make_room("ann", "bob")
     async with connected("ann") as ann:
         await ann.subscribe(room)
-        bob = connected("bob")
-        first = await bob.__aenter__()
-        epoch = (await first.subscribe(room))["epoch"]
-        await ann.send(room)
-        before = await first.reaches(room, 1)
-        await first.drop()
+        async with connected("bob") as first:
+            epoch = (await first.subscribe(room))["epoch"]
+            await ann.send(room)
+            before = await first.reaches(room, 1)
+            await first.drop()
 
         async def keep_talking() -> None:
             for _ in range(6):

@@ -55,6 +55,11 @@ class Hub:
 
     # connections
 
+    @property
+    def size(self) -> int:
+        """How many connections this process has."""
+        return len(self._connections)
+
     async def add(self, connection: Connection) -> None:
         """Take a connection in; the person's notifications from now on go to it."""
         self._connections[connection] = {}
@@ -97,12 +102,12 @@ class Hub:
         if not isinstance(line, RoomLine):
             line = RoomLine(key, room.last_seq, room.epoch, room.members_version)
             self._follow(line)
-        subscription = Subscription(connection, line, position)
+        subscription = Subscription(connection, line, position, self._begin_catching_up)
         line.followers.add(subscription)
         self._connections[connection][room.id] = subscription
         self.presence.join((room.tenant_id, room.id), connection.user_id, connection.principal.username)
         if not subscription.live:
-            self._start(self._catch_up(subscription), connection.tasks)
+            self._begin_catching_up(subscription)
         return subscription
 
     def unsubscribe(self, connection: Connection, room_id: UUID) -> bool:
@@ -224,10 +229,14 @@ class Hub:
         finally:
             line.filling = False
 
+    def _begin_catching_up(self, subscription: Subscription) -> None:
+        self._start(self._catch_up(subscription), subscription.connection.tasks)
+
     async def _catch_up(self, subscription: Subscription) -> None:
         """Give a subscription its history until it is live."""
         connection = subscription.connection
         while not subscription.ended and not connection.outgoing.ended:
+            await connection.outgoing.drained()
             subscription.hold_from_here()
             try:
                 async with self._readers:

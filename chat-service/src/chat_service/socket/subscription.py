@@ -1,6 +1,6 @@
 """One connection following one room: history first, flow-controlled, then live, without a seam."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from chat_service.socket.connection import Connection
@@ -15,11 +15,13 @@ class Subscription:
     """`position` is the last number that the client was given: nothing is skipped, nothing given twice.
 
     While history is read, live frames are held aside. Once a page reaches the end and the held frames join on, the
-    subscription is live.
+    subscription is live. One whose reader falls behind goes back to reading history (`on_lag`), as fast as it can.
     """
 
-    def __init__(self, connection: Connection, line: RoomLine, position: int) -> None:
-        self.connection, self.line, self.position = connection, line, position
+    def __init__(
+        self, connection: Connection, line: RoomLine, position: int, on_lag: Callable[["Subscription"], None]
+    ) -> None:
+        self.connection, self.line, self.position, self._on_lag = connection, line, position, on_lag
         self.live = line.head is not None and position >= line.head
         self.ended = False
         self._held: list[tuple[int, bytes]] = []
@@ -27,7 +29,10 @@ class Subscription:
     def deliver(self, seq: int, frame: bytes) -> None:
         if self.ended:
             return
-        if self.live:
+        if self.live and self.connection.outgoing.congested:
+            self.live = False
+            self._on_lag(self)
+        elif self.live:
             self._give(seq, frame)
         elif len(self._held) < _MOST_HELD:
             self._held.append((seq, frame))
@@ -48,6 +53,8 @@ class Subscription:
     def go_live(self) -> bool:
         """Join on the held frames and go live; False where something lies between: then read another page."""
         for seq, frame in self._held:
+            if self.connection.outgoing.congested:
+                return False
             self._give(seq, frame)
         self._held.clear()
         self.live = self.line.head is not None and self.position >= self.line.head

@@ -1,0 +1,105 @@
+"""Notifications: from an event on the bus to every device, and the list of them."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from chat_service.app import service as chat
+from shared.data.database import Database
+from shared.events import Bus, open_bus
+from shared.testing import eventually
+
+from .bus import envelope, publish
+from .conftest import Members, Talking
+
+NOTIFICATIONS = "/api/v1/notifications"
+
+
+@pytest.fixture
+async def bus(bus_url: str, base_url: str) -> AsyncIterator[Bus]:
+    opened = open_bus(bus_url)
+    await opened.declare("chat", chat.handlers.types)
+    yield opened
+    await opened.close()
+
+
+async def test_a_finished_job_is_told_to_every_device(
+    bus: Bus, client: httpx2.AsyncClient, members: Members, connected: Talking, second_url: str
+) -> None:
+    job = uuid4()
+    done = envelope("job.completed.v1", job, members.tenant_id, user_id=str(members.id("ann")), kind="file_processing")
+    async with connected("ann") as laptop, connected("ann", at=second_url) as phone, connected("bob") as bob:
+        await publish(bus, done)
+        await publish(bus, done)  # delivered twice
+        told = await laptop.expect("notification")
+        assert told == await phone.expect("notification")
+        assert (told["kind"], told["data"]["job_id"], told["read_at"]) == ("job.completed", str(job), None)
+        assert told["title"]
+        about = {"user_id": str(members.id("ann")), "kind": "wait", "code": "lost"}
+        failed = envelope("job.failed.v1", job, members.tenant_id, **about)
+        await publish(bus, failed)
+        assert (await phone.expect("notification"))["kind"] == "job.failed"
+        assert (await laptop.expect("notification"))["seq"] == told["seq"] + 1
+        assert [f for f in bob.heard if f["type"] == "notification"] == []
+    listed = (await client.get(f"{NOTIFICATIONS}?unread=true", headers=members("ann"))).json()
+    assert [one["kind"] for one in listed["items"]] == ["job.failed", "job.completed"]
+    assert {"type": "notification", **listed["items"][1]} == told
+
+
+async def test_a_notification_stays_unread_until_it_is_read(
+    bus: Bus, client: httpx2.AsyncClient, members: Members
+) -> None:
+    asked, ann = uuid4(), members("ann")
+    await publish(
+        bus,
+        envelope(
+            "notification.requested.v1",
+            asked,
+            members.tenant_id,
+            user_id=str(members.id("ann")),
+            kind="post.published",
+            data={"post_id": str(uuid4())},
+        ),
+    )
+
+    async def unread() -> list[str]:
+        reply = await client.get(f"{NOTIFICATIONS}?unread=true", headers=ann)
+        return [one["id"] for one in reply.json()["items"]]
+
+    await eventually(unread, saying="the notification is stored")
+    assert await unread() == [str(asked)]
+    for headers in (members("bob"), members("ann", tenant="globex")):
+        assert (await client.post(f"{NOTIFICATIONS}/{asked}/read", headers=headers)).status_code == 404
+    for _ in range(2):
+        assert (await client.post(f"{NOTIFICATIONS}/{asked}/read", headers=ann)).status_code == 204
+    assert await unread() == []
+    read = (await client.get(f"{NOTIFICATIONS}?unread=false", headers=ann)).json()["items"]
+    assert read[0]["read_at"] is not None
+
+
+async def test_the_end_of_a_membership_takes_the_person_out_of_the_rooms(
+    bus: Bus, client: httpx2.AsyncClient, members: Members, connected: Talking, database: Database
+) -> None:
+    """An older word about the same membership that comes later changes nothing."""
+    ann, bob = members("ann"), members.id("bob")
+    room = (await client.post("/api/v1/rooms", json={"kind": "private", "name": "a"}, headers=ann)).json()["id"]
+    await client.put(f"/api/v1/rooms/{room}/members/{bob}", headers=ann)
+    membership = uuid4()
+    about = {"user_id": str(bob), "username": "bob", "roles": ["user"]}
+    async with connected("bob") as client_of_bob:
+        await client_of_bob.subscribe(room)
+        ended = envelope("membership.revoked.v1", membership, members.tenant_id, version=3, **about, status="ended")
+        await publish(bus, ended)
+        assert (await client_of_bob.expect("unsubscribed"))["reason"] == "removed"
+    late = envelope("membership.changed.v1", membership, members.tenant_id, version=2, **about, status="active")
+    await publish(bus, late)
+    again = envelope("membership.granted.v1", membership, members.tenant_id, version=4, **about, status="invited")
+    await publish(bus, again)
+
+    async def taken_up() -> bool:
+        reply = await client.put(f"/api/v1/rooms/{room}/members/{bob}", headers=ann)
+        return reply.status_code == 201
+
+    assert await eventually(taken_up)
