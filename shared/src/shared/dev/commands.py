@@ -57,11 +57,19 @@ async def _up(plan: Plan, reload: bool) -> None:
         if plan.without:
             screen.say(f"the main job is not walked without {', '.join(sorted(plan.without))}; make demo does it later")
         elif not demo.walked:
-            await walk.as_demo_tenant(run.around.folder, run.around.public_url, screen.say)
+            await _first_walk(run)
         _welcome(run, walk.Demo.of(run.around.folder))
         screen.quiet = False
         await _until_asked_to_stop(restart_on_change(run) if reload else None)
         screen.say("stopping …")
+
+
+async def _first_walk(run: Fleet) -> None:
+    """A walk that fails says so and leaves the fleet running: that is where to look for why."""
+    try:
+        await walk.as_demo_tenant(run.around.folder, run.around.public_url, run.screen.say)
+    except walk.WalkFailed as failed:
+        run.screen.say(f"THE MAIN JOB DID NOT GO THROUGH: {failed}\nthe fleet runs on; make demo walks it again")
 
 
 def _welcome(run: Fleet, demo: "walk.Demo") -> None:
@@ -193,10 +201,16 @@ def _told_plainly() -> Iterator[None]:
 
 async def _interruptible(main: Coroutine[Any, Any, None]) -> None:
     """Let Ctrl-C and SIGTERM end `main` in order, at any moment: what it started ends with it."""
-    task = asyncio.ensure_future(main)
-    loop = asyncio.get_running_loop()
+    task, loop = asyncio.ensure_future(main), asyncio.get_running_loop()
+    asked: list[int] = []
+
+    def stop(number: int) -> None:
+        if not asked:  # a second one would cut the ending short; each of its steps is bounded in time anyway
+            task.cancel()
+        asked.append(number)
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop, number)
     try:
         await task
     except asyncio.CancelledError:

@@ -23,6 +23,7 @@ class Demo:
     tenant: str
     usernames: list[str]
     password: str
+    begun: bool = False
     walked: bool = False
     known: dict[str, str] = field(default_factory=dict)
     """The ids behind these names, once they exist."""
@@ -41,7 +42,11 @@ class Demo:
 async def as_demo_tenant(folder: DataFolder, gateway_url: str, say: Callable[[str], None]) -> None:
     """Found the demo tenant by walking the main job. Raises WalkFailed."""
     demo = Demo.of(folder)
-    demo.keep(folder)  # before the walk: when it fails half-way, these people exist
+    if demo.begun:  # an earlier walk failed on the way: its names are taken
+        mark = secrets.token_hex(2)
+        demo = Demo(f"demo-{mark}", [f"ann-{mark}", f"bob-{mark}"], _password())
+    demo.begun = True
+    demo.keep(folder)
     ann, bob = (Person(name, demo.password) for name in demo.usernames)
     walk = Walk(gateway_url, say, tenant=demo.tenant, tenant_name="Demo Harbour")
     await _walked(walk, say, ann, bob)

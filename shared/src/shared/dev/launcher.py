@@ -6,7 +6,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from shared.dev.identity import write_identity, write_private
 from shared.dev.lines import Screen
 from shared.dev.server import HOST, free_port
 
+PREPARING: Final = ("db create", "migrate", "events declare")
 EARLY_DEATHS: Final = 3  # who dies this often before it was ever ready will not be
 
 
@@ -92,21 +94,16 @@ class Fleet:
     async def _prepare(self, service: FleetService) -> None:
         owner = {"DATABASE_OWNER_URL": self.backing.database_owner_url, "LOG__FORMAT": "console", **self.plan.settings}
         environment = self.around.environment(service, service.port, **owner)
-        for verb in (("db", "create"), ("migrate",), ("events", "declare")):
-            await self._run(service, verb, environment)
-
-    async def _run(self, service: FleetService, verb: Sequence[str], environment: Mapping[str, str]) -> None:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", service.package, *verb,
-            cwd=self.plan.root, env=self._guard.environment(dict(environment)), stdin=asyncio.subprocess.DEVNULL,
+            sys.executable, "-m", "shared.dev.verbs", service.package, *PREPARING,
+            cwd=self.plan.root, env=self._guard.environment(environment), stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self._guard.watch(process.pid)
         output, _ = await process.communicate()
         self._guard.forget(process.pid)
         if process.returncode != 0:
-            command = f"python -m {service.package} {' '.join(verb)}"
-            raise LaunchFailed(f"{command} ended with code {process.returncode}:\n{output.decode(errors='replace')}")
+            raise LaunchFailed(f"{service.name} could not be prepared:\n{output.decode(errors='replace')}")
 
     def start(self, services: Iterable[FleetService]) -> None:
         """Start the processes of these services, and the mail catcher."""
@@ -214,15 +211,19 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         write_identity(folder.keys, services)
         guard = Guard()
         stack.push_async_callback(asyncio.to_thread, guard.close)
+        began = time.monotonic()
+        screen.say("starting the servers …")
         servers = await stack.enter_async_context(backing(folder, guard, plan.environment))
-        screen.say("servers: " + ", ".join(servers.described))
+        screen.say(f"{', '.join(servers.described)}; migrating the databases …")
         gateways = plan.replicas.get("gateway", 1)
         around = Surroundings(folder, servers, ports, gateways, plan.real_limits, alone=only is not None)
         run = Fleet(plan, guard, screen, around)
         await run.prepare(chosen)
+        screen.say("starting the services …")
         stack.push_async_callback(run.stop)
         run.start(chosen)
         await run.ready()
+        screen.say(f"ready after {time.monotonic() - began:.1f} s")
         lock.tell(run.told())
         yield run
 

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 MAX_FILE_BYTES: Final = 20 * 1024 * 1024
 _COLOURS: Final = (36, 32, 35, 34, 33, 96, 92, 95, 94, 93)
 _LEVELS: Final = {"debug": 2, "warning": 33, "error": 31, "critical": 31, "exception": 31}
+_TROUBLE: Final = frozenset({"error", "critical", "exception"})
 _HEAD: Final = ("timestamp", "level", "event", "service", "logger", "color_message")
 _LAST: Final = ("request_id", "trace_id", "span_id")
 
@@ -39,7 +41,7 @@ class Screen:
         self._out = out
         self.colour = out.isatty() if colour is None else colour
         self.quiet = False
-        """Only warnings and worse are shown, so that a story of the launcher's own is readable."""
+        """Only errors are shown: while a fleet starts, who is up early warns of those who are not yet."""
 
     def say(self, text: str) -> None:
         """The launcher's own word."""
@@ -48,7 +50,7 @@ class Screen:
     def show(self, process: str, line: str) -> None:
         """A line of a process, JSON or not."""
         parsed = parse(line)
-        if self.quiet and parsed is not None and parsed.get("level") not in _LEVELS:
+        if self.quiet and parsed is not None and parsed.get("level") not in _TROUBLE:
             return
         self._prefixed(process, line if parsed is None else self.rendered(parsed))
 
@@ -73,8 +75,9 @@ class Screen:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code and text else text
 
     def _print(self, text: str) -> None:
-        self._out.write(f"{text}\n")
-        self._out.flush()
+        with suppress(BrokenPipeError):  # nobody looks any more (`make up | head`); the files have it all
+            self._out.write(f"{text}\n")
+            self._out.flush()
 
 
 def parse(line: str) -> dict[str, Any] | None:

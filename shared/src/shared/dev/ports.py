@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import psutil
 
 from shared.dev.fleet import FleetService
-from shared.dev.server import HOST, free_port
+from shared.dev.server import HOST, free_port, free_ports
 
 
 class PortTaken(Exception):
@@ -27,7 +27,9 @@ def chosen_ports(
             listed[f"{service.name}-admin"] = service.admin_port
     if unknown := set(chosen or {}) - set(listed):
         raise ValueError(f"no such listener: {', '.join(sorted(unknown))}; there are {', '.join(sorted(listed))}")
-    return {name: (chosen or {}).get(name, free_port() if free else port) for name, port in listed.items()}
+    if free:
+        listed = dict(zip(listed, free_ports(len(listed)), strict=True))
+    return {**listed, **(chosen or {})}
 
 
 def check_free(ports: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,12 +20,18 @@ class ServerFailed(Exception):
     """A server ended, or did not answer in time; the message has the last lines that it said."""
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at this moment, no two alike."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind((HOST, 0))
+        return [listener.getsockname()[1] for listener in listeners]
+
+
 def free_port() -> int:
     """A port that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 class Server(ABC):

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 WAIT_S: Final = 30.0  # for anything that arrives by itself
+REFUSED_S: Final = 2.0  # what the fleet promises of a session's end
 _CSV: Final = "city,boats,length_m\nKiel,12,9.5\nBremen,7,11.2\nHusum,3,8.1\nEmden,9,10.4\n"
 
 
@@ -149,7 +150,14 @@ class Walk:
             await self._call("POST", "/auth/logout", 204, ann)
             code = await socket.closed()
             _check(code == 4001, f"the socket closed with {code}")
-            await self._call("GET", "/api/v1/profile", 401, ann)
+            await self._refused(ann)
+
+    async def _refused(self, ann: Person) -> None:
+        """Each gateway follows the revocations by itself, and has REFUSED_S to hear of this one."""
+        until = time.monotonic() + REFUSED_S
+        while (reply := await self._http.get("/api/v1/profile", headers=ann.headers)).status_code != 401:
+            _check(time.monotonic() < until, f"{REFUSED_S:g} s later her token still gets {reply.status_code}")
+            await asyncio.sleep(0.1)
 
     @asynccontextmanager
     async def _socket(self, person: Person) -> AsyncIterator["Socket"]:
