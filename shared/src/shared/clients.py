@@ -4,7 +4,8 @@ The one place that imports the HTTP client (docs/decisions/0003).
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -66,9 +67,18 @@ class ServiceClient:
             raise ServiceUnavailable(f"The {self._audience} service cannot answer right now.")
         return reply
 
-    def stream(self, path: str, *, principal: Any = None) -> Any:
-        """A streaming GET, as an async context manager of the response; for contents too large to hold."""
-        return self._http.stream("GET", path, headers=self._headers(principal), timeout=self._timeout_s)
+    @asynccontextmanager
+    async def stream(self, path: str, *, principal: Any = None) -> AsyncIterator[httpx2.Response]:
+        """A streaming GET, for contents too large to hold; `timeout_s` of silence end it.
+
+        Raises ServiceUnavailable where no answer came, or it broke off while the block read it.
+        """
+        try:
+            headers = self._headers(principal)
+            async with self._http.stream("GET", path, headers=headers, timeout=self._timeout_s) as reply:
+                yield reply
+        except httpx2.TransportError as error:
+            raise ServiceUnavailable(f"The {self._audience} service does not answer right now.") from error
 
     async def close(self) -> None:
         await self._http.aclose()
