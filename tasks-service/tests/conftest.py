@@ -25,7 +25,7 @@ from shared.problems import InvalidToken
 from shared.testing import People, eventually, running, running_service
 from tasks_service import app as tasks_app
 from tasks_service.settings import TasksSettings
-from tasks_service.worker.app import worker_service
+from tasks_service.worker.app import worker_app
 
 pytest_plugins = ["shared.testing.plugin"]
 
@@ -173,7 +173,7 @@ def start_worker(settings_values: dict[str, Any]) -> Callable[..., Any]:
     async def start(**worker: Any) -> AsyncIterator[str]:
         values = {**settings_values, "worker": {**settings_values["worker"], **worker}}
         settings = TasksSettings(_env_file=None, **values)
-        async with running_service(worker_service.create_app(settings, events=False)) as url:
+        async with running_service(worker_app(settings)) as url:
             yield url
 
     return start
@@ -214,7 +214,8 @@ async def worker_process(settings_values: dict[str, Any]) -> AsyncIterator[Calla
             sys.executable, "-m", "tasks_service", "worker", "--port", str(port), env=env, start_new_session=True
         )
         started.append(WorkerProcess(process, f"http://127.0.0.1:{port}"))
-        await eventually(lambda: _ready(started[-1].url), within_s=20, saying="the worker is ready")
+        async with httpx2.AsyncClient(base_url=started[-1].url) as client:
+            await eventually(lambda: _ready(client), within_s=60, every_s=0.1, saying="the worker is ready")
         return started[-1]
 
     yield start
@@ -222,12 +223,11 @@ async def worker_process(settings_values: dict[str, Any]) -> AsyncIterator[Calla
         await one.kill()
 
 
-async def _ready(url: str) -> bool:
-    async with httpx2.AsyncClient() as client:
-        try:
-            return (await client.get(f"{url}/readyz")).status_code == 200
-        except httpx2.TransportError:
-            return False
+async def _ready(client: httpx2.AsyncClient) -> bool:
+    try:
+        return (await client.get("/readyz")).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def _environment(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

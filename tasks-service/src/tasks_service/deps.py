@@ -8,6 +8,7 @@ from shared.data.session import DatabasePart, Db
 from shared.identity.access import CurrentUser, require_scopes
 from shared.identity.revocations import Revocations
 from shared.web.conditional import Conditions
+from shared.web.health import HealthChecks
 from shared.web.idempotency import OnceJson
 from tasks_service.notices import Notices
 from tasks_service.settings import TasksSettings
@@ -28,6 +29,12 @@ def _revocations(request: Request) -> Revocations | None:
     return found
 
 
+def _health(request: Request) -> HealthChecks:
+    found: HealthChecks = request.app.state.health
+    return found
+
+
+HealthPart = Annotated[HealthChecks, Depends(_health)]
 NoticesPart = Annotated[Notices, Depends(_notices)]
 RevocationsPart = Annotated[Revocations | None, Depends(_revocations)]
 Settings = Annotated[TasksSettings, Depends(_settings)]
@@ -37,6 +44,7 @@ __all__ = [
     "CurrentUser",
     "DatabasePart",
     "Db",
+    "HealthPart",
     "NoticesPart",
     "OnceJson",
     "RevocationsPart",

@@ -17,6 +17,7 @@ from tasks_service.deps import (
     CurrentUser,
     DatabasePart,
     Db,
+    HealthPart,
     NoticesPart,
     OnceJson,
     RevocationsPart,
@@ -100,6 +101,7 @@ async def watch_job(
     database: DatabasePart,
     notices: NoticesPart,
     revocations: RevocationsPart,
+    health: HealthPart,
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Response:
     """Server-sent events `progress`, `completed`, `failed`, `cancelled`, each with the job as data.
@@ -111,7 +113,7 @@ async def watch_job(
     seen = seen_of(job, last_event_id)
     if seen == job.event_seq and job.status in ENDED:
         return Response(status_code=204)
-    watch = Watch(database, notices, revocations, user, job.tenant_id)
+    watch = Watch(database, notices, revocations, health, user, job.tenant_id)
     return sse.stream(watch.events(job, seen))
 
 

@@ -16,6 +16,7 @@ from shared.identity.revocation_entries import Entry
 from shared.identity.revocations import Revocations
 from shared.problems import ServiceUnavailable
 from shared.web import sse
+from shared.web.health import HealthChecks
 from tasks_service.jobs import models
 from tasks_service.jobs.models import ENDED, Job, JobEvent
 from tasks_service.jobs.schemas import JobOut
@@ -39,11 +40,16 @@ class Watch:
     database: Database
     notices: Notices
     revocations: Revocations | None
+    health: HealthChecks
     user: Principal
     tenant_id: UUID
 
     async def events(self, job: Job, seen: int | None) -> AsyncIterator[bytes]:
-        """The stream's events on the wire. It outlives an outage of the database; the client notices nothing."""
+        """The stream's events on the wire. It outlives an outage of the database; the client notices nothing.
+
+        Where this process stops or the token ends, the stream ends without a last event: the client comes back by
+        itself and names what it has seen.
+        """
         with ExitStack() as stack:
             woke = stack.enter_context(self.notices.waiter(EVENTS, str(job.id)))
             over = self._over(stack, woke)
@@ -52,7 +58,7 @@ class Watch:
                 if job.status in ENDED:
                     return
                 seen = job.event_seq
-            while not over.is_set() and time.time() < self.user.expires_at:
+            while not over.is_set() and not self.health.draining and time.time() < self.user.expires_at:
                 for event in await self._behind(job.id, seen):
                     yield sse.event(event.name, orjson.dumps(event.data), id=str(event.seq))
                     seen, ended = event.seq, event.name in ENDED

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -58,7 +59,7 @@ def csv_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[str]]]:
         delimiter = max(_DELIMITERS, key=first.count)
         header: list[str] = []
         try:
-            for cells in csv.reader(_from(first, lines), delimiter=delimiter):
+            for cells in csv.reader(chain((first,), lines), delimiter=delimiter):
                 if not header:
                     header = _names(cells)
                 elif cells:
@@ -77,11 +78,6 @@ def decoded(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
         raise FileNotText from None
     finally:
         lines.detach()
-
-
-def _from(first: str, lines: io.TextIOWrapper) -> Iterator[str]:
-    yield first
-    yield from lines
 
 
 def _names(cells: list[str]) -> list[str]:

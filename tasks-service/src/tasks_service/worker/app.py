@@ -63,6 +63,13 @@ async def _refresh_depth(parts: Parts) -> None:
     metrics.OLDEST_DUE.set(oldest_s)
 
 
+def worker_app(settings: TasksSettings) -> FastAPI:
+    """The worker's application. A worker that hangs inside a transaction must not hold its rows past its leases."""
+    idle_s = min(settings.database.idle_in_transaction_timeout_s, settings.worker.lease_s / 3)
+    database = settings.database.model_copy(update={"idle_in_transaction_timeout_s": idle_s})
+    return worker_service.create_app(settings.model_copy(update={"database": database}), events=False)
+
+
 worker_service = Service(
     name="tasks",
     package="tasks_service",

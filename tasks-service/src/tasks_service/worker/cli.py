@@ -8,7 +8,7 @@ from shared.cli import start_process
 from shared.server import Server
 from shared.settings import load
 from tasks_service.settings import TasksSettings
-from tasks_service.worker.app import worker_service
+from tasks_service.worker.app import worker_app, worker_service
 
 commands = typer.Typer(invoke_without_command=True, help="Run jobs until SIGTERM or Ctrl-C; then let them end.")
 
@@ -18,5 +18,4 @@ def worker(port: Annotated[int | None, typer.Option(help="Instead of WORKER__POR
     """Run jobs until SIGTERM or Ctrl-C; running ones get WORKER__DRAIN_S seconds, the rest go back to the queue."""
     settings = load(TasksSettings)
     start_process(worker_service, settings, "tasks-worker")
-    app = worker_service.create_app(settings, events=False)
-    Server(app, settings, port=settings.worker.port if port is None else port).run()
+    Server(worker_app(settings), settings, port=settings.worker.port if port is None else port).run()

@@ -66,8 +66,12 @@ async def give_back(db: AsyncSession, held: Held, problem: Problem | None, delay
 
 
 async def reap(db: AsyncSession, held: Held, delay_s: float) -> str:
-    """Take the job from a worker that let its lease run out: it goes back, or ends after its last attempt."""
-    job = await _locked(db, held, Job.lease_until < func.now())
+    """Take the job from a worker that let its lease run out: it goes back, or ends after its last attempt.
+
+    A worker that hangs in the middle of a write holds the row's lock until PostgreSQL ends its transaction: LeaseLost
+    then too, and the next round looks again.
+    """
+    job = await _locked(db, held, Job.lease_until < func.now(), skip_locked=True)
     if job.cancel_requested:
         return await _leave(db, job, CANCELLED, None)
     last = job.attempt >= job.max_attempts
@@ -87,8 +91,8 @@ async def _fenced(db: AsyncSession, held: Held, **values: Any) -> Job:
     return job
 
 
-async def _locked(db: AsyncSession, held: Held, *also: ColumnElement[bool]) -> Job:
-    job = await db.scalar(select(Job).where(_fence(held), *also).with_for_update())
+async def _locked(db: AsyncSession, held: Held, *also: ColumnElement[bool], skip_locked: bool = False) -> Job:
+    job = await db.scalar(select(Job).where(_fence(held), *also).with_for_update(skip_locked=skip_locked))
     if job is None:
         raise LeaseLost
     return job
