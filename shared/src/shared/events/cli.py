@@ -50,10 +50,16 @@ def events_commands(name: str, handlers: EventHandlers, load_settings: Callable[
         typer.echo(with_database(lambda db: _shown(db, event_id)))
 
     @line.command("replay")
-    def replay_one(event_id: UUID) -> None:
-        """Handle or publish a parked event again."""
-        if not with_database(lambda db: replay.replay(db, event_id)):
-            typer.echo("no parked event has this id", err=True)
+    def replay_parked(
+        event_id: Annotated[UUID | None, typer.Argument(help="As `events list --parked` shows it.")] = None,
+        every: Annotated[bool, typer.Option("--all", help="Every parked event.")] = False,
+    ) -> None:
+        """Handle or publish parked events again."""
+        if (event_id is None) is not every:
+            raise typer.BadParameter("give either an event's id or --all")
+        count = with_database(lambda db: replay.replay(db, event_id))
+        typer.echo(f"{count} events are tried again")
+        if not count:
             raise typer.Exit(1)
 
     @line.command()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,14 +16,17 @@ _EXAMPLE_TENANT = UUID("01980000-0000-7000-8000-000000000003")
 
 
 def example(event: type[Event], service: str) -> dict[str, Any]:
-    """The event as it stands on the wire; consumers' tests parse it. Raises ValidationError where it breaks its class."""
+    """The event as it stands on the wire; consumers' tests parse it.
+
+    Raises ValidationError where the example breaks its class.
+    """
     made = event.model_validate({"id": _EXAMPLE_ID, "subject": _EXAMPLE_SUBJECT, **event.example})
     envelope = Envelope(
         id=made.id,
         source=f"/flotilla/{service}",
         type=event.type,
         subject=made.subject,
-        time="2026-01-01T12:00:00Z",  # type: ignore[arg-type]  # parsed by the model
+        time=datetime(2026, 1, 1, 12, tzinfo=UTC),
         tenantid=_EXAMPLE_TENANT,
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         subjectversion=made.subject_version,

@@ -45,7 +45,7 @@ class Receiver:
                 self._writer.cancel()
 
     async def store(self, message: bytes) -> None:
-        """Return once the message is in the inbox, however long the database is away; a repeated one is there already."""
+        """Return once the message is in the inbox, or was before; however long the database is away."""
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._row(message), stored))
         if self._writer is None or self._writer.done():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.events.models import InboxRow, OutboxRow
 
 Box = Literal["outbox", "inbox"]
+Row = TypeVar("Row", OutboxRow, InboxRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,13 @@ class Listed:
 
 async def listed(db: AsyncSession, box: Box, *, parked_only: bool, limit: int) -> Sequence[Listed]:
     """The newest rows of a box, newest first."""
-    kind = OutboxRow if box == "outbox" else InboxRow
-    rows = select(kind).order_by(kind.id.desc()).limit(limit)
+    if box == "outbox":
+        return await _newest(db, OutboxRow, parked_only, limit)
+    return await _newest(db, InboxRow, parked_only, limit)
+
+
+async def _newest(db: AsyncSession, kind: type[Row], parked_only: bool, limit: int) -> list[Listed]:
+    rows = select(kind).order_by(kind.position.desc()).limit(limit)
     if parked_only:
         rows = rows.where(kind.parked_at.is_not(None))
     return [_listed(row) for row in await db.scalars(rows)]
@@ -44,13 +50,15 @@ def _listed(row: OutboxRow | InboxRow) -> Listed:
     return Listed(row.id, row.type, row.subject, since, state, row.attempts, row.fault)
 
 
-async def replay(db: AsyncSession, event_id: UUID) -> bool:
-    """Handle or publish a parked event again, from its first attempt; False where no parked row has the id."""
-    found = False
+async def replay(db: AsyncSession, event_id: UUID | None) -> int:
+    """Handle or publish a parked event again, from its first attempt (None: every parked one); how many there were."""
+    found = 0
     for kind in (InboxRow, OutboxRow):
-        anew = update(kind).where(kind.id == event_id, kind.parked_at.is_not(None))
+        anew = update(kind).where(kind.parked_at.is_not(None))
+        if event_id is not None:
+            anew = anew.where(kind.id == event_id)
         done = await db.execute(anew.values(parked_at=None, attempts=0, fault=None, next_attempt_at=func.now()))
-        found = found or done.rowcount > 0  # type: ignore[attr-defined]  # an UPDATE's result has it
+        found += done.rowcount  # type: ignore[attr-defined]  # an UPDATE's result has it
     return found
 
 

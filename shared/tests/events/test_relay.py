@@ -1,0 +1,268 @@
+"""From a commit to the bus: what is published, once it is true, in which order, and what a failing broker changes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, text
+
+from shared.data.database import Database
+from shared.events import Bus, BusUnavailable, Event, MessageRefused, outbox, pump
+from shared.events.event import Envelope
+from shared.events.housekeeping import prune
+from shared.events.models import OutboxRow
+from shared.events.pump import Progress
+from shared.events.relay import Relay
+from shared.ids import new_id
+from shared.problems import ServiceUnavailable
+from shared.testing import eventually
+
+
+class Grew(Event):
+    """A thing grew."""
+
+    type: ClassVar[str] = "thing.grew.v1"
+    example: ClassVar[dict[str, object]] = {"size": 1}
+    size: int
+
+
+class Collecting:
+    """A bus for looking at what the relay does: it keeps messages, and refuses, holds or loses them when told to."""
+
+    def __init__(self) -> None:
+        self.events: list[Envelope] = []
+        self.refused: set[UUID] = set()
+        self.away = False
+        self.crash_after_publish = False
+        self.publishing = asyncio.Event()
+        self.may_publish = asyncio.Event()
+        self.may_publish.set()
+
+    async def publish(self, message: bytes, *, event_type: str, event_id: str) -> None:
+        self.publishing.set()
+        await self.may_publish.wait()
+        if self.away:
+            raise BusUnavailable("away")
+        if UUID(event_id) in self.refused:
+            raise MessageRefused("never")
+        self.events.append(Envelope.decode(message))
+        if self.crash_after_publish:
+            raise RuntimeError("the process dies here")
+
+    async def unrouted(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def collecting() -> Any:
+    return Collecting()
+
+
+async def add(database: Database, *events: Event) -> list[UUID]:
+    """Each in a transaction of its own."""
+    for event in events:
+        async with database.transaction() as db:
+            outbox.add(db, event)
+    return [event.id for event in events]
+
+
+async def drain(relay: Relay) -> None:
+    while await relay.publish_batch() is Progress.MORE:
+        pass
+
+
+@asynccontextmanager
+async def running(relay: Relay) -> AsyncIterator[None]:
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_committed_is_published_and_what_rolled_back_is_not(database: Database, collecting: Any) -> None:
+    subject, tenant = new_id(), new_id()
+    with pytest.raises(RuntimeError, match="no"):
+        await add_and_fail(database)
+    async with database.transaction(tenant) as db:
+        outbox.add(db, Grew(subject=subject, subject_version=7, size=2))
+    await drain(Relay(database, collecting, "garden"))
+    (event,) = collecting.events
+    assert (event.type, event.source, event.subject) == ("thing.grew.v1", "/flotilla/garden", subject)
+    assert (event.tenantid, event.subjectversion, event.data) == (tenant, 7, {"size": 2})
+
+
+async def add_and_fail(database: Database) -> None:
+    async with database.transaction() as db:
+        outbox.add(db, Grew(subject=new_id(), size=1))
+        await db.flush()
+        raise RuntimeError("no")
+
+
+async def test_a_subject_is_published_in_the_order_of_its_commits(database: Database, collecting: Any) -> None:
+    one, other = new_id(), new_id()
+    await add(database, *(Grew(subject=subject, size=size) for size in range(60) for subject in (one, other)))
+    await drain(Relay(database, collecting, "garden"))
+    for subject in (one, other):
+        assert [event.data["size"] for event in collecting.events if event.subject == subject] == list(range(60))
+
+
+async def test_a_crash_after_publishing_publishes_again(database: Database, collecting: Any) -> None:
+    (event_id,) = await add(database, Grew(subject=new_id(), size=1))
+    collecting.crash_after_publish = True
+    with pytest.raises(RuntimeError, match="dies"):
+        await Relay(database, collecting, "garden").publish_batch()
+    collecting.crash_after_publish = False
+    await drain(Relay(database, collecting, "garden"))
+    assert [event.id for event in collecting.events] == [event_id, event_id]
+
+
+async def test_of_two_relays_one_is_active(database: Database, collecting: Any) -> None:
+    await add(database, Grew(subject=new_id(), size=1))
+    collecting.may_publish.clear()
+    first = asyncio.create_task(Relay(database, collecting, "garden").publish_batch())
+    second = Relay(database, collecting, "garden")
+    await collecting.publishing.wait()
+    assert await second.publish_batch() is Progress.BUSY
+    collecting.may_publish.set()
+    assert await first is Progress.MORE
+    assert await second.publish_batch() is Progress.IDLE
+    assert len(collecting.events) == 1
+
+
+async def test_a_stopped_holder_of_the_lock_is_freed(open_database: Any, collecting: Any) -> None:
+    """As a process under SIGSTOP: its transaction is open and says nothing."""
+    async with open_database(idle_in_transaction_timeout_s=1.0) as database:
+        await add(database, Grew(subject=new_id(), size=1))
+        holds, go_on = asyncio.Event(), asyncio.Event()
+
+        async def stopped() -> None:
+            async with database.transaction() as db:
+                assert await pump.alone(db, pump.OUTBOX)
+                holds.set()
+                await go_on.wait()
+                await db.execute(text("SELECT 1"))
+
+        holder = asyncio.create_task(stopped())
+        await holds.wait()
+        relay = Relay(database, collecting, "garden")
+        assert await relay.publish_batch() is Progress.BUSY
+        await eventually(lambda: is_published(relay))
+        go_on.set()
+        with pytest.raises(ServiceUnavailable):
+            await holder
+
+
+async def is_published(relay: Relay) -> bool:
+    return await relay.publish_batch() is Progress.MORE
+
+
+async def test_a_refused_event_holds_back_its_subject_until_it_is_parked(
+    database: Database, collecting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.events.relay.MAX_ATTEMPTS", 2)
+    bad, good = new_id(), new_id()
+    first, second, other = await add(
+        database, Grew(subject=bad, size=1), Grew(subject=bad, size=2), Grew(subject=good, size=3)
+    )
+    collecting.refused = {first}
+    relay = Relay(database, collecting, "garden")
+    await drain(relay)
+    assert [event.id for event in collecting.events] == [other]
+    await make_due(database)
+    await drain(relay)
+    assert [event.id for event in collecting.events] == [other, second]
+    async with database.transaction() as db:
+        row = await db.scalar(select(OutboxRow).where(OutboxRow.parked_at.is_not(None)))
+    assert row is not None
+    assert (row.id, row.attempts) == (first, 2)
+    assert "never" in (row.fault or "")
+
+
+async def make_due(database: Database) -> None:
+    async with database.transaction() as db:
+        await db.execute(text("UPDATE outbox SET next_attempt_at = now()"))
+
+
+async def test_an_absent_broker_counts_no_attempt(database: Database, collecting: Any) -> None:
+    await add(database, Grew(subject=new_id(), size=1))
+    collecting.away = True
+    relay = Relay(database, collecting, "garden")
+    for _ in range(3):
+        with pytest.raises(BusUnavailable):
+            await relay.publish_batch()
+    collecting.away = False
+    assert await relay.publish_batch() is Progress.MORE
+    async with database.transaction() as db:
+        assert await db.scalar(select(OutboxRow.attempts)) == 0
+
+
+async def test_a_commit_wakes_the_relay(database: Database, collecting: Any) -> None:
+    relay = Relay(database, collecting, "garden", poll_s=3600)
+    async with running(relay):
+        for size in range(3):
+            await add(database, Grew(subject=new_id(), size=size))
+            await eventually(partial(has_published, collecting, size + 1))
+
+
+def has_published(collecting: Collecting, count: int) -> bool:
+    return len(collecting.events) == count
+
+
+async def test_the_relay_finds_what_another_process_wrote(database: Database, collecting: Any) -> None:
+    async with running(Relay(database, collecting, "garden", poll_s=0.05)):
+        async with database.transaction() as db:  # no `outbox.add`: nothing wakes the relay
+            await db.execute(
+                text("INSERT INTO outbox (id, type, subject, subject_version, data) VALUES (:id, :type, :id, 1, '{}')"),
+                {"id": new_id(), "type": "thing.grew.v1"},
+            )
+        await eventually(lambda: len(collecting.events) == 1)
+
+
+async def test_a_broker_outage_delays_and_loses_nothing(database: Database, broker: Any, bus: Bus) -> None:
+    name, received = f"s{new_id().hex}", list[UUID]()
+
+    async def take(message: bytes) -> None:
+        received.append(Envelope.decode(message).id)
+
+    await bus.declare(name, ["thing.grew.v1"])
+    consumer = asyncio.create_task(bus.consume(name, take))
+    async with running(Relay(database, bus, "garden")):
+        sent = await add(database, Grew(subject=new_id(), size=1))
+        await eventually(lambda: set(sent) <= set(received), within_s=30)
+        await broker.settled()
+        await broker.server.kill()
+        sent += await add(database, *(Grew(subject=new_id(), size=size) for size in range(50)))
+        await broker.server.start()
+        await eventually(lambda: set(sent) <= set(received), within_s=60)
+    consumer.cancel()
+    await asyncio.gather(consumer, return_exceptions=True)
+
+
+async def test_rows_are_pruned_a_week_after_they_were_published(database: Database, collecting: Any) -> None:
+    old, new, waiting = await add(database, *(Grew(subject=new_id(), size=size) for size in range(3)))
+    async with database.transaction() as db:
+        await db.execute(text("UPDATE outbox SET published_at = now() - interval '8 days' WHERE id = :id"), {"id": old})
+        await db.execute(text("UPDATE outbox SET published_at = now() WHERE id = :id"), {"id": new})
+    async with database.transaction() as db:
+        assert await prune(db, "outbox", "published_at") == 1
+    async with database.transaction() as db:
+        assert set(await db.scalars(select(OutboxRow.id))) == {new, waiting}
+
+
+def test_an_event_class_says_what_it_is() -> None:
+    with pytest.raises(TypeError, match="no event type"):
+
+        class Wrong(Event):
+            type: ClassVar[str] = "Wrong"
+
+    with pytest.raises(TypeError, match="envelope"):
+
+        class Taken(Event):
+            type: ClassVar[str] = "thing.taken.v1"
+            time: str
