@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 
 PYTHON ?= python3
+COMPOSE ?= docker compose
 PY := .venv/bin/python
 PACKAGES := shared gateway auth-service users-service chat-service tasks-service
 SERVICES := auth users chat tasks gateway
@@ -11,7 +12,7 @@ DATABASES := auth users chat tasks
 
 .PHONY: help
 help: ## List the targets, a sentence each.
-	@awk -F ':.*## ' '/^[a-z][a-zA-Z%_-]*:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-zA-Z0-9%_-]*:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 # --- the environment -------------------------------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ manifests: .venv/.installed ## Check Dockerfiles, compose.yaml, skaffold.yaml an
 .PHONY: compose
 compose: .venv/.installed ## Start the fleet in containers on real servers (docker compose), on http://127.0.0.1:8000.
 	@$(PY) -m shared.dev.secret_files compose
-	docker compose up --build
+	$(COMPOSE) up --build
 
 .PHONY: cluster-secrets
 cluster-secrets: .venv/.installed ## Put the secrets of k8s/overlays/dev into the current cluster, made where there are none yet.

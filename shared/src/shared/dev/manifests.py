@@ -72,7 +72,7 @@ def kubernetes(root: Path, services: Fleet) -> Iterator[str]:
             file.flush()
             yield from _run("kubernetes-validate", "-k", KUBERNETES, "--strict", "--quiet", file.name)
         objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(rendered)}
-        yield from (f"k8s/overlays/{overlay.name}: {fault}" for fault in _not_delivered(objects, services))
+        yield from (f"k8s/overlays/{overlay.name}: {fault}" for fault in not_delivered(objects, services))
 
 
 def environment(root: Path, services: Fleet) -> Iterator[str]:
@@ -82,7 +82,8 @@ def environment(root: Path, services: Fleet) -> Iterator[str]:
         yield f"{FILE} is not what the settings classes say; run: python -m shared.dev.env_example"
 
 
-def _not_delivered(objects: Mapping[tuple[str, str], dict[str, Any]], services: Fleet) -> Iterator[str]:
+def not_delivered(objects: Mapping[tuple[str, str], dict[str, Any]], services: Fleet) -> Iterator[str]:
+    """What a rendered overlay lacks."""
     for name, service in _processes(services):
         image = image_of(service).partition(":")[0]
         pod = objects.get(("Deployment", name), {}).get("spec", {}).get("template", {}).get("spec", {})
