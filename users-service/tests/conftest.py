@@ -36,7 +36,7 @@ def settings_values(settings_values: dict[str, Any], storage_folder: Path) -> di
     """Small limits, so that tests pass them quickly; people without a tenant join `acme` where it is there."""
     return settings_values | {
         "storage_url": storage_folder.as_uri(),
-        "registration": {"default_tenant": "acme"},
+        "default_tenant": "acme",
         "files": {"max_bytes": 3 * 1024 * 1024, "upload_idle_s": 1.0, "sweep_interval_s": 0.05},
     }
 

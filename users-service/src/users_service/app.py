@@ -8,6 +8,7 @@ from users_service.profiles.api import router as profiles
 from users_service.profiles.events import UserUpdated
 from users_service.settings import UsersSettings
 from users_service.tenants.api import router as tenants
+from users_service.tenants.commands import operators
 from users_service.tenants.events import (
     MembershipChanged,
     MembershipGranted,
@@ -41,4 +42,5 @@ service = Service(
     ],
     opens=[open_storage],
     works=works,
+    commands={"operators": operators},
 )

@@ -1,14 +1,12 @@
 """What users-service reads beyond the shared settings."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field
 
 from shared.settings import Section, ServiceSettings
 
-
-class RegistrationSettings(Section):
-    default_tenant: str | None = Field(default=None, description="Slug of the tenant that people without one join.")
+_DEVELOPMENT_STORAGE: Final = "file:///tmp/flotilla-files"
 
 
 class FileSettings(Section):
@@ -22,6 +20,10 @@ class UsersSettings(ServiceSettings):
     service: ClassVar[str] = "users"
     default_port: ClassVar[int] = 8002
 
-    storage_url: str = Field(default="file:///tmp/flotilla-files", description="Where files live: file:// or s3://.")
-    registration: RegistrationSettings = RegistrationSettings()
+    storage_url: str = Field(default=_DEVELOPMENT_STORAGE, description="Where files live: file:// or s3://.")
+    default_tenant: str | None = Field(default=None, description="Slug of the tenant that people without one join.")
     files: FileSettings = FileSettings()
+
+    def production_faults(self) -> list[str]:
+        temporary = self.storage_url == _DEVELOPMENT_STORAGE
+        return super().production_faults() + (["STORAGE_URL is not set: files would live in /tmp"] if temporary else [])

@@ -31,7 +31,7 @@ async def put_registration(
 ) -> RegistrationOut:
     """Make a person, with a tenant of their own or in the default one; a repeat answers the same."""
     tenant_id = body.tenant.id if body.tenant else None
-    if body.tenant is None and (slug := settings.registration.default_tenant) is not None:
+    if body.tenant is None and (slug := settings.default_tenant) is not None:
         async with database.transaction(role="fleet") as fleet:
             tenant_id = await models.tenant_by_slug(fleet, slug)
     async with database.transaction(tenant_id) as db:

@@ -18,6 +18,7 @@ from users_service.tenants.schemas import MemberQuery
 from users_service.tenants.service import Allow, TenantNotFound
 
 SORTABLE = {"created_at": Membership.created_at, "username": Membership.username}
+OPERATOR = "system"
 _NO_VERSION = 0  # what If-Match is compared with where there is no membership yet
 
 
@@ -83,6 +84,20 @@ async def grant(
         await _keep_an_admin(db, membership)
     membership.roles = roles
     return await _changed(db, membership, MembershipChanged, ends_tokens=True), False
+
+
+async def make_operator(db: AsyncSession, tenant_id: UUID, username: str, *, operator: bool) -> Membership:
+    """Give a member the role `system`, or take it away. Raises MemberNotFound."""
+    await _take_turns(db, tenant_id)
+    named = func.lower(Membership.username) == username.lower()
+    membership = await db.scalar(select(Membership).where(Membership.tenant_id == tenant_id, named))
+    if membership is None or not membership.living:
+        raise MemberNotFound
+    roles = sorted({*membership.roles, OPERATOR} if operator else {*membership.roles} - {OPERATOR})
+    if roles == membership.roles:
+        return membership
+    membership.roles = roles
+    return await _changed(db, membership, MembershipChanged, ends_tokens=True)
 
 
 async def make(

@@ -1,0 +1,22 @@
+import pytest
+
+from shared.data.database import Database
+from users_service.tenants.commands import set_operator
+from users_service.tenants.members import MemberNotFound
+from users_service.tenants.service import TenantNotFound
+
+from .calls import Published
+
+
+async def test_an_operator_is_made_by_the_command_line_alone(
+    database: Database, acme: None, published: Published
+) -> None:
+    assert await set_operator(database, "acme", "Bob", operator=True) == ["system", "user"]
+    assert await set_operator(database, "acme", "bob", operator=True) == ["system", "user"]
+    assert await set_operator(database, "acme", "bob", operator=False) == ["user"]
+    changed = [row.data["roles"] for row in await published("membership.changed")]
+    assert changed == [["system", "user"], ["user"]]
+    with pytest.raises(MemberNotFound):
+        await set_operator(database, "acme", "eve", operator=True)
+    with pytest.raises(TenantNotFound):
+        await set_operator(database, "globex", "gil", operator=True)
