@@ -87,6 +87,13 @@ async def test_headers_without_bound_are_turned_away(edge: Any) -> None:
     writer.close()
 
 
+async def test_a_header_that_is_no_utf8_is_a_400(raw: Any, sign_in: Any, upstream: Any) -> None:
+    token = sign_in("ann")["Authorization"].encode()
+    head = b"GET /api/v1/rooms HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: " + token
+    assert (await raw(head + b"\r\nX-Odd: caf\xc3\xa9\r\n\r\n")).status == 200
+    assert (await raw(head + b"\r\nX-Odd: caf\xe9\r\n\r\n")).status == 400
+
+
 async def test_pipelined_requests_are_answered_in_order(raw: Any, sign_in: Any, upstream: Any, helpers: Any) -> None:
     async def service(scope: Any, receive: Any, send: Any) -> None:
         await helpers.reply(send, 200, scope["raw_path"])

@@ -187,6 +187,19 @@ async def test_an_ended_session_closes_with_4001_and_an_ended_membership_with_40
     await eventually(lambda: len(edge.gateway.streams) == 0)
 
 
+async def test_a_change_of_roles_asks_for_a_fresh_token(edge: Any, sign_in: Any, upstream: Any) -> None:
+    ann = sign_in.principal("ann")
+    async with opened(edge, headers={"Authorization": f"Bearer {sign_in.token(ann)}"}) as socket:
+        membership = {"tenant_id": str(ann.tenant_id), "user_id": str(ann.user_id), "roles": ["admin"]}
+        upstream.entries.append({"kind": "membership", **membership, "expires_at": ann.expires_at})
+        assert await close_of(socket) == (4001, "roles")
+
+
+async def test_a_plain_request_is_told_to_open_a_socket(client: Any, sign_in: Any) -> None:
+    reply = await client.get("/ws", headers=sign_in("ann"))
+    assert (reply.status_code, reply.json()["code"], reply.headers["upgrade"]) == (426, "upgrade_required", "websocket")
+
+
 async def test_a_gateway_that_goes_away_says_so(edge: Any, sign_in: Any) -> None:
     async with opened(edge, headers=sign_in("ann")) as socket:
         await socket.recv()

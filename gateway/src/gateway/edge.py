@@ -42,6 +42,16 @@ _SECURITY: Final = (
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
+class UpgradeRequired(Problem):
+    """The path speaks WebSocket, and the request is no handshake (RFC 9110, section 15.5.22)."""
+
+    status, title = 426, "Open a WebSocket here"
+    remedy = "Send a WebSocket handshake: `Connection: Upgrade` and `Upgrade: websocket`."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+
+
 class Edge:
     """What every request meets. `matcher` may be replaced at any time: a request keeps the one that it began with."""
 
@@ -121,6 +131,8 @@ class Edge:
             await self._portal.answer(exchange)
             return
         access = route.access.get(exchange.method)
+        if route.websocket is not None and access is not None:
+            raise UpgradeRequired
         if access is None:
             await self._answer_method(exchange, route)
             return

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from shared.identity import Principal
-from shared.identity.revocation_entries import Entry
+from shared.identity.revocation_entries import Entry, MembershipState
 from shared.identity.revocations import Revocations
 
-Why: TypeAlias = Literal["token", "session", "user", "membership", "tenant", "expired", "closing"]
+Why: TypeAlias = Literal["token", "session", "user", "roles", "membership", "tenant", "expired", "closing"]
+"""What ended a stream. `roles`: the person's have changed, and a new token carries them; `membership`: it is over."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,6 +27,7 @@ class OpenStreams:
     """Ends what is open when its time has come. One pass over all of them for a batch of revocations."""
 
     def __init__(self, revocations: Revocations) -> None:
+        self._revocations = revocations
         self._open: set[OpenStream] = set()
         self._unsubscribe = revocations.subscribe(self._end_those)
 
@@ -35,8 +37,10 @@ class OpenStreams:
     def add(self, principal: Principal, end: Callable[[Why], None], *, until_expiry: bool) -> OpenStream:
         """Watch over a stream; `until_expiry`: it also ends with the token it was opened with."""
         stream = OpenStream(principal, end)
-        if until_expiry:
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if (ended := self._revocations.ended(principal)) is not None:  # since it was let in
+            loop.call_soon(end, ended.reason)
+        elif until_expiry:
             stream.expiry = loop.call_later(max(0.0, principal.expires_at - time.time()), end, "expired")
         self._open.add(stream)
         return stream
@@ -56,5 +60,9 @@ class OpenStreams:
         for stream in tuple(self._open):
             for entry in entries:
                 if entry.ends(stream.principal):
-                    stream.end(entry.kind)
+                    stream.end(_why(entry))
                     break
+
+
+def _why(entry: Entry) -> Why:
+    return "roles" if isinstance(entry, MembershipState) and entry.roles is not None else entry.kind
