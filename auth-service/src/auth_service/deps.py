@@ -1,4 +1,7 @@
-"""The dependencies that endpoints name: an endpoint's signature reads as a sentence."""
+"""The dependencies that endpoints name: an endpoint's signature reads as a sentence.
+
+All are coroutines: FastAPI would run plain functions in threads, which costs more than they do and makes them race.
+"""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -13,7 +16,7 @@ from shared.identity.access import CurrentUser, require_service
 from shared.parts import Parts
 
 
-def parts(request: Request) -> Parts:
+async def parts(request: Request) -> Parts:
     held: Parts = request.app.state.parts
     return held
 
@@ -21,32 +24,34 @@ def parts(request: Request) -> Parts:
 PartsOfProcess = Annotated[Parts, Depends(parts)]
 
 
-def settings(parts: PartsOfProcess) -> AuthSettings:
+async def settings(parts: PartsOfProcess) -> AuthSettings:
     if not isinstance(parts.settings, AuthSettings):
         raise TypeError("auth-service runs on AuthSettings")
     return parts.settings
 
 
-def users_client(parts: PartsOfProcess) -> ServiceClient:
+async def users_client(parts: PartsOfProcess) -> ServiceClient:
     return parts.client("users")
 
 
-def keyring(request: Request) -> Keyring:
+async def keyring(request: Request) -> Keyring:
     held: Keyring = request.app.state.keyring
     return held
 
 
-def address(request: Request) -> str:
+async def address(request: Request) -> str:
     """Where the request came from; behind the gateway the server has read it from the forwarded header by then."""
     return request.client.host if request.client else "unknown"
 
 
-def device(user_agent: Annotated[str | None, Header(alias="User-Agent", include_in_schema=False)] = None) -> str | None:
+async def device(
+    user_agent: Annotated[str | None, Header(alias="User-Agent", include_in_schema=False)] = None,
+) -> str | None:
     """What the client calls itself, cut to what a list shows."""
     return user_agent[:200] if user_agent else None
 
 
-def named_tenant(
+async def named_tenant(
     request: Request,
     settings: Annotated[AuthSettings, Depends(settings)],
     x_tenant_id: Annotated[str | None, Header(max_length=64, description="A tenant's id or slug.")] = None,

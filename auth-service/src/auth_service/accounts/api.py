@@ -11,7 +11,7 @@ from shared.web.router import Router
 router = Router(prefix="/auth", tags=["accounts"])
 
 
-def passwords(request: Request) -> Passwords:
+async def passwords(request: Request) -> Passwords:
     held: Passwords = request.app.state.passwords
     return held
 
@@ -19,7 +19,7 @@ def passwords(request: Request) -> Passwords:
 PasswordsPart = Annotated[Passwords, Depends(passwords)]
 
 
-def registration(
+async def registration(
     database: DatabasePart, users: UsersClient, passwords: PasswordsPart, settings: Settings, address: Address
 ) -> Registration:
     return Registration(database, users, passwords, settings, address)

@@ -47,7 +47,7 @@ from shared.web.router import Router
 router = Router(prefix="/auth", tags=["sessions"])
 
 
-def token_maker(request: Request, keyring: KeyringPart, settings: Settings) -> TokenMaker:
+async def token_maker(request: Request, keyring: KeyringPart, settings: Settings) -> TokenMaker:
     held: HeldKey = request.app.state.signing_key
     return TokenMaker(held, keyring, settings.public_url)
 
@@ -55,7 +55,7 @@ def token_maker(request: Request, keyring: KeyringPart, settings: Settings) -> T
 TokenMakerPart = Annotated[TokenMaker, Depends(token_maker)]
 
 
-def sign_in(
+async def sign_in(
     database: DatabasePart,
     users: UsersClient,
     passwords: PasswordsPart,
@@ -69,7 +69,7 @@ def sign_in(
     )
 
 
-def refreshing(
+async def refreshing(
     parts: PartsOfProcess, users: UsersClient, tokens: TokenMakerPart, settings: Settings, address: Address
 ) -> Refreshing:
     return Refreshing(parts.database, users, parts.revocations, tokens, settings, address)

@@ -1,0 +1,328 @@
+"""Signing in, cookies, the throttle, the choice of a tenant, and every way to end a session."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.identity import scopes_of
+from shared.ids import new_id
+
+from .door import PASSWORD, Door, claims_of, problem
+from .fake_users import FakeUsers
+
+ORIGIN = {"Origin": "http://localhost:8000"}
+
+
+async def test_the_access_token_is_as_rfc_9068_says(door: Door, users: FakeUsers) -> None:
+    tokens = await door.signed_up("ann", slug="acme")
+    claims = claims_of(tokens)
+    tenant = users.tenants["acme"]
+    assert {name: claims[name] for name in ("iss", "aud", "client_id", "preferred_username", "user_epoch")} == {
+        "iss": "http://localhost:8000",
+        "aud": "http://localhost:8000",
+        "client_id": "flotilla",
+        "preferred_username": "ann",
+        "user_epoch": 0,
+    }
+    assert (claims["tenant"], claims["tenant_slug"], claims["tier"]) == (tenant["id"], "acme", "free")
+    assert claims["roles"] == ["admin"]
+    assert set(claims["scope"].split()) == scopes_of(["admin"]) == set(tokens["scope"].split())
+    assert claims["exp"] - claims["iat"] == 600 == tokens["expires_in"]
+    assert claims["sid"] == tokens["session_id"]
+    assert claims.keys() == {
+        *("iss", "sub", "aud", "exp", "iat", "jti", "sid", "tenant", "tenant_slug", "roles", "scope", "tier"),
+        *("user_epoch", "client_id", "preferred_username"),
+    }
+
+
+async def test_one_signs_in_by_username_or_email_without_regard_to_case(door: Door) -> None:
+    await door.signed_up("ann", slug="acme")
+    for name in ("ANN", "Ann@Example.com"):
+        assert (await door.login(name)).status_code == 200
+
+
+async def test_swagger_signs_in_with_a_form(door: Door) -> None:
+    await door.signed_up("ann", slug="acme")
+    form = {"grant_type": "password", "username": "ann", "password": PASSWORD, "scope": "", "client_id": ""}
+    reply = await door.client.post("/auth/login", data=form)
+    assert reply.status_code == 200
+    assert reply.json()["token_type"] == "Bearer"
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+async def test_a_refused_sign_in_leaves_a_trace_and_tells_nothing(door: Door, name: str) -> None:
+    await door.signed_up("ann", slug="acme")
+    reply = await door.login(name, "Wrong-word-7")
+    assert problem(reply) == (401, "sign_in_refused")
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+    assert reply.json()["detail"] == "Username or password is wrong."
+    assert len(await door.rows("SELECT 1 FROM security_events WHERE kind = 'sign_in_refused'")) == 1
+    assert len(await door.rows("SELECT 1 FROM sign_in_failures")) == 1  # from loopback: the account's only
+
+
+async def test_bad_sign_ins_are_told_what_is_wrong(door: Door) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for content, headers, expected in (
+        (b"username=ann&password=%ff", form, (400, "malformed_request")),
+        (b"username=ann&password=a%00b", form, (422, "invalid_input")),
+        (b"username=ann&username=bob&password=x", form, (422, "invalid_input")),
+        (b"username=ann&password=x&admin=1", form, (422, "invalid_input")),
+        (b"username=ann&password=x&grant_type=implicit", form, (422, "invalid_input")),
+        (b"username=\xc3\xa4&password=x", form, (400, "malformed_request")),
+        (b"a=1&" * 50, form, (400, "malformed_request")),
+        (b"<ann/>", {"Content-Type": "text/xml"}, (415, "unsupported_media_type")),
+        (b"{}", {}, (415, "unsupported_media_type")),
+        (b'{"username": "ann"}', {"Content-Type": "application/json"}, (422, "invalid_input")),
+        (b'{"username": ["ann"], "password": "x"}', {"Content-Type": "application/json"}, (422, "invalid_input")),
+        (
+            b'{"username": "ann", "password": "x", "cookie": "yes"}',
+            {"Content-Type": "application/json"},
+            (422, "invalid_input"),
+        ),
+    ):
+        reply = await door.client.post("/auth/login", content=content, headers=headers)
+        assert problem(reply) == expected, content
+    missing = await door.client.post("/auth/login", json={"username": "ann"})
+    assert [error["pointer"] for error in missing.json()["errors"]] == ["#/password"]
+
+
+class TestThrottle:
+    async def test_ten_failures_close_the_account_whatever_the_password(self, door: Door) -> None:
+        await door.signed_up("ann", slug="acme")
+        for _ in range(10):
+            assert problem(await door.login("ann", "Wrong-word-7")) == (401, "sign_in_refused")
+        refused = await door.login("ann@example.com")
+        assert problem(refused) == (429, "sign_in_throttled")
+        assert 800 < int(refused.headers["retry-after"]) <= 901
+        await door.run("UPDATE sign_in_failures SET failed_at = failed_at - interval '15 minutes'")
+        assert (await door.login("ann")).status_code == 200
+
+    async def test_of_many_guesses_at_once_ten_learn_anything(self, door: Door) -> None:
+        await door.signed_up("ann", slug="acme")
+        replies = await asyncio.gather(*(door.login("ann", f"Guess-{number}") for number in range(30)))
+        codes = [reply.status_code for reply in replies]
+        assert (codes.count(401), codes.count(429)) == (10, 20)
+
+    async def test_a_name_that_nobody_has_is_throttled_the_same(self, door: Door) -> None:
+        for _ in range(10):
+            assert (await door.login("Nobody")).status_code == 401
+        assert problem(await door.login("nobody")) == (429, "sign_in_throttled")
+
+    async def test_successes_never_count(self, door: Door) -> None:
+        await door.signed_up("ann", slug="acme")
+        replies = await asyncio.gather(*(door.login("ann") for _ in range(25)))
+        assert {reply.status_code for reply in replies} == {200}
+
+    async def test_an_address_is_cut_off_after_its_failures_and_loopback_is_not(self, door: Door) -> None:
+        await door.signed_up("ann", slug="acme")
+        elsewhere = {"X-Forwarded-For": "2001:db8::1"}
+        assert (await door.login("bob", headers=elsewhere)).status_code == 401
+        await door.run(
+            "INSERT INTO sign_in_failures (id, key) SELECT gen_random_uuid(), key FROM sign_in_failures, "
+            "generate_series(1, 99)"
+        )
+        neighbour = {"X-Forwarded-For": "2001:db8::2"}  # the same customer's network
+        assert problem(await door.login("ann", headers=neighbour)) == (429, "sign_in_throttled")
+        assert (await door.login("ann")).status_code == 200
+
+
+class TestCookies:
+    async def test_the_refresh_token_is_a_cookie_that_no_script_reads(self, door: Door) -> None:
+        await door.register("ann", slug="acme")
+        reply = await door.login("ann", cookie=True)
+        body = reply.json()
+        assert "refresh_token" not in body
+        assert body["csrf_token"]
+        name, *flags = reply.headers["set-cookie"].split("; ")
+        assert name.startswith("flotilla_refresh=")
+        assert set(flags) == {"HttpOnly", "Path=/auth", "SameSite=strict", "Max-Age=2592000"}
+
+    async def test_a_refresh_by_cookie_needs_origin_and_csrf_token_else_nothing_rotates(self, door: Door) -> None:
+        await door.register("ann", slug="acme")
+        csrf = {"X-CSRF-Token": (await door.login("ann", cookie=True)).json()["csrf_token"]}
+        other = {"X-CSRF-Token": (await door.login("ann", cookie=False)).json()["access_token"][:60]}
+        for headers in (
+            {},
+            csrf,
+            ORIGIN,
+            {**ORIGIN, "X-CSRF-Token": "wrong"},
+            {**ORIGIN, **other},
+            {**csrf, "Origin": "http://evil.example"},
+            {**csrf, "Origin": "https://localhost:8000"},
+            {**csrf, "Origin": "http://a.b.localhost:8000"},
+            {**csrf, "Origin": "null"},
+        ):
+            reply = await door.client.post("/auth/refresh", json={}, headers=headers)
+            assert problem(reply) == (403, "csrf_refused"), headers
+        assert {row["generation"] for row in await door.rows("SELECT generation FROM sessions")} == {0}
+
+        for origin in ("http://localhost:8000", "http://acme.localhost:8000", "https://console.example"):
+            reply = await door.client.post("/auth/refresh", json={}, headers={**csrf, "Origin": origin})
+            assert reply.status_code == 200, origin
+            assert reply.json()["csrf_token"] == csrf["X-CSRF-Token"]
+            assert "refresh_token" not in reply.json()
+            assert reply.headers["set-cookie"].startswith("flotilla_refresh=")
+
+    async def test_without_a_cookie_there_is_nothing_to_refresh(self, door: Door) -> None:
+        reply = await door.client.post("/auth/refresh", json={}, headers=ORIGIN)
+        assert problem(reply) == (401, "refresh_refused")
+
+    async def test_logout_expires_the_cookie(self, door: Door) -> None:
+        await door.register("ann", slug="acme")
+        tokens = (await door.login("ann", cookie=True)).json()
+        reply = await door.client.post("/auth/logout", headers=door.bearer(tokens))
+        assert reply.status_code == 204
+        assert "Max-Age=0" in reply.headers["set-cookie"]
+        assert "flotilla_refresh" not in door.client.cookies
+
+
+class TestEnding:
+    async def test_a_logout_ends_the_session_its_tokens_and_tells_the_fleet(self, door: Door) -> None:
+        tokens = await door.signed_up("ann", slug="acme")
+        feed = {"headers": door.people.service("gateway")}
+        before = (await door.client.get("/internal/revocations", **feed)).json()
+        assert before["entries"] == []
+
+        assert (await door.client.post("/auth/logout", headers=door.bearer(tokens))).status_code == 204
+        assert problem(await door.refresh(tokens["refresh_token"])) == (401, "refresh_refused")
+        for path in ("/auth/me", "/auth/sessions"):
+            assert problem(await door.client.get(path, headers=door.bearer(tokens))) == (401, "invalid_token")
+        after = (await door.client.get("/internal/revocations", params={"after": before["next"]}, **feed)).json()
+        assert [(entry["kind"], entry["id"]) for entry in after["entries"]] == [("session", tokens["session_id"])]
+        assert after["entries"][0]["expires_at"] > claims_of(tokens)["exp"]
+        events = await door.rows("SELECT data FROM outbox WHERE type = 'session.revoked.v1'")
+        assert events == [{"data": {"user_id": claims_of(tokens)["sub"], "reason": "logout"}}]
+
+    async def test_logout_all_ends_every_session_and_a_new_sign_in_counts(self, door: Door) -> None:
+        first = await door.signed_up("ann", slug="acme")
+        second = (await door.login("ann")).json()
+        reply = await door.client.post("/auth/logout-all", headers=door.bearer(first))
+        assert reply.json() == {"sessions_ended": 2}
+        for tokens in (first, second):
+            assert problem(await door.client.get("/auth/me", headers=door.bearer(tokens))) == (401, "invalid_token")
+            assert problem(await door.refresh(tokens["refresh_token"])) == (401, "refresh_refused")
+        entries = (await door.client.get("/internal/revocations", headers=door.people.service("chat"))).json()[
+            "entries"
+        ]
+        assert [(entry["kind"], entry["epoch"]) for entry in entries] == [("user", 1)]
+        third = (await door.login("ann")).json()
+        assert claims_of(third)["user_epoch"] == 1
+        assert (await door.client.get("/auth/me", headers=door.bearer(third))).status_code == 200
+
+    async def test_sessions_are_listed_and_ended_one_by_one(self, door: Door) -> None:
+        first = await door.signed_up("ann", slug="acme")
+        second = (await door.login("ann", headers={"User-Agent": "Phone/1"})).json()
+        bearer = door.bearer(first)
+        page = (await door.client.get("/auth/sessions", params={"limit": 1}, headers=bearer)).json()
+        assert [(item["id"], item["device"], item["current"]) for item in page["items"]] == [
+            (second["session_id"], "Phone/1", False)
+        ]
+        assert page["items"][0]["tenant"]["slug"] == "acme"
+        rest = await door.client.get("/auth/sessions", params={"cursor": page["next_cursor"]}, headers=bearer)
+        assert [(item["id"], item["current"]) for item in rest.json()["items"]] == [(first["session_id"], True)]
+
+        path = f"/auth/sessions/{second['session_id']}"
+        assert (await door.client.delete(path, headers=bearer)).status_code == 204
+        assert problem(await door.client.delete(path, headers=bearer)) == (404, "session_not_found")
+        assert problem(await door.refresh(second["refresh_token"])) == (401, "refresh_refused")
+        assert (await door.client.get("/auth/me", headers=bearer)).status_code == 200
+
+    async def test_anothers_session_is_not_found(self, door: Door) -> None:
+        ann, bob = await door.signed_up("ann", slug="acme"), await door.signed_up("bob", slug="globex")
+        for session_id in (ann["session_id"], str(new_id())):
+            reply = await door.client.delete(f"/auth/sessions/{session_id}", headers=door.bearer(bob))
+            assert problem(reply) == (404, "session_not_found")
+        assert (await door.refresh(ann["refresh_token"])).status_code == 200
+
+    async def test_the_feed_is_for_services_only(self, door: Door) -> None:
+        tokens = await door.signed_up("ann", slug="acme")
+        assert problem(await door.client.get("/internal/revocations")) == (401, "unauthenticated")
+        reply = await door.client.get("/internal/revocations", headers=door.bearer(tokens))
+        assert problem(reply) == (403, "forbidden")
+        bad = {"params": {"after": "yesterday"}, "headers": door.people.service("gateway")}
+        assert problem(await door.client.get("/internal/revocations", **bad)) == (422, "invalid_input")
+
+
+async def test_me_is_the_tokens_view(door: Door, users: FakeUsers) -> None:
+    tokens = await door.signed_up("ann", slug="acme")
+    me = (await door.client.get("/auth/me", headers=door.bearer(tokens))).json()
+    assert me == {
+        "id": claims_of(tokens)["sub"],
+        "username": "ann",
+        "email": "ann@example.com",
+        "tenant": {"id": users.tenants["acme"]["id"], "slug": "acme", "name": "Acme", "tier": "free"},
+        "roles": ["admin"],
+        "scope": tokens["scope"],
+    }
+    assert problem(await door.client.get("/auth/me")) == (401, "unauthenticated")
+
+
+class TestTenants:
+    """Ann made acme, joined globex, is invited to initech; umbrella is none of hers."""
+
+    @pytest.fixture
+    async def ann(self, door: Door, users: FakeUsers) -> dict[str, Any]:
+        tokens = await door.signed_up("ann", slug="acme")
+        for slug in ("globex", "initech", "umbrella"):
+            users.add_tenant(slug)
+        users.add_member("globex", claims_of(tokens)["sub"], roles=["user"])
+        users.add_member("initech", claims_of(tokens)["sub"], roles=["user"], status="invited")
+        return tokens
+
+    @pytest.mark.usefixtures("ann")
+    async def test_a_sign_in_names_its_tenant_or_gets_the_last_used(self, door: Door, users: FakeUsers) -> None:
+        assert await _slug(door) == "acme"
+        assert await _slug(door, tenant="globex") == "globex"
+        assert await _slug(door) == "globex"
+        assert await _slug(door, headers={"X-Tenant-ID": users.tenants["acme"]["id"]}) == "acme"
+        assert await _slug(door, headers={"X-Tenant-ID": "globex"}) == "globex"
+        assert await _slug(door, headers={"Host": "acme.localhost"}) == "acme"
+
+    async def test_an_invitation_is_no_default_and_naming_it_accepts(
+        self, door: Door, users: FakeUsers, ann: dict[str, Any]
+    ) -> None:
+        user_id = claims_of(ann)["sub"]
+        users.end_member("acme", user_id)
+        users.end_member("globex", user_id)
+        await door.run("UPDATE accounts SET last_tenant_id = NULL")
+        await door.a_minute_passes()
+        assert problem(await door.login("ann")) == (403, "no_tenant")
+        assert await _slug(door, tenant="initech") == "initech"
+        assert users.memberships[users.tenants["initech"]["id"], user_id]["status"] == "active"
+        assert await _slug(door) == "initech"
+
+    async def test_another_session_in_another_tenant(self, door: Door, ann: dict[str, Any]) -> None:
+        bearer = door.bearer(ann)
+        reply = await door.client.post("/auth/sessions", json={"tenant": "globex"}, headers=bearer)
+        assert reply.status_code == 201
+        assert claims_of(reply.json())["tenant_slug"] == "globex"
+        assert reply.json()["session_id"] != ann["session_id"]
+        assert (await door.client.get("/auth/me", headers=bearer)).status_code == 200
+        for slug in ("umbrella", "nowhere"):
+            reply = await door.client.post("/auth/sessions", json={"tenant": slug}, headers=bearer)
+            assert problem(reply) == (404, "tenant_not_found")
+        assert problem(await door.login("ann", tenant="umbrella")) == (404, "tenant_not_found")
+
+    @pytest.mark.usefixtures("ann")
+    async def test_a_suspended_tenant_is_closed_when_named_and_no_default(self, door: Door, users: FakeUsers) -> None:
+        await _slug(door, tenant="globex")
+        users.tenants["globex"]["status"] = "suspended"
+        await door.a_minute_passes()
+        assert problem(await door.login("ann", tenant="globex")) == (403, "tenant_closed")
+        assert await _slug(door) == "acme"
+
+    @pytest.mark.usefixtures("ann")
+    async def test_while_users_is_away_what_is_known_serves(self, door: Door, users: FakeUsers) -> None:
+        users.away = True
+        await door.a_minute_passes()
+        assert await _slug(door) == "acme"
+        assert problem(await door.login("ann", tenant="globex")) == (503, "service_unavailable")
+
+
+async def _slug(door: Door, **more: Any) -> str:
+    """The tenant that a sign-in ends up in."""
+    reply = await door.login("ann", **more)
+    assert reply.status_code == 200, reply.text
+    slug: str = claims_of(reply.json())["tenant_slug"]
+    return slug
