@@ -67,7 +67,7 @@ class Fleet:
                 except httpx2.TransportError:
                     return False
 
-            await eventually(ready, within_s=30, saying="the replica is ready")
+            await eventually(ready, within_s=90, saying="the replica is ready")
         return url
 
     async def room(self, url: str, maker: str, *others: str) -> str:

@@ -29,8 +29,13 @@ class MembershipChanged(MembershipTold):
 
 
 @handlers.on(MembershipGranted, latest_only=True)
+async def membership_granted(db: AsyncSession, event: MembershipGranted) -> None:
+    if event.tenant_id is not None:
+        await project(db, event.tenant_id, event)
+
+
 @handlers.on(MembershipChanged, latest_only=True)
-async def membership_told(db: AsyncSession, event: MembershipGranted | MembershipChanged) -> None:
+async def membership_changed(db: AsyncSession, event: MembershipChanged) -> None:
     if event.tenant_id is not None:
         await project(db, event.tenant_id, event)
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from chat_service.messages import service as messages
 from chat_service.messages.rate import Buckets, MessageRate, RateLimited
-from chat_service.presence.api import shown
 from chat_service.presence.register import Presence
+from chat_service.presence.schemas import PresenceOut
 from chat_service.rooms import service as rooms
 from chat_service.rooms.models import Room, RoomKind
 from chat_service.socket.connection import Connection
@@ -108,7 +108,7 @@ class Commands:
         async with self._database.transaction(connection.tenant_id) as db:
             room = await rooms.read(db, connection.principal, frame.room_id)
         users = await self._presence.users((room.tenant_id, room.id))
-        connection.say("active_users", shown(room.id, users).model_dump(mode="json"), frame.ref)
+        connection.say("active_users", PresenceOut.of(room.id, users).model_dump(mode="json"), frame.ref)
 
     async def _read(self, connection: Connection, frame: Read) -> None:
         _require(connection, "chat:read")
