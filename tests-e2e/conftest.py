@@ -1,0 +1,73 @@
+"""The fleet as separate processes on free ports: two gateways, two chat replicas, two workers, real servers below.
+
+Tests go through a gateway only; what they know of the inside is how to hurt it.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from people import Town
+
+from shared.dev.binaries import rabbitmq_binary
+from shared.dev.fleet import repository
+from shared.dev.launcher import Fleet, Plan, running_fleet
+from shared.dev.lines import Screen
+
+REPLICAS = {"gateway": 2, "chat": 2, "worker": 2}
+
+
+def plan(data: Path, bus: str) -> Plan:
+    """A fleet with real limits, whose people of the enterprise tier are never short of requests."""
+    named = {name: value for name, value in os.environ.items() if name != "BUS"}
+    return Plan(
+        root=repository(),
+        data=data,
+        replicas=REPLICAS,
+        free_ports=True,
+        real_limits=True,
+        environment=named | ({"BUS": "valkey"} if bus == "valkey" else {}),
+        settings={"LIMITS__ANONYMOUS": "1000000"},
+        ready_s=120,
+    )
+
+
+@asynccontextmanager
+async def fleet_on(bus: str, data: Path) -> AsyncIterator[Fleet]:
+    async with AsyncExitStack() as stack:
+        log = stack.enter_context((data / "screen.log").open("w", encoding="utf-8"))
+        yield await stack.enter_async_context(running_fleet(plan(data, bus), Screen(log)))
+
+
+@pytest.fixture(scope="session")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    """The fleet on Valkey Streams, which every machine has."""
+    async with fleet_on("valkey", tmp_path_factory.mktemp("fleet")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def fleet_on_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    """The fleet on RabbitMQ; skipped aloud where there is none, a failure with REQUIRE_RABBITMQ=1."""
+    if rabbitmq_binary() is None:
+        reason = "RabbitMQ is not installed (on Debian: apt-get install rabbitmq-server)"
+        if os.environ.get("REQUIRE_RABBITMQ") == "1":
+            pytest.fail(reason)
+        sys.stderr.write(f"\nSKIPPED: the journeys on RabbitMQ: {reason}\n")
+        pytest.skip(reason)
+    async with fleet_on("rabbitmq", tmp_path_factory.mktemp("fleet-rabbitmq")) as running:
+        yield running
+
+
+@pytest.fixture
+async def town(fleet: Fleet) -> AsyncIterator[Town]:
+    """Makes tenants and people on the fleet, through its gateways."""
+    async with Town.of(fleet) as made:
+        yield made
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line("the fleet: two gateways, two chat replicas, two workers, as separate processes")
