@@ -1,6 +1,6 @@
-"""The gateway's command line: python -m gateway serve | routes check | problems."""
+"""The gateway's command line: python -m gateway serve | routes check | openapi."""
 
-import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +9,14 @@ import typer
 import uvloop
 
 from gateway import app
-from gateway.portal.catalogue import as_json, as_markdown, explain
+from gateway.portal.app import application
+from gateway.portal.catalogue import explain
 from gateway.routes import file
 from gateway.settings import GatewaySettings
 from shared.problems import every_problem
 from shared.settings import SettingsInvalid, load
 from shared.telemetry import logs, traces
+from shared.web.health import HealthChecks
 
 line = typer.Typer(
     name="gateway", help="The one door of the fleet.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -40,16 +42,18 @@ def check(path: Annotated[Path | None, typer.Argument(help="Unset: the fleet's o
 
 
 @line.command()
-def problems(
-    packages: Annotated[list[str], typer.Argument(help="The services' packages, such as auth_service.")],
-    folder: Annotated[Path, typer.Option(help="The repository.")] = Path(),
+def openapi(
+    write: Annotated[Path | None, typer.Option(help="Write openapi.json and problems.json here.")] = None,
 ) -> None:
-    """Write docs/problems.md and the gateway's catalogue from every problem that the packages define."""
-    for package in packages:
-        importlib.import_module(f"{package}.app")
-    every = [explain(kind) for kind in every_problem().values()]
-    (folder / "docs/problems.md").write_text(as_markdown(every), encoding="utf-8")
-    (folder / "gateway/src/gateway/portal/problems.json").write_bytes(as_json(every))
+    """Print the OpenAPI document of the gateway's own paths, or write its contracts into a folder."""
+    document = json.dumps(application(HealthChecks("gateway"), dict).openapi(), indent=2, sort_keys=True) + "\n"
+    if write is None:
+        typer.echo(document, nl=False)
+        return
+    write.mkdir(parents=True, exist_ok=True)
+    (write / "openapi.json").write_text(document, encoding="utf-8")
+    listed = [explain(kind).model_dump() for kind in every_problem().values()]
+    (write / "problems.json").write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

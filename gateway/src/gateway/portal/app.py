@@ -26,7 +26,7 @@ class Portal:
     """Serves the gateway's own paths."""
 
     def __init__(self, checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> None:
-        self._app = _application(checks, shown_settings)
+        self._app = application(checks, shown_settings)
 
     def serves(self, path: str) -> bool:
         """Whether the path is one of the gateway's own; the fleet's details are on the admin port alone."""
@@ -45,18 +45,20 @@ class Portal:
         await self._app(exchange.scope, exchange.receive, send)
 
 
-def _application(checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> FastAPI:
-    app = FastAPI(title="Flotilla", docs_url=None, redoc_url=None, openapi_url=None)
+def application(checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> FastAPI:
+    """The gateway's own paths."""
+    app = FastAPI(title="Flotilla gateway", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
     health.install(app, checks, shown_settings)
     known = catalogue()
 
-    @app.get("/")
+    @app.get("/", include_in_schema=False)
     async def front() -> HTMLResponse:
         return _page("Flotilla", "<h1>Flotilla</h1><p>The gateway is here. Sign in with POST /auth/login.</p>")
 
-    @app.get("/problems/{code}")
+    @app.get("/problems/{code}", response_model=Explained)
     async def problem(code: str, request: Request) -> Response:
+        """What a problem's code means, as JSON or as a page."""
         found = known.get(code)
         if found is None:
             raise NotFound("There is no problem of that code.")
