@@ -219,6 +219,11 @@ async def test_a_reader_who_stops_reading_costs_little_memory(
         writer.close()
 
 
+async def test_the_health_page_tells_of_the_storage(client: httpx2.AsyncClient) -> None:
+    storage = (await client.get("/health/detailed")).json()["checks"]["storage"]
+    assert (storage["status"], storage["detail"]) == ("ok", "answers")
+
+
 async def test_the_sweeper_removes_what_an_ended_process_left(
     database: Database, storage_folder: Path, settings: Any
 ) -> None:

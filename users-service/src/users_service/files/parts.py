@@ -12,7 +12,8 @@ from users_service.files.sweep import Sweeper
 
 @asynccontextmanager
 async def open_storage(app: FastAPI) -> AsyncIterator[None]:
-    app.state.storage = Storage(app.state.parts.settings.storage_url)
+    storage = app.state.storage = Storage(app.state.parts.settings.storage_url)
+    app.state.health.others["storage"] = storage.check
     yield
 
 
