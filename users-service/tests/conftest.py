@@ -37,7 +37,7 @@ def settings_values(settings_values: dict[str, Any], storage_folder: Path) -> di
     return settings_values | {
         "storage_url": storage_folder.as_uri(),
         "default_tenant": "acme",
-        "files": {"max_bytes": 3 * 1024 * 1024, "upload_idle_s": 1.0, "sweep_interval_s": 0.05},
+        "files": {"max_bytes": 3 * 1024 * 1024, "upload_idle_s": 1.0, "sweep_interval_s": 0.3},
     }
 
 
