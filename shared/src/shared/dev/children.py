@@ -87,7 +87,9 @@ class Child:
             failures = 0 if loop.time() - began > STEADY_S else failures + 1
             pause_s = 0.0 if code in (0, -signal.SIGTERM) else PAUSES_S[min(failures, len(PAUSES_S)) - 1]
             self.restarts += 1
-            self._screen.say(f"{self.name} {how_it_ended(code)}; it starts again in {pause_s:g} s")
+            self._screen.say(
+                f"{self.name} {how_it_ended(code)}; it starts again {f'in {pause_s:g} s' if pause_s else 'at once'}"
+            )
             await asyncio.sleep(pause_s)
 
     async def _run_once(self) -> int:
