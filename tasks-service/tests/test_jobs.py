@@ -5,7 +5,10 @@ from typing import Any
 
 import httpx2
 
+from shared.settings import Environment
 from shared.testing import People
+from tasks_service.kinds.registry import available
+from tasks_service.settings import TasksSettings
 
 ROWS = {"operation": "sum", "field": "a", "rows": [{"a": 1}]}
 
@@ -200,6 +203,11 @@ async def test_the_same_submit_twenty_times_at_once_is_one_job(jobs: Any, databa
     accepted = {reply.json()["id"] for reply in replies if reply.status_code == 202}
     assert len(accepted) == 1
     assert await database.fetchval("SELECT count(*) FROM jobs") == 1
+
+
+async def test_waiting_is_for_developers(settings: TasksSettings) -> None:
+    assert "wait" not in available(settings.model_copy(update={"environment": Environment.PRODUCTION}))
+    assert "wait" in available(settings)
 
 
 async def test_the_kinds_tell_what_they_take(jobs: Any) -> None:

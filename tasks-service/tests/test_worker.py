@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
+import orjson
 
+from shared.events import open_bus
 from shared.testing import People, eventually
 
 CSV = "region,amount\nnorth,10\nsouth,32.5\nnorth,\n"
@@ -227,3 +229,25 @@ async def test_a_worker_runs_twenty_jobs_at_once_and_no_more(worker: str, jobs: 
     await jobs.post(submitted[0], "cancel")
     done = await jobs.ended(one_more)
     assert done["started_at"] >= (await jobs.read(submitted[0]))["finished_at"]
+
+
+async def test_what_became_of_a_job_reaches_those_who_listen(
+    worker: str, jobs: Any, bus_url: str, as_user: People
+) -> None:
+    heard: list[dict[str, Any]] = []
+
+    async def hear(message: bytes) -> None:
+        heard.append(orjson.loads(message))
+
+    bus = open_bus(bus_url)
+    await bus.declare("chat", ["job.completed.v1"])
+    listening = asyncio.create_task(bus.consume("chat", hear))
+    job = await jobs.wait()
+    await eventually(lambda: heard, saying="job.completed.v1 arrived")
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await bus.close()
+    [event] = heard
+    assert (event["type"], event["subject"], event["subjectversion"]) == ("job.completed.v1", job["id"], 2)
+    assert event["tenantid"] == str(as_user.tenant_id("acme"))
+    assert event["data"] == {"user_id": str(as_user.id("ann")), "kind": "wait"}

@@ -2,7 +2,7 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Header, Query, Response
+from fastapi import Depends, Header, Path, Query, Response
 from pydantic import BaseModel, JsonValue, ValidationError
 from starlette.responses import StreamingResponse
 
@@ -35,6 +35,8 @@ from tasks_service.settings import TasksSettings
 router = Router(prefix="/api/v1", tags=["jobs"])
 
 READ, WRITE = [Depends(require_scopes("jobs:read"))], [Depends(require_scopes("jobs:write"))]
+JobId = Annotated[UUID, Path(examples=["01920000-0000-7000-8000-00000000000a"])]
+
 MAX_BODY_BYTES = 8 * 1024 * 1024  # rows travel in the body; larger inputs are uploaded as files
 SORTABLE = {"created_at": Job.created_at, "priority": Job.priority, "kind": Job.kind, "status": Job.status}
 
@@ -67,7 +69,7 @@ async def list_jobs(query: Annotated[JobQuery, Query()], user: CurrentUser, db: 
 
 
 @router.get("/jobs/{job_id}", dependencies=READ)
-async def read_job(job_id: UUID, user: CurrentUser, db: Db, conditions: Conditions) -> JobOut:
+async def read_job(job_id: JobId, user: CurrentUser, db: Db, conditions: Conditions) -> JobOut:
     """The job as it is now."""
     job = await service.read(db, user, job_id)
     conditions.shows(f"{job.event_seq}-{job.attempt}-{job.status}")
@@ -75,19 +77,19 @@ async def read_job(job_id: UUID, user: CurrentUser, db: Db, conditions: Conditio
 
 
 @router.get("/jobs/{job_id}/result", dependencies=READ, response_model=dict[str, JsonValue])
-async def read_result(job_id: UUID, user: CurrentUser, db: Db) -> Response:
+async def read_result(job_id: JobId, user: CurrentUser, db: Db) -> Response:
     """What the job came to, in the shape of its kind; 409 while there is none."""
     return Response(await service.result(db, user, job_id), media_type="application/json")
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, dependencies=WRITE)
-async def cancel_job(job_id: UUID, user: CurrentUser, db: Db) -> JobOut:
+async def cancel_job(job_id: JobId, user: CurrentUser, db: Db) -> JobOut:
     """Cancel a waiting job at once, a running one as soon as its worker hears of it; 409 for an ended one."""
     return JobOut.of(await service.cancel(db, user, job_id))
 
 
 @router.post("/jobs/{job_id}/retry", status_code=202, dependencies=WRITE)
-async def retry_job(job_id: UUID, user: CurrentUser, db: Db, settings: Settings) -> JobOut:
+async def retry_job(job_id: JobId, user: CurrentUser, db: Db, settings: Settings) -> JobOut:
     """Take up a failed or cancelled job again; 409 for any other."""
     attempts = {kind.name: kind.max_attempts for kind in available(settings).values()}
     return JobOut.of(await service.retry(db, user, job_id, attempts))
@@ -95,7 +97,7 @@ async def retry_job(job_id: UUID, user: CurrentUser, db: Db, settings: Settings)
 
 @router.get("/jobs/{job_id}/events", dependencies=READ, response_class=StreamingResponse)
 async def watch_job(
-    job_id: UUID,
+    job_id: JobId,
     user: CurrentUser,
     db: Db,
     database: DatabasePart,

@@ -213,20 +213,18 @@ class Attempt:
 
     async def _written(self, db: Any, work: "asyncio.Task[bytes]") -> str:
         held, settings = self.job.held, self.settings.worker
-        if work.cancelled():
+        error = None if work.cancelled() else work.exception()
+        if work.cancelled() or isinstance(error, LeaseLost):  # stopped from outside, or by its own confirm()
             if self.stopped is Stop.CANCELLED:
                 await settle.cancelled(db, held)
                 return "cancelled"
             await settle.give_back(db, held, None, 0)
             return "returned"
-        error = work.exception()
         if error is None:
             await settle.complete(db, held, work.result())
             return "completed"
         wait_s = delay_s(held.attempt, settings.backoff_first_s, settings.backoff_most_s)
         match error:
-            case LeaseLost():
-                raise error
             case UsersUnavailable():
                 await settle.give_back(db, held, error, min(wait_s, _MOST_POSTPONED_S))
                 return "postponed"
