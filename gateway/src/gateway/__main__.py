@@ -12,7 +12,9 @@ from gateway import app
 from gateway.portal.app import application
 from gateway.portal.catalogue import explain
 from gateway.routes import file
+from gateway.server import PortTaken
 from gateway.settings import GatewaySettings
+from shared.parts import MissingSetting
 from shared.problems import every_problem
 from shared.settings import SettingsInvalid, load
 from shared.telemetry import logs, traces
@@ -59,7 +61,7 @@ def openapi(
 def main() -> None:
     try:
         line()
-    except (SettingsInvalid, file.TableInvalid) as error:
+    except (SettingsInvalid, MissingSetting, PortTaken, file.TableInvalid) as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
 

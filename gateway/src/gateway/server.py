@@ -183,13 +183,17 @@ class EdgeServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class PortTaken(Exception):
+    """An address cannot be listened on; the message says which and why."""
+
+
 def bound_sockets(host: str, port: int, *, both_loopbacks: bool) -> list[socket.socket]:
     """Listening sockets at `host` and `port` (0: a free one); in development `localhost` means 127.0.0.1 and ::1."""
     sockets = [_bound(host, port)]
     if both_loopbacks and host == "127.0.0.1":
         try:
             sockets.append(_bound("::1", sockets[0].getsockname()[1]))
-        except OSError as error:
+        except PortTaken as error:
             log.info("no_ipv6_loopback", reason=str(error))
     return sockets
 
@@ -202,8 +206,8 @@ def _bound(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
     try:
         bound.bind((host, port))
-    except OSError:
+    except OSError as error:
         bound.close()
-        raise
+        raise PortTaken(f"{host}:{port} cannot be listened on: {error.strerror}") from error
     bound.setblocking(False)
     return bound
