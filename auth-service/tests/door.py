@@ -24,7 +24,7 @@ class Door:
 
     async def register(self, username: str, *, slug: str | None = None, **changes: Any) -> Reply:
         tenant = {"name": slug.title(), "slug": slug} if slug else None
-        body = {"username": username, "email": f"{username}@example.com", "password": PASSWORD}
+        body: dict[str, Any] = {"username": username, "email": f"{username}@example.com", "password": PASSWORD}
         body |= {"confirm_password": body["password"], "tenant": tenant}
         return await self.client.post("/auth/register", json=body | changes)
 

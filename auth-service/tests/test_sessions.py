@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx2
 import pytest
 
 from shared.identity import scopes_of
@@ -180,15 +181,14 @@ class TestCookies:
 class TestEnding:
     async def test_a_logout_ends_the_session_its_tokens_and_tells_the_fleet(self, door: Door) -> None:
         tokens = await door.signed_up("ann", slug="acme")
-        feed = {"headers": door.people.service("gateway")}
-        before = (await door.client.get("/internal/revocations", **feed)).json()
+        before = (await _feed(door, {})).json()
         assert before["entries"] == []
 
         assert (await door.client.post("/auth/logout", headers=door.bearer(tokens))).status_code == 204
         assert problem(await door.refresh(tokens["refresh_token"])) == (401, "refresh_refused")
         for path in ("/auth/me", "/auth/sessions"):
             assert problem(await door.client.get(path, headers=door.bearer(tokens))) == (401, "invalid_token")
-        after = (await door.client.get("/internal/revocations", params={"after": before["next"]}, **feed)).json()
+        after = (await _feed(door, {"after": before["next"]})).json()
         assert [(entry["kind"], entry["id"]) for entry in after["entries"]] == [("session", tokens["session_id"])]
         assert after["entries"][0]["expires_at"] > claims_of(tokens)["exp"]
         events = await door.rows("SELECT data FROM outbox WHERE type = 'session.revoked.v1'")
@@ -240,8 +240,13 @@ class TestEnding:
         assert problem(await door.client.get("/internal/revocations")) == (401, "unauthenticated")
         reply = await door.client.get("/internal/revocations", headers=door.bearer(tokens))
         assert problem(reply) == (403, "forbidden")
-        bad = {"params": {"after": "yesterday"}, "headers": door.people.service("gateway")}
-        assert problem(await door.client.get("/internal/revocations", **bad)) == (422, "invalid_input")
+        assert problem(await _feed(door, {"after": "yesterday"})) == (422, "invalid_input")
+
+
+async def _feed(door: Door, params: dict[str, str]) -> httpx2.Response:
+    """What the gateway hears."""
+    headers = door.people.service("gateway")
+    return await door.client.get("/internal/revocations", params=params, headers=headers)
 
 
 async def test_me_is_the_tokens_view(door: Door, users: FakeUsers) -> None:

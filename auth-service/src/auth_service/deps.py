@@ -54,7 +54,9 @@ async def device(
 async def named_tenant(
     request: Request,
     settings: Annotated[AuthSettings, Depends(settings)],
-    x_tenant_id: Annotated[str | None, Header(max_length=64, description="A tenant's id or slug.")] = None,
+    x_tenant_id: Annotated[
+        str | None, Header(alias="X-Tenant-ID", max_length=64, description="A tenant's id or slug.")
+    ] = None,
 ) -> str | None:
     """The tenant that a request names beside its body: the subdomain, else X-Tenant-ID; None where it names none."""
     host = request.headers.get("host", "").lower().partition(":")[0]

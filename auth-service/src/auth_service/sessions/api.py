@@ -122,7 +122,13 @@ def answered(tokens: Tokens, response: Response, settings: AuthSettings, *, cook
     response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
     if cookie:
         cookies.put(response, tokens.refresh_token, settings)
-    return TokensOut.of(tokens, cookie=cookie)
+    return TokensOut(
+        access_token=tokens.access_token,
+        refresh_token=None if cookie else tokens.refresh_token,
+        scope=tokens.scope,
+        session_id=tokens.session_id,
+        csrf_token=tokens.csrf_token if cookie else None,
+    )
 
 
 @router.post("/logout", status_code=204)

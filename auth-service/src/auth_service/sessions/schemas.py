@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from auth_service.sessions.tokens import Tokens
 from shared.identity.access_tokens import ACCESS_TTL_S
 from shared.web.json_input import Input
 
@@ -65,16 +64,6 @@ class TokensOut(BaseModel):
     scope: str
     session_id: UUID
     csrf_token: str | None = Field(default=None, description="With a cookie: send it back as X-CSRF-Token.")
-
-    @classmethod
-    def of(cls, tokens: Tokens, *, cookie: bool) -> "TokensOut":
-        return cls(
-            access_token=tokens.access_token,
-            refresh_token=None if cookie else tokens.refresh_token,
-            scope=tokens.scope,
-            session_id=tokens.session_id,
-            csrf_token=tokens.csrf_token if cookie else None,
-        )
 
 
 class TenantOut(BaseModel):

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from auth_service.tickets.service import TTL_S
 from shared.web.json_input import Input
+
+TTL_S: Final = 30  # as long as a page needs to open what it just asked for
 
 _PATH: Final = re.compile(r"/ws|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/(events|content|avatar)")
 

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.sessions.service import is_live
 from auth_service.tickets.models import Ticket
+from auth_service.tickets.schemas import TTL_S
 from shared.identity import Principal
 from shared.problems import InvalidToken
 
-TTL_S: Final = 30  # as long as a page needs to open what it just asked for
 ONCE: Final = "/ws"  # a socket is opened once; a picture or a download may be asked for again, by ranges
 _TICKET_BYTES: Final = 32
 

@@ -1,0 +1,83 @@
+"""The projection: events bring it forward, in whatever order they come, and never back."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from auth_service.memberships import events, models
+from auth_service.memberships.handlers import handlers
+from shared.data.database import Database
+from shared.events.event import Envelope
+from shared.ids import new_id
+
+TENANT, ANN, MEMBERSHIP = new_id(), new_id(), new_id()
+
+
+async def _told(database: Database, kind: str, subject: UUID, version: int, data: dict[str, Any]) -> None:
+    """One event, as the inbox worker runs its handler."""
+    envelope = Envelope.model_validate(
+        {
+            "id": new_id(),
+            "source": "/users",
+            "type": f"{kind}.v1",
+            "subject": subject,
+            "time": "2026-01-01T00:00:00Z",
+            "tenantid": TENANT,
+            "subjectversion": version,
+            "data": data,
+        }
+    )
+    handler = handlers.get(envelope.type)
+    assert handler is not None
+    async with database.transaction(TENANT) as db:
+        await handler.handle(db, handler.event.of(envelope))
+
+
+async def _place(database: Database) -> tuple[str, list[str], str] | None:
+    async with database.transaction(TENANT) as db:
+        place = await models.find_place(db, TENANT, ANN)
+    return (place.membership.status, place.membership.roles, place.tenant.slug) if place else None
+
+
+def _member(*roles: str, status: str = "active") -> dict[str, Any]:
+    return {"user_id": str(ANN), "username": "ann", "roles": list(roles), "status": status}
+
+
+ACME = {"slug": "acme", "name": "Acme", "tier": "free", "status": "active"}
+
+
+async def test_events_bring_it_forward_and_never_back(database: Database) -> None:
+    await _told(database, "membership.granted", MEMBERSHIP, 1, _member("user"))
+    assert await _place(database) is None  # the tenant's own event is still to come
+    await _told(database, "tenant.created", TENANT, 1, ACME)
+    assert await _place(database) == ("active", ["user"], "acme")
+    await _told(database, "membership.changed", MEMBERSHIP, 3, _member("admin"))
+    await _told(database, "membership.changed", MEMBERSHIP, 2, _member("moderator"))
+    assert await _place(database) == ("active", ["admin"], "acme")
+    await _told(database, "membership.revoked", MEMBERSHIP, 4, _member("admin"))
+    assert await _place(database) == ("ended", [], "acme")
+    await _told(database, "tenant.suspended", TENANT, 3, {**ACME, "status": "suspended"})
+    await _told(database, "tenant.updated", TENANT, 2, {**ACME, "slug": "older"})
+    await _told(database, "membership.granted", MEMBERSHIP, 5, _member("user", status="invited"))
+    assert await _place(database) == ("invited", ["user"], "acme")
+    async with database.transaction() as db:
+        assert await db.scalar(text("SELECT status FROM tenants")) == "suspended"
+
+
+@pytest.mark.parametrize("kind", ["created", "updated", "suspended", "resumed"])
+def test_a_tenants_four_events_are_followed(kind: str) -> None:
+    handler = handlers.get(f"tenant.{kind}.v1")
+    assert handler is not None
+    assert handler.latest_only
+    assert issubclass(handler.event, events.TenantEvent)
+
+
+@pytest.mark.parametrize("type_", handlers.types)
+def test_the_publishers_examples_can_be_read(type_: str) -> None:
+    example = Path(__file__).parents[2] / "users-service" / "contracts" / "events" / f"{type_}.json"
+    handler = handlers.get(type_)
+    assert handler is not None
+    assert handler.event.of(Envelope.decode(example.read_bytes())).tenant_id is not None

@@ -1,0 +1,109 @@
+"""The signing keys: made once by however many, published ahead of use, rotated without a refused token."""
+
+import asyncio
+from typing import Any
+
+import jwt
+import pytest
+from fastapi import FastAPI
+
+from auth_service.keyring import CannotDecrypt, Keyring, KeyringInvalid, generate_root
+from auth_service.settings import KeySettings
+from auth_service.signing_keys import service
+from auth_service.signing_keys.held import HeldKey
+from auth_service.signing_keys.service import NextKeyTooYoung
+from shared.data.database import Database
+from shared.identity.access_tokens import AccessTokenVerifier
+from shared.identity.jwks import Jwks
+from shared.identity.keys import thumbprint
+from shared.parts import MissingSetting
+
+from .door import Door, principal_of
+
+
+def _keyring(*roots: str) -> Keyring:
+    return Keyring.load(KeySettings.model_validate({"encryption_key": ",".join(roots)}))
+
+
+async def _jwks(door: Door) -> dict[str, Any]:
+    reply = await door.client.get("/oauth2/jwks.json")
+    assert reply.status_code == 200
+    document: dict[str, Any] = reply.json()
+    return document
+
+
+async def _verifier(door: Door) -> AccessTokenVerifier:
+    """Verifies as the gateway does."""
+    keys = Jwks(lambda: _jwks(door))
+    assert await keys.refresh()
+    return AccessTokenVerifier(keys, public_url="http://localhost:8000")
+
+
+async def test_many_replicas_at_their_first_start_make_one_pair(database: Database, encryption_key: str) -> None:
+    replicas = [HeldKey(database, _keyring(encryption_key)) for _ in range(8)]
+    await asyncio.gather(*(replica.reload() for replica in replicas))
+    assert len({replica.key.kid for replica in replicas}) == 1
+    async with database.transaction() as db:
+        assert sorted(key.status for key in await service.listed(db)) == ["active", "next"]
+
+
+async def test_the_key_set_is_public_and_holds_no_private_part(door: Door) -> None:
+    document = await _jwks(door)
+    assert len(document["keys"]) == 2
+    for key in document["keys"]:
+        assert key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+        assert key["kid"] == thumbprint(key)
+    private = await door.rows("SELECT private_sealed FROM signing_keys")
+    assert all(b"PRIVATE KEY" not in row["private_sealed"] for row in private)
+
+
+async def test_a_rotation_refuses_no_token(door: Door, app: FastAPI, database: Database, encryption_key: str) -> None:
+    before = await door.signed_up("ann", slug="acme")
+    verifier = await _verifier(door)  # asked before the rotation: it knows the next key already
+    async with database.transaction() as db:
+        with pytest.raises(NextKeyTooYoung):
+            await service.rotate(db, _keyring(encryption_key))
+    await door.run("UPDATE signing_keys SET created_at = created_at - interval '3 minutes'")
+    async with database.transaction() as db:
+        active = await service.rotate(db, _keyring(encryption_key))
+    await app.state.signing_key.reload()
+    after = (await door.login("ann")).json()
+    assert jwt.get_unverified_header(after["access_token"])["kid"] == active
+    assert jwt.get_unverified_header(before["access_token"])["kid"] != active
+    for tokens in (before, after):
+        assert await verifier.verify(tokens["access_token"]) == principal_of(tokens)
+    assert len((await _jwks(door))["keys"]) == 3
+
+    await door.run("UPDATE signing_keys SET retired_at = retired_at - interval '16 minutes'")
+    assert len((await _jwks(door))["keys"]) == 2
+    async with database.transaction() as db:
+        await service.prune(db)
+        assert sorted(key.status for key in await service.listed(db)) == ["active", "next"]
+
+
+async def test_the_token_says_its_type_and_algorithm(door: Door) -> None:
+    header = jwt.get_unverified_header((await door.signed_up("ann", slug="acme"))["access_token"])
+    assert (header["typ"], header["alg"]) == ("at+jwt", "ES256")
+
+
+def test_what_is_sealed_opens_only_with_its_key_and_context() -> None:
+    old, new = generate_root(), generate_root()
+    sealed = _keyring(old).encrypt(b"secret", context="kid")
+    assert _keyring(new, old).decrypt(sealed, context="kid") == b"secret"
+    for keyring, stored, context in (
+        (_keyring(new), sealed, "kid"),
+        (_keyring(old), sealed, "other"),
+        (_keyring(old), sealed[:-1] + bytes([sealed[-1] ^ 1]), "kid"),
+        (_keyring(old), b"", "kid"),
+    ):
+        with pytest.raises(CannotDecrypt):
+            keyring.decrypt(stored, context=context)
+
+
+def test_a_keyring_says_what_is_wrong_and_never_the_key() -> None:
+    with pytest.raises(MissingSetting):
+        Keyring.load(KeySettings())
+    for text in ("c2hvcnQ", "not base64url!", " "):
+        with pytest.raises(KeyringInvalid) as fault:
+            _keyring(text)
+        assert text.strip() == "" or text not in str(fault.value)
