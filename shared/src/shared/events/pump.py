@@ -7,7 +7,7 @@ from typing import Final
 from weakref import WeakSet
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events.bus import BusUnavailable, backoff_s, stop_if_cancelled
@@ -17,6 +17,8 @@ OUTBOX: Final = "outbox"
 INBOX: Final = "inbox"
 POLL_S: Final = 1.0  # behind the wake-ups: finds rows of other processes, and those whose next attempt is due
 BUSY_FIRST_S: Final = 0.02  # another process holds the lock for one batch, usually a few milliseconds
+
+_TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtext(:name))")
 
 log = structlog.get_logger(__name__)
 
@@ -95,5 +97,4 @@ async def alone(db: AsyncSession, name: str) -> bool:
 
     The lock goes with the transaction: a holder that was stopped loses both after idle_in_transaction_session_timeout.
     """
-    key = func.hashtext(f"flotilla {name}")
-    return bool(await db.scalar(select(func.pg_try_advisory_xact_lock(key))))
+    return bool(await db.scalar(_TRY_LOCK, {"name": f"flotilla {name}"}))

@@ -90,7 +90,7 @@ class Receiver:
             # Its id is its content: delivered again it is the same row.
             unread = {"id": UUID(bytes=sha256(message).digest()[:16]), "type": "", "subject": None, "tenant_id": None}
             return {**unread, "subject_version": 0, "message": message, **_parked(f"malformed: {error}")}
-        fault = None if event.type in self._handlers.types else f"no handler for {event.type}"
+        fault = None if self._handlers.get(event.type) else f"no handler for {event.type}"
         return {
             "id": event.id,
             "type": event.type,

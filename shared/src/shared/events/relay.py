@@ -65,7 +65,7 @@ class Relay:
         async with self._database.transaction() as db:
             if not await pump.alone(db, pump.OUTBOX):
                 return Progress.BUSY
-            rows = (await db.scalars(_due())).all()
+            rows = (await db.scalars(_DUE)).all()
             if not rows:
                 return Progress.IDLE
             batch = await self._publish(rows)
@@ -151,4 +151,5 @@ async def _mark(db: AsyncSession, batch: _Batch) -> None:
         )
 
 
+_DUE: Final = _due()
 _NO_SYNC: Final = {"synchronize_session": False}  # the rows in this session are not read again
