@@ -135,11 +135,12 @@ async def fleet(
         yield Fleet(postgres, cache, environment, members, folder / "replicas.log")
 
 
-@pytest.fixture(autouse=True)
-def no_replica_left(fleet: Fleet) -> Iterator[None]:
-    yield
-    while fleet.replicas:
-        process = fleet.replicas.pop()
+@pytest.fixture(scope="module")
+async def replicas(fleet: Fleet) -> AsyncIterator[tuple[str, str]]:
+    """Two replicas, each a process; the last test of the module kills the second."""
+    one, two = await asyncio.gather(fleet.start_replica(), fleet.start_replica())
+    yield one, two
+    for process in fleet.replicas:
         process.kill()
         process.wait()
 
@@ -160,32 +161,8 @@ async def say(connection: Talk, room: str, text: str) -> int:
         await asyncio.sleep(0.1)
 
 
-async def test_a_killed_replica_loses_nothing_and_leaves_no_ghost(fleet: Fleet) -> None:
-    one, two = await asyncio.gather(fleet.start_replica(), fleet.start_replica())
-    room = await fleet.room(one, "ann", "bob")
-    ann, bob = await fleet.connect(one, "ann"), await fleet.connect(two, "bob")
-    await ann.subscribe(room)
-    epoch = (await bob.subscribe(room))["epoch"]
-    await ann.expect("user_joined")
-    for number in range(10):
-        await say(ann, room, f"{number}")
-    before = await bob.reaches(room, 10)
-    os.kill(fleet.pids[two], signal.SIGKILL)
-    await bob.closed()
-    for number in range(10):
-        await say(ann, room, f"{number}")
-    assert (await ann.expect("user_left", within_s=10))["user"]["username"] == "bob"
-    again = await fleet.connect(one, "bob")
-    assert (await again.subscribe(room, after=before[-1], epoch=epoch))["recovered"] is True
-    await say(again, room, "back")
-    assert before + await again.reaches(room, 21) == list(range(1, 22))
-    assert await ann.reaches(room, 21) == list(range(1, 22))
-    for connection in (ann, bob, again):
-        await connection.close()
-
-
-async def test_without_the_cache_everything_arrives_once_and_in_order(fleet: Fleet) -> None:
-    one, two = await asyncio.gather(fleet.start_replica(), fleet.start_replica())
+async def test_without_the_cache_everything_arrives_once_and_in_order(fleet: Fleet, replicas: tuple[str, str]) -> None:
+    one, two = replicas
     room = await fleet.room(one, "ann", "bob")
     ann, bob = await fleet.connect(one, "ann"), await fleet.connect(two, "bob")
     await ann.subscribe(room)
@@ -209,8 +186,8 @@ async def test_without_the_cache_everything_arrives_once_and_in_order(fleet: Fle
         await connection.close()
 
 
-async def test_while_postgresql_restarts_connections_stay(fleet: Fleet) -> None:
-    one = await fleet.start_replica()
+async def test_while_postgresql_restarts_connections_stay(fleet: Fleet, replicas: tuple[str, str]) -> None:
+    one, _ = replicas
     room = await fleet.room(one, "ann", "bob")
     ann, bob = await fleet.connect(one, "ann"), await fleet.connect(one, "bob")
     await ann.subscribe(room)
@@ -226,4 +203,28 @@ async def test_while_postgresql_restarts_connections_stay(fleet: Fleet) -> None:
     assert await waiting == 2
     for connection in (ann, bob):
         assert await connection.reaches(room, 2) == [1, 2]
+        await connection.close()
+
+
+async def test_a_killed_replica_loses_nothing_and_leaves_no_ghost(fleet: Fleet, replicas: tuple[str, str]) -> None:
+    one, two = replicas
+    room = await fleet.room(one, "ann", "bob")
+    ann, bob = await fleet.connect(one, "ann"), await fleet.connect(two, "bob")
+    await ann.subscribe(room)
+    epoch = (await bob.subscribe(room))["epoch"]
+    await ann.expect("user_joined")
+    for number in range(10):
+        await say(ann, room, f"{number}")
+    before = await bob.reaches(room, 10)
+    os.kill(fleet.pids[two], signal.SIGKILL)
+    await bob.closed()
+    for number in range(10):
+        await say(ann, room, f"{number}")
+    assert (await ann.expect("user_left", within_s=10))["user"]["username"] == "bob"
+    again = await fleet.connect(one, "bob")
+    assert (await again.subscribe(room, after=before[-1], epoch=epoch))["recovered"] is True
+    await say(again, room, "back")
+    assert before + await again.reaches(room, 21) == list(range(1, 22))
+    assert await ann.reaches(room, 21) == list(range(1, 22))
+    for connection in (ann, bob, again):
         await connection.close()

@@ -145,6 +145,13 @@ async def test_typing_is_told_to_the_others(connected: Talking, make_room: MakeR
 
         await eventually(typed, every_s=0.1, saying="typing reaches the other replica")
         told = await bob.expect("typing")
+        async with connected("bob") as near:
+            await near.subscribe(room)
+            await ann.say("typing", room_id=room, is_typing=False)
+            await near.expect("typing", is_typing=False)
+            await ann.send(room)
+            await near.expect("message")
+            assert [f for f in near.heard if f["type"] == "typing"] == []  # once, also on the writer's replica
         assert (told["user"]["username"], told["is_typing"]) == ("ann", True)
         assert [f for f in ann.heard if f["type"] == "typing"] == []
 

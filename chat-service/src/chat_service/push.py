@@ -13,8 +13,12 @@ from uuid import UUID
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
 
-_OPTION: Final = "chat_push"
+from shared.data.database import TenantSession
+
+_OPTION: Final = "chat_push"  # of the engine: who is told
+_WAITING: Final = "chat_push"  # of the session: what there is to tell
 
 
 class Line(StrEnum):
@@ -45,9 +49,18 @@ Tell = Callable[[Stored], None]
 
 def after_commit(db: AsyncSession, stored: Stored) -> None:
     """Tell the process's fan-out of `stored` when `db` has committed."""
-    tell: Tell | None = db.get_bind().get_execution_options().get(_OPTION)
+    db.info.setdefault(_WAITING, []).append(stored)
+
+
+@event.listens_for(TenantSession, "after_commit")
+def _tell(session: Session) -> None:
+    waiting: list[Stored] = session.info.pop(_WAITING, [])
+    if not waiting:
+        return
+    tell: Tell | None = session.get_bind().get_execution_options().get(_OPTION)
     if tell is not None:
-        event.listen(db.sync_session, "after_commit", lambda _session: tell(stored), once=True)
+        for stored in waiting:
+            tell(stored)
 
 
 def announce_to(engine: AsyncEngine, tell: Tell | None) -> None:

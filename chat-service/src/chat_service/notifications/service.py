@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +18,8 @@ from chat_service.push import Line, LineKey, Stored
 from shared.identity.principal import Principal
 from shared.problems import NotFound
 from shared.web.paging import by_cursor
+
+log = structlog.get_logger(__name__)
 
 
 async def notify(
@@ -39,6 +42,7 @@ async def notify(
     db.add(told)
     await db.flush()
     await db.refresh(told)
+    log.info("notification_stored", notification=str(told.id), kind=kind, user=str(user_id))
     push.after_commit(db, Stored(LineKey(Line.PERSON, tenant_id, user_id), told.seq, frame_of(told)))
 
 

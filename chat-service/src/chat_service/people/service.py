@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chat_service.people import models
 from shared.identity.principal import Principal
-from shared.problems import Forbidden, NotFound
+from shared.problems import NoTenant, NotFound
 
 ENDED: Final = "ended"
 
@@ -31,7 +31,7 @@ AskMembership = Callable[[UUID, UUID], Awaitable[Membership | None]]
 def tenant_of(user: Principal) -> UUID:
     """The tenant that the person acts in. Raises Forbidden for who acts in none."""
     if user.tenant_id is None:
-        raise Forbidden("Your session is in no tenant: sign in to one.")
+        raise NoTenant
     return user.tenant_id
 
 

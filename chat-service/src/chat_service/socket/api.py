@@ -53,10 +53,10 @@ async def _serve(websocket: WebSocket, principal: Principal, runtime: SocketRunt
     structlog.contextvars.bind_contextvars(
         connection=str(connection.id), user=str(principal.user_id), tenant=str(principal.tenant_id)
     )
-    await runtime.hub.add(connection)
     worker = asyncio.create_task(connection.work(runtime.commands.handle))
     code = 1006
     try:
+        await runtime.hub.add(connection)
         runtime.end_if_revoked(connection)
         hello = {"connection_id": str(connection.id), "user_id": str(principal.user_id)}
         more = {"username": principal.username, "heartbeat_s": settings.socket.heartbeat_s}

@@ -16,6 +16,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from shared.ids import new_id
+
 log = structlog.get_logger(__name__)
 
 DROPPED = Counter("flotilla_chat_hints_dropped_total", "Hints that were not sent because the cache was away or slow.")
@@ -35,6 +37,7 @@ class Fanout:
         """`on_hint` gets channel and payload; `on_back` is called when more is heard than before: some was missed."""
         self._cache, self._on_hint, self._on_back = cache, on_hint, on_back
         self._url, self._away = url, False
+        self._origin = new_id().bytes  # stands before each payload, so that nobody hears themselves
         self._wanted: set[str] = {_ALWAYS}
         self._changed = asyncio.Event()
         self._outbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
@@ -50,7 +53,7 @@ class Fanout:
     def publish(self, channel: str, payload: bytes) -> None:
         """Send soon, in order; never waits."""
         try:
-            self._outbox.put_nowait((channel, payload))
+            self._outbox.put_nowait((channel, self._origin + payload))
         except asyncio.QueueFull:
             DROPPED.inc()
 
@@ -118,5 +121,5 @@ class Fanout:
                 await pubsub.ping()
                 continue
             heard_at = clock()
-            if message["type"] == "message":
-                self._on_hint(message["channel"].decode(), message["data"])
+            if message["type"] == "message" and not message["data"].startswith(self._origin):
+                self._on_hint(message["channel"].decode(), message["data"][len(self._origin) :])

@@ -1,12 +1,10 @@
 """What replicas tell each other: a channel for each line, a byte for the kind, and the frame as it goes out."""
 
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
-from chat_service.push import Line, LineKey
+from chat_service.push import LineKey
 
-_PREFIX: Final = "chat"
 _NUMBERED, _TYPING, _PRESENCE = b"N", b"T", b"P"
 
 
@@ -35,18 +33,7 @@ Hint = Numbered | Typing | PresenceChanged
 
 
 def channel(key: LineKey) -> str:
-    return f"{_PREFIX}:{key.line.value}:{key.tenant_id}:{key.id}"
-
-
-def line(channel: str) -> LineKey | None:
-    """The line of a channel; None for another one."""
-    parts = channel.split(":")
-    if len(parts) != 4 or parts[0] != _PREFIX:
-        return None
-    try:
-        return LineKey(Line(parts[1]), UUID(parts[2]), UUID(parts[3]))
-    except ValueError:
-        return None
+    return f"chat:{key.line.value}:{key.tenant_id}:{key.id}"
 
 
 def numbered(seq: int, frame: bytes) -> bytes:

@@ -37,6 +37,7 @@ FILLED = Counter("flotilla_chat_filled_total", "Frames that no hint brought, rea
 _READERS: Final = 4  # history is read by so many at once, so that a crowd coming back leaves the pool to senders
 _GAP_S: Final = 0.05  # how long a missing number may still be on its way
 _AGAIN_S: Final = 0.5
+_WELCOME_S: Final = 1.0  # a database that hangs does not keep anybody waiting at the door
 _COMPARE_PAUSE_S: Final = 0.1
 
 
@@ -48,6 +49,7 @@ class Hub:
         self._database, self._poll_s = database, poll_s
         self._connections: dict[Connection, dict[UUID, Subscription]] = {}
         self._lines: dict[LineKey, NumberedLine] = {}
+        self._channels: dict[str, LineKey] = {}
         self._readers = asyncio.Semaphore(_READERS)
         self._compare_now = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,8 +69,9 @@ class Hub:
         line = self._lines.get(connection.person) or self._follow(NumberedLine(connection.person))
         line.followers.add(connection)
         if line.head is None:
-            with suppress(ServiceUnavailable):  # then the comparison finds where the line begins
-                line.begin_at(await stored.last_notification(self._database, connection.person))
+            with suppress(ServiceUnavailable, TimeoutError):  # then the comparison finds where the line begins
+                async with asyncio.timeout(_WELCOME_S):
+                    line.begin_at(await stored.last_notification(self._database, connection.person))
 
     def remove(self, connection: Connection) -> None:
         for subscription in tuple(self._connections[connection].values()):
@@ -136,9 +139,9 @@ class Hub:
         self.fanout.publish(hints.channel(told.key), hints.numbered(told.seq, frame))
 
     def on_hint(self, channel: str, payload: bytes) -> None:
-        """Another replica says something, or this one hears itself."""
-        key, hint = hints.line(channel), hints.parse(payload)
-        if key is None or hint is None or key not in self._lines:
+        """Another replica says something."""
+        key, hint = self._channels.get(channel), hints.parse(payload)
+        if key is None or hint is None:
             return
         match hint:
             case hints.Numbered(seq, frame):
@@ -288,14 +291,17 @@ class Hub:
 
     def _follow(self, line: NumberedLine) -> NumberedLine:
         self._lines[line.key] = line
-        self.fanout.follow(hints.channel(line.key))
+        channel = hints.channel(line.key)
+        self._channels[channel] = line.key
+        self.fanout.follow(channel)
         return line
 
     def _unfollow(self, line: NumberedLine, follower: Connection | Subscription) -> None:
         line.followers.discard(follower)
         if not line.followers and self._lines.get(line.key) is line:
-            del self._lines[line.key]
-            self.fanout.unfollow(hints.channel(line.key))
+            channel = hints.channel(line.key)
+            del self._lines[line.key], self._channels[channel]
+            self.fanout.unfollow(channel)
 
     def _drop(self, subscription: Subscription, *, at_once: bool) -> None:
         subscription.ended = True

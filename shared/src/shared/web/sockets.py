@@ -110,6 +110,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if not self._lingering:
             super().data_received(data)
 
+    def handle_ping(self) -> None:
+        """Answer, unless the peer does not read: its pings would fill the memory with pongs."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
     def keepalive_timeout(self) -> None:
         """The peer is gone: a close would wait for it to read."""
         self.pong_timer = self.pending_ping_payload = None
