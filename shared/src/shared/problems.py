@@ -136,6 +136,13 @@ class InsufficientScope(Forbidden):
         super().__init__(detail or f"This needs the scope {wanted}.", headers={"WWW-Authenticate": challenge})
 
 
+class NoTenant(Forbidden):
+    """The operation needs a tenant: the session acts in none, or the account is an active member of none."""
+
+    status, title = 403, "No tenant"
+    remedy = "Sign in naming a tenant that you are a member of, or ask a tenant's admin to add you."
+
+
 class NotFound(Problem):
     """Nothing by that id that the caller may see; another tenant's or another person's object looks the same."""
 

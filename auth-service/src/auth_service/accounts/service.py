@@ -36,14 +36,14 @@ class SlugTaken(Conflict):
     """Another tenant has this slug."""
 
     status, title = 409, "The slug is taken"
-    remedy = "Choose another slug; the account was not registered."
+    remedy = "Choose another slug."
 
 
 class SlugReserved(InvalidInput):
-    """The slug is a name that the fleet needs for itself."""
+    """The slug is one of the names that the fleet keeps for itself."""
 
     status, title = 422, "The slug is reserved"
-    remedy = "Choose another slug; the account was not registered."
+    remedy = "Choose another slug."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("Is reserved.", "slug_reserved", "#/tenant/slug")])

@@ -66,18 +66,10 @@ class SessionNotFound(NotFound):
     status, title = 404, "No such session"
 
 
-class NoTenant(Forbidden):
-    """The account is an active member of no tenant, and the sign-in named none."""
-
-    status, title = 403, "No tenant to sign in to"
-    remedy = "Name the tenant that invited you, or ask a tenant's admin to add you."
-
-
 class TenantNotFound(NotFound):
-    """The tenant that the sign-in names is none of the person's own."""
+    """No such tenant, or one that the caller does not belong to."""
 
-    status, title = 404, "No such tenant of yours"
-    remedy = "Check the slug; GET /auth/sessions shows where you have been."
+    status, title = 404, "No such tenant"
 
 
 class TenantClosed(Forbidden):

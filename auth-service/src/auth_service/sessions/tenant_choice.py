@@ -8,10 +8,10 @@ from auth_service.accounts.models import Account
 from auth_service.memberships import authority, models
 from auth_service.memberships import service as memberships
 from auth_service.memberships.models import Place
-from auth_service.sessions.service import NoTenant, TenantClosed, TenantNotFound
+from auth_service.sessions.service import TenantClosed, TenantNotFound
 from shared.clients import ServiceClient
 from shared.data.database import Database
-from shared.problems import ServiceUnavailable
+from shared.problems import NoTenant, ServiceUnavailable
 
 
 def choose(places: Sequence[Place], named: str | None, last_tenant_id: UUID | None) -> Place | None:

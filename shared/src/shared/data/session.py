@@ -1,7 +1,7 @@
 """`Db`: the transaction of one HTTP request, as a dependency.
 
-`scope="function"` makes FastAPI end it before the reply leaves, so that nobody is told 201 about a row that is not there
-(the default scope commits after the reply).
+`scope="function"` makes FastAPI end it before the reply leaves, so that nobody is told 201 about a row that is not
+there (the default scope commits after the reply).
 """
 
 from collections.abc import AsyncIterator

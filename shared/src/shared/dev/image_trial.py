@@ -140,7 +140,10 @@ class Trial:
 
     def _of_its_own(self, service: str) -> dict[str, str]:
         """What production wants to be told by name."""
-        if service == "auth":
-            registration = {"REGISTRATION__PEOPLE": "open", "REGISTRATION__TENANTS": "open"}
-            return {"KEYS__ENCRYPTION_KEY": self.encryption_key, **registration}
-        return {"SMTP__HOST": "mail.flotilla.example"} if service == "tasks" else {}
+        registration = {"REGISTRATION__PEOPLE": "open", "REGISTRATION__TENANTS": "open"}
+        of_services = {
+            "auth": {"KEYS__ENCRYPTION_KEY": self.encryption_key, **registration},
+            "users": {"STORAGE_URL": "file:///tmp/files"},
+            "tasks": {"SMTP__HOST": "mail.flotilla.example"},
+        }
+        return of_services.get(service, {})

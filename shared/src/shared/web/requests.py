@@ -16,7 +16,7 @@ from shared.web.errors import answer
 log = structlog.get_logger("shared.requests")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
-_QUIET: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+_QUIET: Final = frozenset({"/livez", "/readyz", "/health", "/metrics", "/internal/revocations"})  # asked all the time
 
 
 def request_id_of(scope: Scope) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.identity import Principal
 from shared.ids import new_id
-from shared.problems import Conflict, Forbidden, InsufficientScope, NotFound
+from shared.problems import Conflict, InsufficientScope, NoTenant, NotFound
 from tasks_service.jobs import models
 from tasks_service.jobs.models import CANCELLED, ENDED, PENDING, RUNNING, Job
 from tasks_service.jobs.record import announce, publish, record
@@ -22,13 +22,6 @@ class JobNotFound(NotFound):
     """No job by that id that the caller may see."""
 
     status, title = 404, "No such job"
-
-
-class NoTenant(Forbidden):
-    """A job belongs to a tenant, and the caller's session has none."""
-
-    status, title = 403, "The session has no tenant"
-    remedy = "Sign in to a tenant that you are a member of."
 
 
 class NoResultYet(Conflict):

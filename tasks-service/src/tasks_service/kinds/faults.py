@@ -4,10 +4,10 @@ from shared.problems import NotFound, Problem, ServiceUnavailable
 
 
 class FileNotFound(NotFound):
-    """The file does not exist, or it is one that the job's owner may not see."""
+    """The file does not exist, or it is one that the person may not see."""
 
     status, title = 404, "No such file"
-    remedy = "Upload the file as the person who submits the job, in the same tenant."
+    remedy = "Check the id, and that the person who asks uploaded it, in the same tenant."
 
 
 class FileTooLarge(Problem):

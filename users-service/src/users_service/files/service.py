@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.data.database import Database
 from shared.events import outbox
 from shared.identity.principal import Principal
-from shared.problems import Forbidden, InsufficientScope, NotFound, ServiceUnavailable
+from shared.problems import InsufficientScope, NoTenant, NotFound, ServiceUnavailable
 from shared.web.paging import by_cursor
 from users_service.files import models
 from users_service.files.events import FileDeleted, FileUploaded
@@ -29,16 +29,10 @@ _SORTABLE = {"created_at": File.created_at, "name": File.name, "size_bytes": Fil
 
 
 class FileNotFound(NotFound):
-    """No such file that the caller may see: not there, another person's, or another tenant's."""
+    """The file does not exist, or it is one that the person may not see."""
 
     status, title = 404, "No such file"
-
-
-class NoTenant(Forbidden):
-    """The session acts in no tenant, and a file belongs to one."""
-
-    status, title = 403, "No tenant"
-    remedy = "Sign in to a tenant that you are a member of."
+    remedy = "Check the id, and that the person who asks uploaded it, in the same tenant."
 
 
 class UploadOverdue(ServiceUnavailable):
