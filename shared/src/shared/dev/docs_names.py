@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.dev.fleet import fleet
 
 _PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md")
-_TARGET = re.compile(r"\bmake ([a-z][a-z0-9-]*)")
+_TARGET = re.compile(r"(?:^|`)make ([a-z][a-z0-9-]*)", re.MULTILINE)
 _VERB = re.compile(r"python -m ((?:auth|users|chat|tasks)_service|gateway|shared\.dev) ([a-z]+)")
 _FILE = re.compile(
     r"`((?:shared|gateway|auth-service|users-service|chat-service|tasks-service|k8s|docs|tests-e2e)/[\w./-]+)`"

@@ -67,7 +67,7 @@ def worker_app(settings: TasksSettings) -> FastAPI:
     """The worker's application. A worker that hangs inside a transaction must not hold its rows past its leases."""
     idle_s = min(settings.database.idle_in_transaction_timeout_s, settings.worker.lease_s / 3)
     database = settings.database.model_copy(update={"idle_in_transaction_timeout_s": idle_s})
-    return worker_service.create_app(settings.model_copy(update={"database": database}), events=False)
+    return worker_service.create_app(settings.model_copy(update={"database": database}))
 
 
 worker_service = Service(
