@@ -1,6 +1,5 @@
 """How a connection begins and ends: handshakes, tokens, revocations, readers that do not read, a server that goes."""
 
-import asyncio
 import time
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 
 from chat_service.app import service as chat
+from chat_service.socket.outgoing import CLOSED
 from shared.settings import ServiceSettings
 from shared.testing import eventually, running_service
 from shared.web.sockets import SocketProtocol
@@ -62,12 +62,13 @@ async def test_the_tokens_end_closes(base_url: str, members: Members) -> None:
 
 
 async def test_a_renewed_connection_goes_on(base_url: str, members: Members, neighbours: Neighbours) -> None:
+    began = time.time()
     async with await ending_soon(base_url, members, 2) as ann:
         await ann.expect("welcome")
         await ann.say("renew", token=neighbours.access_token(members.principal("ann")), ref=1)
         renewed = await ann.expect("renewed")
         assert renewed["expires_in"] > 500
-        await asyncio.sleep(2.2)  # beyond the end of the first token
+        await eventually(lambda: time.time() > began + 2.5, saying="the first token has ended")
         await ann.say("ping")
         await ann.expect("pong")
 
@@ -145,6 +146,21 @@ async def test_a_reader_that_stops_is_dropped_and_the_others_go_on(
         await ann.reaches(room, 150)
         await eventually(lambda: hub.size == before, within_s=10, saying="the stalled connection is gone")
         await bob.drop()
+
+
+async def test_a_reader_that_was_too_slow_is_told_so(
+    base_url: str, members: Members, make_room: MakeRoom, said: Said
+) -> None:
+    room = await make_room("ann", "bob")
+    slow = CLOSED.labels("4008")._value.get
+    async with await talk(base_url, members("bob")) as bob:
+        before = slow()
+        await bob.subscribe(room)
+        bob.stop_reading()
+        await said(room, 150, "x" * 4000)
+        await eventually(lambda: slow() > before, saying="the server has given up")
+        bob.socket.transport.resume_reading()  # type: ignore[attr-defined]  # a socket's transport can
+        assert await bob.closed() == 4008
 
 
 async def test_a_long_history_does_not_make_its_reader_slow(

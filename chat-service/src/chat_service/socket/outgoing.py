@@ -7,9 +7,12 @@ from enum import IntEnum
 from typing import Any
 
 import orjson
+from prometheus_client import Counter
 
 from chat_service.settings import SocketSettings
 from shared.web.sockets import SocketProtocol, text_frame
+
+CLOSED = Counter("flotilla_chat_closed_total", "Connections that the server closed, by code.", ["code"])
 
 _HISTORY_AHEAD_BYTES = 64 * 1024  # history is written this far ahead of its reader, so catching up never looks slow
 
@@ -83,6 +86,9 @@ class Outgoing:
 
     def close(self, code: int, reason: str = "") -> None:
         """Close with `code`, after what was written and without what still waits for a peer that does not read."""
+        if self._protocol.ended:
+            return
+        CLOSED.labels(str(int(code))).inc()
         if self._protocol.can_write:
             self._flush()
         self._forget()
