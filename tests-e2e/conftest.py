@@ -30,7 +30,7 @@ def plan(data: Path, bus: str) -> Plan:
         free_ports=True,
         real_limits=True,
         environment=named | ({"BUS": "valkey"} if bus == "valkey" else {}),
-        settings={"LIMITS__ANONYMOUS": "1000000"},
+        settings={"LIMITS__ANONYMOUS": "1000000", "SESSIONS__REFRESH_GRACE_S": "3"},
         ready_s=120,
     )
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx2
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from shared.dev.launcher import Fleet
@@ -71,6 +72,28 @@ class Person:
 
         return await eventually(look, within_s=within_s, every_s=0.1, saying=f"job {job_id} ended")  # type: ignore[return-value]  # true is a job
 
+    async def all_of(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """Every item of a list, page after page."""
+        items: list[dict[str, Any]] = []
+        more: dict[str, Any] = {"limit": 200, **query}
+        while more.get("cursor", "") is not None:
+            page = (await self.get(path, params=more)).json()
+            items += page["items"]
+            more["cursor"] = page["next_cursor"]
+        return items
+
+    async def told_of(self, job_id: str) -> list[dict[str, Any]]:
+        """Every event of the job since its beginning, with its `event` name; the job has ended."""
+        page = (await self.get(f"/api/v1/jobs/{job_id}/events", headers={"Last-Event-ID": "0"})).text
+        events = [dict(line.split(": ", 1) for line in part.splitlines() if ": " in line) for part in page.split("\n\n")]
+        return [json.loads(one["data"]) | {"event": one["event"]} for one in events if "data" in one]
+
+    async def refused(self) -> bool:
+        """Whether this session's token is refused at every gateway, by the services as by the gateway itself."""
+        paths = ("/auth/me", "/api/v1/profile", "/api/v1/job-kinds", "/api/v1/rooms")
+        asked = [self.at(number).get(path, None) for number in range(len(self.town.urls)) for path in paths]
+        return all(reply.status_code == 401 for reply in await asyncio.gather(*asked))
+
     async def room(self, kind: str = "public", **more: Any) -> str:
         body = {"kind": kind, **({} if kind == "direct" else {"name": f"room-{uuid4().hex[:8]}"}), **more}
         return str((await self.post("/api/v1/rooms", 201, json=body)).json()["id"])
@@ -97,14 +120,14 @@ class Socket:
     async def send(self, **frame: Any) -> None:
         await self.wire.send(json.dumps(frame))
 
-    async def next(self, kind: str, within_s: float = 15, **fields: Any) -> dict[str, Any]:
+    async def next(self, of_type: str, /, within_s: float = 15, **fields: Any) -> dict[str, Any]:
         """The first frame of this type with these fields that was not returned before, waiting for it."""
         looked = 0
         async with asyncio.timeout(within_s):
             while True:
                 for index in range(looked, len(self.frames)):
                     frame = self.frames[index]
-                    fits = frame["type"] == kind and all(frame.get(key) == value for key, value in fields.items())
+                    fits = frame["type"] == of_type and all(frame.get(key) == value for key, value in fields.items())
                     if fits and index not in self._returned:
                         self._returned.add(index)
                         return frame
@@ -120,6 +143,14 @@ class Socket:
         client_id = uuid4().hex
         await self.send(type="send", room_id=room_id, text=text, client_id=client_id)
         return await self.next("ack", client_id=client_id)
+
+    async def closed(self, within_s: float = 15) -> int | None:
+        """The code of the close, waiting for it; frames that came before it are kept."""
+        async with asyncio.timeout(within_s):
+            with suppress(ConnectionClosed):
+                while True:
+                    self.frames.append(json.loads(await self.wire.recv()))
+        return self.wire.close_code
 
     def messages(self, room_id: str) -> list[tuple[int, str]]:
         """(seq, text) of the room's messages in the order in which they came."""
@@ -173,14 +204,15 @@ class Town:
         """A new session of the person's own; the membership may still be on its way."""
         await eventually(lambda: self._signed_in(person, None), within_s=20, saying=f"{person.username} signs in")
 
+    async def refresh(self, refresh_token: str, gateway: int = 0) -> httpx2.Response:
+        return await self.http.post(f"{self.urls[gateway]}/auth/refresh", json={"refresh_token": refresh_token})
+
     async def set_tenant(self, tenant_id: str, **fields: Any) -> None:
         """As the operator of the fleet."""
-        token = development_token(
-            self.fleet.around.folder, self.fleet.around.public_url, "operator", roles=["system"], known={}
-        )
-        reply = await self.http.patch(
-            f"{self.urls[0]}/api/v1/tenants/{tenant_id}", json=fields, headers={"Authorization": f"Bearer {token}"}
-        )
+        around = self.fleet.around
+        token = development_token(around.folder, around.public_url, "operator", roles=["system"], known={})
+        headers = {"Authorization": f"Bearer {token}"}
+        reply = await self.http.patch(f"{self.urls[0]}/api/v1/tenants/{tenant_id}", json=fields, headers=headers)
         assert reply.status_code == 200, reply.text
 
     async def _register(self, name: str, **more: Any) -> dict[str, Any]:

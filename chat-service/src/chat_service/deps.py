@@ -18,7 +18,7 @@ UserId = Annotated[UUID, Path(examples=[_ID])]
 NotificationId = Annotated[UUID, Path(examples=[_ID])]
 
 
-def parts(request: Request) -> Parts:
+async def parts(request: Request) -> Parts:
     held: Parts = request.app.state.parts
     return held
 

@@ -14,22 +14,22 @@ from tasks_service.notices import Notices
 from tasks_service.settings import TasksSettings
 
 
-def _notices(request: Request) -> Notices:
+async def _notices(request: Request) -> Notices:
     found: Notices = request.app.state.notices
     return found
 
 
-def _settings(request: Request) -> TasksSettings:
+async def _settings(request: Request) -> TasksSettings:
     found: TasksSettings = request.app.state.parts.settings
     return found
 
 
-def _revocations(request: Request) -> Revocations | None:
+async def _revocations(request: Request) -> Revocations | None:
     found: Revocations | None = request.app.state.parts.revocations
     return found
 
 
-def _health(request: Request) -> HealthChecks:
+async def _health(request: Request) -> HealthChecks:
     found: HealthChecks = request.app.state.health
     return found
 

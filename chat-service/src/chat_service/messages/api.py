@@ -12,7 +12,7 @@ from shared.web.router import Router
 router = Router(prefix="/api/v1/rooms/{room_id}/messages", tags=["messages"])
 
 
-def message_rate(request: Request) -> MessageRate:
+async def message_rate(request: Request) -> MessageRate:
     held: MessageRate = request.app.state.message_rate
     return held
 

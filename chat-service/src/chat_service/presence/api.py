@@ -11,7 +11,7 @@ from shared.web.router import Router
 router = Router(prefix="/api/v1/presence", tags=["presence"])
 
 
-def register(request: Request) -> Presence:
+async def register(request: Request) -> Presence:
     held: Presence = request.app.state.presence
     return held
 

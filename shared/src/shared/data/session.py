@@ -14,7 +14,7 @@ from shared.data.database import Database
 from shared.identity.access import OptionalUser
 
 
-def database(request: Request) -> Database:
+async def database(request: Request) -> Database:
     result: Database = request.app.state.parts.database
     return result
 

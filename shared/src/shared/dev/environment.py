@@ -10,8 +10,13 @@ from shared.dev.fleet import FleetService
 from shared.dev.folder import DataFolder
 from shared.dev.server import HOST
 
-FOLLOW_REVOCATIONS = frozenset({"gateway", "chat", "tasks"})
-"""They hold connections or streams open, so they hear of what ends them."""
+FOLLOWED = {
+    "gateway": ("auth", "users"),
+    "chat": ("auth", "users"),
+    "tasks": ("auth", "users"),
+    "auth": ("users",),
+}
+"""Who holds connections or streams open hears of what ends them; auth-service hears of roles that changed."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Surroundings:
         if self.alone:
             return {"REVOCATIONS__FEEDS": "[]"}
         followed = {"IDENTITY__JWKS_URL": f"http://{HOST}:{self.ports['auth']}/oauth2/jwks.json"}
-        feeds = ["auth", "users"] if service.name in FOLLOW_REVOCATIONS else []
+        feeds = FOLLOWED.get(service.name, ())
         return followed | {"REVOCATIONS__FEEDS": json.dumps(feeds)}
 
 

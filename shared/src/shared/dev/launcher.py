@@ -116,8 +116,7 @@ class Fleet:
                 self._start_serving(service, number)
             for verb in service.processes:
                 for number in range(1, self.plan.replicas.get(verb, 1) + 1):
-                    port = free_port()
-                    self._start_child(_numbered(verb, number), service, verb, port, None)
+                    self._start_working(_numbered(verb, number), service, verb)
 
     def _start_serving(self, service: FleetService, number: int) -> None:
         """The first one has the service's port; each gateway has replicas of its own before it, as far as they go."""
@@ -127,6 +126,12 @@ class Fleet:
             more |= self._replicas_for(number)
         url = f"http://{HOST}:{port}"
         self._start_child(_numbered(service.name, number), service, "serve", port, url, **more)
+
+    def _start_working(self, name: str, service: FleetService, verb: str) -> None:
+        """A process that serves nobody but who asks for its health."""
+        port = free_port()
+        more = {f"{verb.upper()}__PORT": str(port)}
+        self._start_child(name, service, verb, port, f"http://{HOST}:{port}", **more)
 
     def _replicas_for(self, gateway: int) -> dict[str, str]:
         """The upstreams of the n-th gateway: the n-th replica of each service, the first where there are fewer."""
@@ -138,7 +143,7 @@ class Fleet:
         return upstreams
 
     def _start_child(
-        self, name: str, service: FleetService, verb: str, port: int, url: str | None, **more: str
+        self, name: str, service: FleetService, verb: str, port: int, url: str, **more: str
     ) -> None:
         environment = {**self.around.environment(service, port), **more, **self.plan.settings}
         self._start_command(Command(name, (sys.executable, "-m", service.package, verb), environment, url))

@@ -37,4 +37,8 @@ def _tags(headers: list[str]) -> frozenset[str]:
     return frozenset(tag.strip() for header in headers for tag in header.split(",") if tag.strip())
 
 
-Conditions = Annotated[Preconditions, Depends(Preconditions)]
+async def _preconditions(request: Request, response: Response) -> Preconditions:
+    return Preconditions(request, response)  # a class as a dependency would be called in a thread
+
+
+Conditions = Annotated[Preconditions, Depends(_preconditions)]

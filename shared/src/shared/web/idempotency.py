@@ -127,7 +127,7 @@ _KeyHeader = Annotated[
 ]
 
 
-def once_upload(request: Request, db: Db, user: CurrentUser, key: _KeyHeader = None) -> Once:
+async def once_upload(request: Request, db: Db, user: CurrentUser, key: _KeyHeader = None) -> Once:
     """For uploads: the operation calls `begin` itself, once it knows the content's sha256."""
     return Once(db, user.user_id, user.tenant_id, f"{request.method} {request.url.path}", key)
 
