@@ -15,7 +15,7 @@ import httpx2
 
 from shared.dev.backing import Backing
 from shared.dev.engine import Engine
-from shared.dev.environment import FOLLOW_REVOCATIONS
+from shared.dev.environment import FOLLOWED
 from shared.dev.fleet import FleetService
 from shared.dev.server import HOST
 
@@ -129,7 +129,7 @@ class Trial:
             "IDENTITY__KEY_FILE": f"{_INSIDE}/key.pem",
             "IDENTITY__TRUST_FILE": f"{_INSIDE}/trust.json",
             "IDENTITY__JWKS_URL": f"http://{HOST}:{self.ports['auth']}/oauth2/jwks.json",
-            "REVOCATIONS__FEEDS": json.dumps(["auth", "users"] if service.name in FOLLOW_REVOCATIONS else []),
+            "REVOCATIONS__FEEDS": json.dumps(FOLLOWED.get(service.name, ())),
         }
         for name in ("auth", "users", "chat", "tasks"):
             settings[f"SERVICES__{name.upper()}_URL"] = f"http://{HOST}:{self.ports[name]}"
