@@ -22,7 +22,7 @@ help: ## List the targets, a sentence each.
 	@test -x $(PY) || $(PYTHON) -m venv --without-pip .venv
 	@echo "installing the locked packages into .venv …"
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip sync -q --python $(PY) requirements.lock && \
+	  uv pip sync -q --compile-bytecode --python $(PY) requirements.lock && \
 	  uv pip install -q --python $(PY) --no-build-isolation --no-deps $(foreach p,$(PACKAGES),-e ./$(p)); \
 	else \
 	  $(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip, or uv"; exit 1; }; \
