@@ -30,6 +30,7 @@ help: ## List the targets, a sentence each.
 	  python=$$(command -v $(PYTHON)) && PATH="$(CURDIR)/.venv/bin:$$PATH" $$python -m pip -q --python $(PY) install --no-build-isolation --no-deps \
 	    $(foreach p,$(PACKAGES),-e ./$(p)); \
 	fi
+	@$(PY) -m compileall -q $(foreach p,$(PACKAGES),$(p)/src) # once, instead of in each of eight processes
 	@touch $@
 
 .PHONY: install
