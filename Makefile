@@ -27,8 +27,8 @@ help: ## List the targets, a sentence each.
 	else \
 	  $(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip, or uv"; exit 1; }; \
 	  $(PYTHON) -m pip -q --python $(PY) install --require-hashes -r requirements.lock && \
-	  python=$$(command -v $(PYTHON)) && PATH="$(CURDIR)/.venv/bin:$$PATH" $$python -m pip -q --python $(PY) install --no-build-isolation --no-deps \
-	    $(foreach p,$(PACKAGES),-e ./$(p)); \
+	  python=$$(command -v $(PYTHON)) && PATH="$(CURDIR)/.venv/bin:$$PATH" \
+	    $$python -m pip -q --python $(PY) install --no-build-isolation --no-deps $(foreach p,$(PACKAGES),-e ./$(p)); \
 	fi
 	@$(PY) -m compileall -q $(foreach p,$(PACKAGES),$(p)/src) # once, instead of in each of eight processes
 	@touch $@
