@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from shared.dev import env_example
 from shared.dev.fleet import fleet, repository
 
 
@@ -70,4 +71,5 @@ def _folders(root: Path) -> list[Path]:
 
 if __name__ == "__main__":
     generate(repository(), repository())
+    (repository() / env_example.FILE).write_text(env_example.env_example(repository()), encoding="utf-8")
     typer.echo("contracts are written; look at the difference with git diff")

@@ -14,7 +14,7 @@ _VERB = re.compile(r"python -m ((?:auth|users|chat|tasks)_service|gateway|shared
 _FILE = re.compile(
     r"`((?:shared|gateway|auth-service|users-service|chat-service|tasks-service|k8s|docs|tests-e2e)/[\w./-]+)`"
 )
-_URL = re.compile(r"(?:localhost:8000|\b(?:GET|POST|PUT|PATCH|DELETE) )(/(?:api|auth|oauth2)/[\w/{}-]*)")
+_URL = re.compile(r"(?:localhost:8000|\b(?:GET|POST|PUT|PATCH|DELETE) )(/(?:api|auth|oauth2)/[\w/{}.-]*[\w}])")
 
 
 def faults(root: Path) -> list[str]:

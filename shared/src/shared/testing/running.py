@@ -13,12 +13,24 @@ from fastapi import FastAPI
 from shared.testing.waiting import eventually
 
 
+_TICKS = 20  # looks in the time in which uvicorn looks once
+
+
 class _QuietServer(uvicorn.Server):
     """Leaves the signals to pytest, and a failed start is an error of the test, not the end of the process."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """As uvicorn's, but looking often: a test should not wait a tenth of a second for its server to notice."""
+        ticks = 0
+        while not self.should_exit:
+            if ticks % _TICKS == 0:
+                await self.on_tick(ticks // _TICKS)
+            ticks += 1
+            await asyncio.sleep(0.1 / _TICKS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
