@@ -64,9 +64,10 @@ async def fleet_on_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 
 @pytest.fixture
 async def town(fleet: Fleet) -> AsyncIterator[Town]:
-    """Makes tenants and people on the fleet, through its gateways."""
+    """Makes tenants and people on the fleet, through its gateways; what a test broke is whole before the next."""
     async with Town.of(fleet) as made:
         yield made
+    await fleet.ready()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

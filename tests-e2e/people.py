@@ -85,7 +85,9 @@ class Person:
     async def told_of(self, job_id: str) -> list[dict[str, Any]]:
         """Every event of the job since its beginning, with its `event` name; the job has ended."""
         page = (await self.get(f"/api/v1/jobs/{job_id}/events", headers={"Last-Event-ID": "0"})).text
-        events = [dict(line.split(": ", 1) for line in part.splitlines() if ": " in line) for part in page.split("\n\n")]
+        events = [
+            dict(line.split(": ", 1) for line in part.splitlines() if ": " in line) for part in page.split("\n\n")
+        ]
         return [json.loads(one["data"]) | {"event": one["event"]} for one in events if "data" in one]
 
     async def refused(self) -> bool:
@@ -132,7 +134,13 @@ class Socket:
                         self._returned.add(index)
                         return frame
                 looked = len(self.frames)
-                self.frames.append(json.loads(await self.wire.recv()))
+                await self.read()
+
+    async def read(self) -> dict[str, Any]:
+        """The next frame off the wire."""
+        frame: dict[str, Any] = json.loads(await self.wire.recv())
+        self.frames.append(frame)
+        return frame
 
     async def subscribe(self, room_id: str, **after: Any) -> dict[str, Any]:
         await self.send(type="subscribe", room_id=room_id, **after)
@@ -149,7 +157,7 @@ class Socket:
         async with asyncio.timeout(within_s):
             with suppress(ConnectionClosed):
                 while True:
-                    self.frames.append(json.loads(await self.wire.recv()))
+                    await self.read()
         return self.wire.close_code
 
     def messages(self, room_id: str) -> list[tuple[int, str]]:

@@ -187,7 +187,8 @@ async def test_lists(client: httpx2.AsyncClient, as_user: People, upload: Upload
     assert await names(bob) == ["a.csv", "b.txt", "c.json"]
     assert await names(ann) == ["a.csv", "b.txt", "c.json", "own.txt"]
     assert await names(ann, f"&owner_id={as_user.id('ann')}") == ["own.txt"]
-    assert await names(bob, f"&owner_id={as_user.id('ann')}") == []
+    stranger = await client.get(f"/api/v1/files?owner_id={as_user.id('gil')}", headers=ann)
+    assert (stranger.status_code, stranger.json()["code"]) == (404, "member_not_found")
     assert await names(bob, "&category=x&category=z") == ["a.csv", "c.json"]
     assert await names(bob, "&content_type=text/csv&content_type=application/json") == ["a.csv", "c.json"]
     assert await names(as_user("cy")) == []

@@ -1,4 +1,4 @@
-"""python -m auth_service keys list | rotate | generate"""
+"""The command line of the keys: `python -m auth_service keys list | rotate | generate`."""
 
 import asyncio
 from collections.abc import AsyncIterator

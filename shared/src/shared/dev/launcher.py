@@ -136,15 +136,13 @@ class Fleet:
     def _replicas_for(self, gateway: int) -> dict[str, str]:
         """The upstreams of the n-th gateway: the n-th replica of each service, the first where there are fewer."""
         upstreams = {}
-        for name in self.plan.replicas:
+        for name in self.plan.replicas.keys() & self.services.keys() - {"gateway"}:
             child = self.children.get(_numbered(name, (gateway - 1) % self.plan.replicas[name] + 1))
-            if child is not None and child.command.url and name != "gateway":
+            if child is not None and child.command.url:
                 upstreams[f"SERVICES__{name.upper()}_URL"] = child.command.url
         return upstreams
 
-    def _start_child(
-        self, name: str, service: FleetService, verb: str, port: int, url: str, **more: str
-    ) -> None:
+    def _start_child(self, name: str, service: FleetService, verb: str, port: int, url: str, **more: str) -> None:
         environment = {**self.around.environment(service, port), **more, **self.plan.settings}
         self._start_command(Command(name, (sys.executable, "-m", service.package, verb), environment, url))
 

@@ -12,7 +12,6 @@ from fastapi import FastAPI
 
 from shared.testing.waiting import eventually
 
-
 _TICKS = 20  # looks in the time in which uvicorn looks once
 
 

@@ -1,4 +1,4 @@
-"""python -m tasks_service worker"""
+"""The worker's command line: `python -m tasks_service worker`."""
 
 from typing import Annotated
 

@@ -27,7 +27,11 @@ class FileOut(BaseModel):
 class FileQuery(ListQuery):
     category: list[str] = Field(default_factory=list, max_length=20, description="Files of one of these categories.")
     content_type: list[str] = Field(default_factory=list, max_length=20)
-    owner_id: UUID | None = Field(default=None, description="With admin:read: one person's files.")
+    owner_id: UUID | None = Field(
+        default=None,
+        description="With admin:read: one person's files.",
+        examples=["01890a5d-ac96-774b-bcce-b302099a8057"],
+    )
 
 
 UPLOAD_FORM: Final[dict[str, Any]] = {

@@ -19,6 +19,8 @@ from users_service.files.models import File
 from users_service.files.schemas import FileQuery
 from users_service.files.storage import Storage, Writer
 from users_service.files.upload import Received
+from users_service.tenants.members import MemberNotFound
+from users_service.tenants.models import find_membership
 
 log = structlog.get_logger(__name__)
 
@@ -103,11 +105,14 @@ async def add(db: AsyncSession, user: Principal, file_id: UUID, received: Receiv
 
 
 async def page(db: AsyncSession, user: Principal, query: FileQuery) -> tuple[Sequence[File], str | None]:
-    """The caller's files; with admin:read the tenant's, or one person's."""
+    """The caller's files; with admin:read the tenant's, or one person's. Raises MemberNotFound for a stranger's."""
     rows = select(File).where(File.tenant_id == tenant_of(user))
     if "admin:read" not in user.scopes:
         rows = rows.where(File.owner_id == user.user_id)
     if query.owner_id is not None:
+        known = query.owner_id == user.user_id or await find_membership(db, tenant_of(user), query.owner_id)
+        if not known:
+            raise MemberNotFound
         rows = rows.where(File.owner_id == query.owner_id)
     if query.category:
         rows = rows.where(File.category.in_(query.category))

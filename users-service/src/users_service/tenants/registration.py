@@ -1,7 +1,7 @@
 """The part of a registration that is done here: the person, their tenant or their place in one, and their profile.
 
 auth-service calls before it activates the account and repeats the call where it heard no answer, so a second one
-changes nothing (docs: mechanisms, registration).
+changes nothing (docs/tour.md, step 1).
 """
 
 from typing import Final
