@@ -14,6 +14,9 @@ from shared.testing.waiting import eventually
     [
         b"GET /readyz HTTP/1.1\r\n\r\n",
         b"GET /readyz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b'GET /readyz HTTP/1.1\r\nHost: a";for=127.0.0.1\r\n\r\n',
+        b"GET /readyz HTTP/1.1\r\nHost: a@b\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: \r\n\r\n",
         b"GET /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
         b"GET /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",

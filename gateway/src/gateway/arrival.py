@@ -15,6 +15,7 @@ from shared.problems import MalformedRequest
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
+_HOST: Final = re.compile(rb"([A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")  # no more: `Forwarded` repeats it
 _ONCE: Final = frozenset({b"content-length", b"authorization", b"x-tenant-id"})
 
 Networks = Sequence[IPv4Network | IPv6Network]
@@ -52,6 +53,8 @@ def check_readable(exchange: Exchange) -> None:
     head = exchange.head
     if head.hosts != 1 and (head.hosts or exchange.scope.get("http_version") != "1.0"):
         raise MalformedRequest("The request needs exactly one Host header.")
+    if head.hosts and _HOST.fullmatch(head.read[b"host"]) is None:
+        raise MalformedRequest("The Host header names no host.")
     if not head.repeated.isdisjoint(_ONCE):
         raise MalformedRequest("A header that may stand once stands twice.")
     if is_ambiguous(exchange.raw_path, exchange.path):
