@@ -1,5 +1,7 @@
 """The route table: what its file may say, and which route a path belongs to."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -56,6 +58,30 @@ def test_a_name_that_leads_nowhere_falls_back_to_any_segment() -> None:
     found = matcher.find("/a/me/b")
     assert found is not None
     assert found.name == "/a/{id}/b"
+
+
+def published_operations() -> Iterator[Any]:
+    """Every public operation of the services' contracts: upstream, method, path, the scopes it asks for, or None."""
+    for upstream in ("auth", "users", "chat", "tasks"):
+        contract = Path(__file__).parents[2] / f"{upstream}-service" / "contracts" / "openapi.json"
+        for path, operations in json.loads(contract.read_text())["paths"].items():
+            for method, operation in operations.items():
+                if not path.startswith("/internal/"):
+                    ways = [scopes for way in operation.get("security", []) for scopes in way.values()]
+                    scopes = frozenset().union(*ways) if "security" in operation else None
+                    yield pytest.param(upstream, method.upper(), path, scopes, id=f"{method} {path}")
+
+
+@pytest.mark.parametrize(("upstream", "method", "path", "scopes"), list(published_operations()))
+def test_a_published_operation_is_routed_and_asks_no_other_scopes_than_its_service(
+    matcher: Matcher, upstream: str, method: str, path: str, scopes: frozenset[str] | None
+) -> None:
+    route = matcher.find(path)
+    assert route is not None
+    assert route.upstream == upstream
+    access = route.access[method]
+    assert access.public is (scopes is None)
+    assert access.all_of <= (scopes or frozenset())
 
 
 def test_head_goes_where_get_goes(matcher: Matcher) -> None:
