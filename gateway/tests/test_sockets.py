@@ -122,10 +122,13 @@ async def test_a_program_is_refused_with_a_status(edge: Any, sign_in: Any, heade
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api/v1/rooms", "/internal/ws"])
-async def test_there_is_no_socket_elsewhere(edge: Any, sign_in: Any, path: str) -> None:
+async def test_there_is_no_socket_elsewhere(
+    edge: Any, sign_in: Any, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await opened(edge, path, headers=sign_in("ann"))
     assert refused.value.response.status_code == 404
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []  # nothing went wrong with us
 
 
 @pytest.mark.parametrize("code", [1000, 1003, 1011, 1012, 1013, 4000, 4001, 4003, 4008, 4029])

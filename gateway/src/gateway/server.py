@@ -9,7 +9,8 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from shared.web.sockets import HandshakeProtocol
 
 log = structlog.get_logger("gateway.server")
 
@@ -103,7 +104,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.loop.call_later(_LINGER_S, self.transport.close)
 
 
-class EdgeSocketProtocol(WebSocketsSansIOProtocol):
+class EdgeSocketProtocol(HandshakeProtocol):
     """One client WebSocket. A lost connection is told from a clean close, and a close is not waited for for ever."""
 
     lost = False

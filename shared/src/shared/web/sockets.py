@@ -33,7 +33,16 @@ _log = logging.getLogger("shared.web.sockets")
 _log.setLevel(logging.WARNING)  # uvicorn tells of each handshake with its whole URL, tickets and all
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
+class HandshakeProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, which logs a handshake that was answered by a status as an application's error."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
+
+
+class SocketProtocol(HandshakeProtocol):
     """One WebSocket connection. `on_writable` is called when the peer has caught up with its reading."""
 
     on_writable: Callable[[], None] | None = None
