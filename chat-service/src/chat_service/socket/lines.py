@@ -39,9 +39,11 @@ class NumberedLine:
 
     def offer(self, seq: int, frame: bytes) -> None:
         """Take a frame from whoever brings it."""
-        if self.head is not None and seq <= self.head:
+        head = self.head
+        if head is not None and seq <= head:
             return
-        if len(self._early) < _MOST_EARLY:
+        is_next = head is not None and seq == head + 1  # never left out: all that is early waits for it
+        if is_next or len(self._early) < _MOST_EARLY:
             self._early[seq] = frame
         self._release()
 

@@ -1,0 +1,27 @@
+"""A numbered line over hints that come early, doubled or never."""
+
+from uuid import UUID
+
+from chat_service.push import Line, LineKey
+from chat_service.socket.lines import NumberedLine
+
+KEY = LineKey(Line.ROOM, UUID(int=1), UUID(int=2))
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def deliver(self, seq: int, frame: bytes) -> None:
+        self.numbers.append(seq)
+
+
+def test_a_missing_frame_is_taken_however_many_wait_for_it() -> None:
+    line, heard = NumberedLine(KEY, head=0), Heard()
+    line.followers.add(heard)
+    for seq in range(2, 1000):
+        line.offer(seq, b"early")
+    assert heard.numbers == []
+    for seq in range(1, 1000):  # what the database is read for
+        line.offer(seq, b"read")
+    assert heard.numbers == list(range(1, 1000))
