@@ -11,7 +11,7 @@ from shared.testing import People
 from shared.testing.databases import Template
 
 # Looked at across tenants: a tenant by slug, a person's memberships, and both for the revocation feed.
-FLEET_TABLES = frozenset({"tenants", "memberships"})
+FLEET_TABLES = frozenset({"tenants", "memberships", "idempotency_keys"})
 
 
 async def test_every_table_is_secured(postgres_admin_url: str, database_name: str, service: object) -> None:

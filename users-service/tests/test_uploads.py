@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 
 from shared.data.database import Database
 from shared.testing import People, eventually
-from shared.web.idempotency import IdempotencyKey
+from shared.web.idempotency_keys import IdempotencyKey
 from users_service.files.models import File, Removal
 
 from .calls import Published

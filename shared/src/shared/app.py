@@ -5,9 +5,11 @@ app = service.create_app()          # FastAPI, for a server or a test
 cli.run(service)                    # python -m auth_service serve | migrate | db create | events … | openapi
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -88,6 +90,7 @@ class Service:
 async def _lifespan(service: Service, settings: ServiceSettings, app: FastAPI, events: bool) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         parts = app.state.parts = await stack.enter_async_context(open_parts(settings))
+        app.state.refresh_metrics = [partial(_measure, parts)]
         _add_checks(service, parts, app.state.health)
         for opens in service.opens:
             await stack.enter_async_context(opens(app))
@@ -96,6 +99,17 @@ async def _lifespan(service: Service, settings: ServiceSettings, app: FastAPI, e
             works |= event_works(service, parts)
         await stack.enter_async_context(supervised(works))
         yield
+
+
+async def run_events(service: Service, settings: ServiceSettings) -> None:
+    """The relay, the receiver and the inbox worker of `service`, for ever, without its API."""
+    async with open_parts(settings) as parts, supervised(event_works(service, parts)):
+        await asyncio.Event().wait()
+
+
+async def _measure(parts: Parts) -> None:
+    for role, connections in parts.database.pool_in_use().items():
+        metrics.POOL_IN_USE.labels(role).set(connections)
 
 
 def _add_checks(service: Service, parts: Parts, checks: health.HealthChecks) -> None:

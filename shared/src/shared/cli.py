@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.engine import make_url
 
-from shared.app import Service
+from shared.app import Service, run_events
 from shared.data import migrations, roles
 from shared.data.models import Base
 from shared.data.roles import database_name
@@ -43,6 +43,7 @@ def command_line(service: Service) -> typer.Typer:
     _add_openapi(line, service)
     line.add_typer(database, name="db")
     events = events_commands(service.name, service.handlers, lambda: load(service.settings))
+    _add_events_run(events, service)
     line.add_typer(events, name="events")
     for name, commands in service.commands.items():
         line.add_typer(commands, name=name)
@@ -66,6 +67,15 @@ def _add_serve(line: typer.Typer, service: Service) -> None:
         start_process(service, settings)
         app = service.create_app(settings, events=events)
         Server(app, settings, port=port).run()
+
+
+def _add_events_run(events: typer.Typer, service: Service) -> None:
+    @events.command("run")
+    def run_apart() -> None:
+        """Run the relay and the inbox worker alone, beside processes that `serve --no-events`."""
+        settings = load(service.settings)
+        start_process(service, settings)
+        asyncio.run(run_events(service, settings))
 
 
 def _add_database(line: typer.Typer, database: typer.Typer, service: Service) -> None:

@@ -32,6 +32,7 @@ import sqlalchemy as sa
 from alembic import op
 from shared.data.policies import enable_tenancy
 from shared.events.migration import create_event_tables
+from shared.web.idempotency_keys import create_idempotency_table
 
 revision, down_revision = "0001", None
 
@@ -42,13 +43,8 @@ def upgrade():
         version bigint NOT NULL DEFAULT 1, created_at timestamptz NOT NULL DEFAULT now(),
         CONSTRAINT pk_pages PRIMARY KEY (tenant_id, id),
         CONSTRAINT uq_pages_title UNIQUE (tenant_id, title) DEFERRABLE INITIALLY DEFERRED)''')
-    op.execute('''CREATE TABLE idempotency_keys (tenant_id uuid NOT NULL, user_id uuid NOT NULL, key text NOT NULL,
-        operation text NOT NULL, fingerprint bytea NOT NULL, status bigint, headers jsonb NOT NULL DEFAULT '{}',
-        body bytea, created_at timestamptz NOT NULL DEFAULT now(),
-        CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, user_id, key, operation))''')
-    op.execute("CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at)")
+    create_idempotency_table(op, service="probe")
     enable_tenancy(op, "pages", service="probe")
-    enable_tenancy(op, "idempotency_keys", service="probe")
 """
 _ENV = "from shared.data.migrations import run\n\nrun()\n"
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from shared.app import Service
 from shared.supervision import Work
+from shared.web import idempotency_keys
 from tasks_service.jobs.api import router as jobs
 from tasks_service.jobs.events import JobAccepted, JobCancelled, JobCompleted, JobFailed
 from tasks_service.notices import Notices
@@ -21,7 +22,7 @@ async def _notices(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _works(app: FastAPI) -> Mapping[str, Work]:
-    return {"notices": app.state.notices.run}
+    return {"notices": app.state.notices.run, **idempotency_keys.works(app)}
 
 
 service = Service(

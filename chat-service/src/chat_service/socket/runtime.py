@@ -17,6 +17,7 @@ from chat_service.socket.hub import Hub
 from shared.identity.revocations import Revocations
 from shared.parts import Parts
 from shared.supervision import Work
+from shared.web import idempotency_keys
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
 
 def works(app: FastAPI) -> Mapping[str, Work]:
     hub: Hub = app.state.socket.hub
-    return {
+    return idempotency_keys.works(app) | {
         "fanout": hub.fanout.receive,
         "hints": hub.fanout.send,
         "compare": hub.compare,

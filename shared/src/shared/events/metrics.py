@@ -9,7 +9,6 @@ INBOX_PENDING = Gauge("flotilla_inbox_pending", "Events that wait to be handled.
 INBOX_OLDEST_S = Gauge("flotilla_inbox_oldest_age_seconds", "Age of the oldest event that waits to be handled.")
 INBOX_PARKED = Gauge("flotilla_inbox_parked", "Events that could not be handled, until somebody replays them.")
 UNROUTED = Gauge("flotilla_bus_unrouted", "Messages of types that nobody consumes (the last 10,000 are kept).")
-DEPTH = Gauge("flotilla_bus_depth", "Messages on the bus that wait for this service.")
 PUBLISHED = Counter("flotilla_events_published_total", "Events confirmed by the broker.", ["type"])
 RECEIVED = Counter("flotilla_events_received_total", "Events stored in the inbox, repeated ones included.", ["type"])
 HANDLED = Counter("flotilla_events_handled_total", "Events done with: `handled`, or `stale` (older).", ["type", "how"])

@@ -5,46 +5,19 @@ Draft: IETF httpapi Idempotency-Key header. A key belongs to a person, tenant, m
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel
-from sqlalchemy import DateTime, Index, LargeBinary, PrimaryKeyConstraint, delete, func, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.data.models import Tenanted
 from shared.data.session import Db
 from shared.identity.access import CurrentUser
 from shared.problems import Conflict, InvalidInput
 from shared.web.answers import Replayed
-
-KEPT_H: Final = 24
-
-
-class IdempotencyKey(Tenanted):
-    """The answer that a key's first request got."""
-
-    __tablename__ = "idempotency_keys"
-    __table_args__ = (
-        PrimaryKeyConstraint("tenant_id", "user_id", "key", "operation"),
-        Index(None, "created_at"),
-    )
-
-    user_id: Mapped[UUID]
-    key: Mapped[str]
-    operation: Mapped[str]
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    status: Mapped[int | None]
-    headers: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
-
-
-_OLD = IdempotencyKey.created_at < func.now() - timedelta(hours=KEPT_H)
+from shared.web.idempotency_keys import OLD, IdempotencyKey
 
 
 class StillRunning(Conflict):
@@ -99,9 +72,9 @@ class Once:
             row.status, row.headers, row.body = status, dict(headers or {}), answer.model_dump_json().encode()
 
     async def _forget_old_ones(self) -> None:
-        """A key counts for 24 hours; who brings a new one takes their own old ones along."""
+        """A key counts for 24 hours to the second, whenever the table was last pruned."""
         own = (IdempotencyKey.tenant_id == self._tenant_id, IdempotencyKey.user_id == self._user_id)
-        await self._db.execute(delete(IdempotencyKey).where(*own, _OLD))
+        await self._db.execute(delete(IdempotencyKey).where(*own, OLD))
 
     @property
     def _lock_name(self) -> str:
@@ -139,9 +112,3 @@ async def once_json(request: Request, once: Annotated[Once, Depends(once_upload)
 
 OnceUpload = Annotated[Once, Depends(once_upload)]
 OnceJson = Annotated[Once, Depends(once_json)]
-
-
-async def prune(db: AsyncSession) -> int:
-    """Forget the tenant's keys older than 24 hours; the number forgotten."""
-    result = await db.execute(delete(IdempotencyKey).where(_OLD))
-    return result.rowcount  # type: ignore[attr-defined,no-any-return]  # a DELETE's result has it

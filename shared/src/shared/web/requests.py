@@ -51,7 +51,7 @@ class _Exchange:
     def __init__(self, app: ASGIApp, scope: Scope, request_id: str) -> None:
         self._app, self._scope, self._request_id = app, scope, request_id
         self._status = 0
-        self._disconnected = False
+        self._cut_off = self._answered = False
         self._began = time.perf_counter()
 
     async def run(self, receive: Receive, send: Send) -> None:
@@ -60,10 +60,12 @@ class _Exchange:
                 self._status = message["status"]
                 message.setdefault("headers", []).append((b"x-request-id", self._request_id.encode()))
             await send(message)
+            self._answered = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         async def hear() -> Message:
             message = await receive()
-            self._disconnected = self._disconnected or message["type"] == "http.disconnect"
+            # A server tells of a disconnect after every answer; it cut something off only where one was due.
+            self._cut_off = self._cut_off or (message["type"] == "http.disconnect" and not self._answered)
             return message
 
         trace.get_current_span().set_attribute("flotilla.request_id", self._request_id)
@@ -97,5 +99,5 @@ class _Exchange:
             status=self._status,
             duration_ms=round(duration_s * 1000, 1),
             code=self._scope["state"].get("problem_code"),
-            cut_off=self._disconnected or None,
+            cut_off=self._cut_off or None,
         )

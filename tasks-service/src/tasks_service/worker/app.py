@@ -31,7 +31,7 @@ async def _worker(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     settings: TasksSettings = app.state.parts.settings
     notices = app.state.notices = Notices(parts.database, TasksSettings.service)
-    app.state.refresh_metrics = [lambda: _refresh_depth(parts)]
+    app.state.refresh_metrics.append(lambda: _refresh_depth(parts))
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-") as folder:
         async with Children(settings.worker.children).opened() as children:

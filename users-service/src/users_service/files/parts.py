@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from shared.supervision import Work
+from shared.web import idempotency_keys
 from users_service.files.storage import Storage
 from users_service.files.sweep import Sweeper
 
@@ -19,4 +20,6 @@ async def open_storage(app: FastAPI) -> AsyncIterator[None]:
 
 def works(app: FastAPI) -> Mapping[str, Work]:
     parts = app.state.parts
-    return {"sweeper": Sweeper(parts.database, app.state.storage, parts.settings.files.sweep_interval_s).run}
+    return idempotency_keys.works(app) | {
+        "sweeper": Sweeper(parts.database, app.state.storage, parts.settings.files.sweep_interval_s).run
+    }

@@ -21,6 +21,7 @@ async def read_profile(user: CurrentUser, db: Db, conditions: Conditions) -> Pro
 
 
 @router.put("/profile", dependencies=WRITE)
+@router.put("/users/me", dependencies=WRITE, name="replace_me")
 async def replace_profile(body: ProfileIn, user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
     """Replace the profile: fields that are left out are emptied."""
     profile = await service.change(db, user, body.model_dump(), conditions.allow_write)
@@ -29,6 +30,7 @@ async def replace_profile(body: ProfileIn, user: CurrentUser, db: Db, conditions
 
 
 @router.patch("/profile", dependencies=WRITE)
+@router.patch("/users/me", dependencies=WRITE, name="patch_me")
 async def patch_profile(body: ProfilePatch, user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
     """Change the fields that are sent (RFC 7396): null empties one, a field left out stays."""
     changes = body.model_dump(exclude_unset=True)

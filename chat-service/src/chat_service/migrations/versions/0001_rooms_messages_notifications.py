@@ -6,6 +6,7 @@ from sqlalchemy.dialects import postgresql
 
 from shared.data.policies import enable_tenancy
 from shared.events.migration import create_event_tables
+from shared.web.idempotency_keys import create_idempotency_table
 
 revision = "0001"
 down_revision = None
@@ -22,7 +23,7 @@ def upgrade() -> None:
     _rooms()
     _messages()
     _notifications()
-    _idempotency_keys()
+    create_idempotency_table(op, service="chat")
 
 
 def _people() -> None:
@@ -130,21 +131,3 @@ def _notifications() -> None:
     )
     op.create_index("ix_notifications_created_at", "notifications", ["tenant_id", "user_id", "created_at", "id"])
     enable_tenancy(op, "notifications", service="chat")
-
-
-def _idempotency_keys() -> None:
-    op.create_table(
-        "idempotency_keys",
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("operation", sa.Text(), nullable=False),
-        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
-        sa.Column("status", sa.BigInteger(), nullable=True),
-        sa.Column("headers", postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=True),
-        sa.Column("created_at", _TIME, server_default=_NOW, nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "user_id", "key", "operation", name="pk_idempotency_keys"),
-    )
-    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
-    enable_tenancy(op, "idempotency_keys", service="chat")

@@ -6,6 +6,7 @@ from sqlalchemy.dialects import postgresql
 
 from shared.data.policies import enable_tenancy
 from shared.events.migration import create_event_tables
+from shared.web.idempotency_keys import create_idempotency_table
 
 revision = "0001"
 down_revision = None
@@ -16,29 +17,11 @@ _time = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     create_event_tables(op)
-    _create_idempotency_keys()
+    create_idempotency_table(op, service="tasks")
     _create_jobs()
     _create_job_events()
-    enable_tenancy(op, "idempotency_keys", service="tasks")
     enable_tenancy(op, "jobs", service="tasks", fleet=True)
     enable_tenancy(op, "job_events", service="tasks")
-
-
-def _create_idempotency_keys() -> None:
-    op.create_table(
-        "idempotency_keys",
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("operation", sa.Text(), nullable=False),
-        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
-        sa.Column("status", sa.BigInteger()),
-        sa.Column("headers", postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False),
-        sa.Column("body", sa.LargeBinary()),
-        sa.Column("created_at", _time, server_default=_now, nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "user_id", "key", "operation", name="pk_idempotency_keys"),
-    )
-    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
 
 
 def _create_jobs() -> None:

@@ -6,6 +6,7 @@ from sqlalchemy.dialects import postgresql
 
 from shared.data.policies import enable_tenancy
 from shared.events.migration import create_event_tables
+from shared.web.idempotency_keys import create_idempotency_table
 
 revision = "0001"
 down_revision = None
@@ -21,7 +22,7 @@ def upgrade() -> None:
     _people()
     _profiles()
     _files()
-    _idempotency_keys()
+    create_idempotency_table(op, service="users")
 
 
 def _people() -> None:
@@ -122,21 +123,3 @@ def _files() -> None:
         sa.PrimaryKeyConstraint("object_key", name="pk_object_removals"),
     )
     op.create_index("ix_object_removals_due_at", "object_removals", ["due_at"])
-
-
-def _idempotency_keys() -> None:
-    op.create_table(
-        "idempotency_keys",
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("operation", sa.Text(), nullable=False),
-        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
-        sa.Column("status", sa.BigInteger(), nullable=True),
-        sa.Column("headers", postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=True),
-        sa.Column("created_at", _TIME, server_default=_NOW, nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "user_id", "key", "operation", name="pk_idempotency_keys"),
-    )
-    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
-    enable_tenancy(op, "idempotency_keys", service="users")
