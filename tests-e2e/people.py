@@ -57,7 +57,7 @@ class Person:
         return await self.call("POST", path, wanted, **options)
 
     async def upload(self, name: str, content: bytes, content_type: str = "text/csv") -> dict[str, Any]:
-        return (await self.post("/api/v1/files", 201, files={"file": (name, content, content_type)})).json()
+        return dict((await self.post("/api/v1/files", 201, files={"file": (name, content, content_type)})).json())
 
     async def start_job(self, kind: str, **input: Any) -> str:  # noqa: A002 - the field's name
         """The id of a job just accepted."""
@@ -67,10 +67,12 @@ class Person:
         """The job, once it is completed, failed or cancelled."""
 
         async def look() -> dict[str, Any] | None:
-            job = (await self.get(f"/api/v1/jobs/{job_id}")).json()
+            job = dict((await self.get(f"/api/v1/jobs/{job_id}")).json())
             return job if job["status"] in ("completed", "failed", "cancelled") else None
 
-        return await eventually(look, within_s=within_s, every_s=0.1, saying=f"job {job_id} ended")  # type: ignore[return-value]  # true is a job
+        job = await eventually(look, within_s=within_s, every_s=0.1, saying=f"job {job_id} ended")
+        assert job is not None
+        return job
 
     async def all_of(self, path: str, **query: Any) -> list[dict[str, Any]]:
         """Every item of a list, page after page."""

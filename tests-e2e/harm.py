@@ -1,0 +1,53 @@
+"""How tests hurt the fleet: processes and servers that die, and what they wait for until all is well again."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx2
+
+from shared.dev.children import Child
+from shared.dev.launcher import Fleet
+from shared.testing import eventually
+
+COMES_BACK_S = 30
+
+
+def crash(child: Child) -> None:
+    """What `kill -9` does."""
+    child.signal(signal.SIGKILL)
+
+
+async def runs_anew(child: Child, before: int | None) -> None:
+    """Wait until another process than `before` has taken the child's place."""
+    await eventually(lambda: child.pid not in (None, before), within_s=COMES_BACK_S, saying=f"{child.name} runs again")
+
+
+def lives(fleet: Fleet) -> Mapping[str, tuple[int | None, int]]:
+    """Which process each name is, and how often it was started again: equal before and after where none died."""
+    return {name: (child.pid, child.restarts) for name, child in fleet.children.items()}
+
+
+async def is_ready(child: Child) -> bool:
+    async with httpx2.AsyncClient(timeout=2) as http:
+        try:
+            return (await http.get(f"{child.command.url}/readyz")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+
+async def all_ready(fleet: Fleet) -> bool:
+    looked = [is_ready(child) for child in fleet.children.values() if child.command.url]
+    return all(await asyncio.gather(*looked))
+
+
+@asynccontextmanager
+async def without(fleet: Fleet, server: str) -> AsyncIterator[None]:
+    """The fleet while one of its servers (postgres, valkey, bus) is stopped."""
+    held = fleet.backing.servers[server]
+    await held.stop()
+    try:
+        yield
+    finally:
+        await held.start()

@@ -1,0 +1,106 @@
+"""A session that has ended is over everywhere within two seconds, whatever ended it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from people import Person, Town
+
+from shared.testing import eventually
+
+EVERYWHERE_S = 2.0
+GRACE_S = 3.0  # SESSIONS__REFRESH_GRACE_S of this fleet
+
+
+async def test_a_refresh_token_that_is_used_again_ends_its_family(town: Town) -> None:
+    ann = await town.founder()
+    first = ann.tokens["refresh_token"]
+    second = (await town.refresh(first)).json()
+    retried = (await town.refresh(first, gateway=1)).json()
+    assert retried["refresh_token"] == second["refresh_token"]  # the answer may have been lost on the way
+    ann.tokens = second
+    assert not await ann.refused()
+
+    async def code() -> str:
+        return str((await town.refresh(first)).json().get("code", ""))
+
+    assert await eventually(code, within_s=GRACE_S + 5, every_s=0.2) == "refresh_token_reused"
+    await eventually(ann.refused, within_s=EVERYWHERE_S, saying="what the family issued is refused")
+    newest = await town.refresh(second["refresh_token"], gateway=1)
+    assert newest.status_code == 401
+
+
+async def test_a_refresh_token_older_than_the_last_ends_its_family_at_once(town: Town) -> None:
+    ann = await town.founder()
+    first = ann.tokens["refresh_token"]
+    second = (await town.refresh(first)).json()["refresh_token"]
+    ann.tokens = (await town.refresh(second)).json()
+    assert (await town.refresh(first)).json()["code"] == "refresh_token_reused"
+    await eventually(ann.refused, within_s=EVERYWHERE_S, saying="what the family issued is refused")
+    assert (await town.refresh(ann.tokens["refresh_token"])).status_code == 401
+
+
+@pytest.mark.parametrize("gateway", [0, 1])
+async def test_logout_ends_what_the_session_holds_open(town: Town, gateway: int) -> None:
+    ann = (await town.founder()).at(gateway)
+    job = await ann.start_job("wait", seconds=60, steps=10)
+    other_device = Person(town, ann.username, ann.id, ann.tenant, ann.tenant_id)
+    await town.sign_in(other_device)
+    async with AsyncExitStack() as stack:
+        socket = await stack.enter_async_context(ann.socket())
+        stays = await stack.enter_async_context(other_device.socket())
+        stream = await stack.enter_async_context(
+            town.http.stream("GET", f"{town.urls[gateway]}/api/v1/jobs/{job}/events", headers=ann.headers)
+        )
+        lines = stream.aiter_lines()
+        while await anext(lines) != "event: progress":
+            pass
+
+        await ann.at(1 - gateway).post("/auth/logout", 204)
+        async with asyncio.timeout(EVERYWHERE_S):
+            assert await socket.closed() == 4001
+            rest = [line async for line in lines]
+        assert "event: completed" not in rest
+        await eventually(ann.refused, within_s=EVERYWHERE_S, saying="the token is refused at both gateways")
+        await stays.send(type="ping")
+        await stays.next("pong")
+    assert (await town.refresh(ann.tokens["refresh_token"])).status_code == 401
+    await other_device.post(f"/api/v1/jobs/{job}/cancel", 202)
+
+
+async def test_an_ended_membership_ends_the_persons_connections(town: Town) -> None:
+    ann = await town.founder()
+    bob = await town.member(ann)
+    async with bob.socket() as here, bob.at(1).socket() as there, ann.socket() as founders:
+        await ann.call("DELETE", f"/api/v1/tenants/{ann.tenant_id}/members/{bob.id}", 204)
+        assert [await one.closed(within_s=EVERYWHERE_S) for one in (here, there)] == [4003, 4003]
+        await eventually(bob.refused, within_s=EVERYWHERE_S, saying="the former member's token is refused")
+        await founders.send(type="ping")
+        await founders.next("pong")
+    assert (await town.refresh(bob.tokens["refresh_token"])).status_code == 401
+    assert not await ann.refused()
+
+
+async def test_a_suspended_tenant_is_refused_until_it_is_resumed(town: Town) -> None:
+    ann = await town.founder()
+    bob = await town.member(ann)
+    stranger = await town.founder()
+    async with ann.socket() as anns, bob.at(1).socket() as bobs, stranger.socket() as others:
+        await town.set_tenant(ann.tenant_id, status="suspended")
+        assert [await one.closed(within_s=EVERYWHERE_S) for one in (anns, bobs)] == [4003, 4003]
+        for person in (ann, bob):
+            await eventually(person.refused, within_s=EVERYWHERE_S, saying=f"{person.username} is refused")
+        await others.send(type="ping")
+        await others.next("pong")
+
+    await town.set_tenant(ann.tenant_id, status="active")
+    await town.sign_in(bob)
+    await eventually(lambda: admitted(bob), within_s=10, saying="the resumed tenant's people are admitted")
+    async with bob.at(1).socket() as again:
+        await again.send(type="ping")
+        await again.next("pong")
+
+
+async def admitted(person: Person) -> bool:
+    replies = [await person.at(gateway).get("/api/v1/profile", None) for gateway in (0, 1)]
+    return all(reply.status_code == 200 for reply in replies)
