@@ -38,9 +38,9 @@ folder = "tasks"
 port = 0
 """
 
-# What the launcher asks of a service: the verbs, /readyz, and JSON lines.
+# What the launcher asks of a service: the verbs, /readyz for each process, and JSON lines.
 _SERVICE = """
-import json, os, signal, sys, time
+import json, os, signal, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,11 +57,9 @@ class Handler(BaseHTTPRequestHandler):
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 verb = sys.argv[1]
 print(json.dumps({"timestamp": "2026-01-01T12:00:00Z", "event": verb, "level": "info"}), flush=True)
-if verb == "serve":
-    ThreadingHTTPServer(("127.0.0.1", int(os.environ["SERVER__PORT"])), Handler).serve_forever()
-if verb == "worker":
-    while True:
-        time.sleep(1)
+ports = {"serve": "SERVER__PORT", "worker": "WORKER__PORT"}
+if verb in ports:
+    ThreadingHTTPServer(("127.0.0.1", int(os.environ[ports[verb]])), Handler).serve_forever()
 """
 
 
