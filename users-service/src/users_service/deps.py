@@ -18,7 +18,7 @@ UserId = Annotated[UUID, Path(examples=[_ID])]
 FileId = Annotated[UUID, Path(examples=[_ID])]
 
 
-def users_settings(request: Request) -> UsersSettings:
+async def users_settings(request: Request) -> UsersSettings:
     found: UsersSettings = request.app.state.parts.settings
     return found
 

@@ -39,7 +39,7 @@ def asking(users: ServiceClient) -> AskMembership:
     return ask
 
 
-def ask_membership(parts: PartsOfProcess) -> AskMembership:
+async def ask_membership(parts: PartsOfProcess) -> AskMembership:
     return asking(parts.client("users"))
 
 

@@ -1,9 +1,11 @@
 """`Router`: FastAPI's router whose routes read bodies as strict JSON, up to a limit, and notice one that is cut off."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from inspect import isasyncgenfunction, iscoroutinefunction, isroutine
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
@@ -56,6 +58,7 @@ class StrictRoute(APIRoute):
     def __init__(self, *args: Any, max_body_size: int | None = None, **options: Any) -> None:
         self._max_body_bytes = max_body_size
         super().__init__(*args, **options)
+        _check_on_the_loop(self.dependant)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -66,6 +69,15 @@ class StrictRoute(APIRoute):
             return await handler(strict)
 
         return read_strictly
+
+
+def _check_on_the_loop(dependant: Dependant) -> None:
+    """FastAPI runs plain functions in threads, which costs more than most of them do and makes them race."""
+    for needed in dependant.dependencies:
+        call = needed.call if isroutine(needed.call) else type(needed.call).__call__
+        if not (iscoroutinefunction(call) or isasyncgenfunction(call)):
+            raise TypeError(f"the dependency {needed.call!r} must be a coroutine function")
+        _check_on_the_loop(needed)
 
 
 class Router(APIRouter):

@@ -41,7 +41,7 @@ class UploadStalled(Problem):
     remedy = "Upload again; with the same Idempotency-Key nothing is stored twice."
 
 
-def _storage(request: Request) -> Storage:
+async def _storage(request: Request) -> Storage:
     found: Storage = request.app.state.storage
     return found
 
