@@ -9,7 +9,7 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
-from shared.identity import Revocations
+from shared.identity import Principal, Revocations
 from shared.testing import People, eventually
 
 Event = tuple[str, dict[str, Any], int]
@@ -116,3 +116,23 @@ async def test_a_stream_ends_with_its_session(app: FastAPI, jobs: Any, as_user: 
         await eventually(lambda: revocations.poll("auth"))
         async with asyncio.timeout(3):
             assert await anext(stream, None) is None
+
+
+class LetIn(Revocations):
+    """Lets a request in a moment before it hears the news."""
+
+    def admit(self, principal: Principal, *, fresh: bool = False) -> None: ...
+
+
+async def test_a_stream_ends_whose_session_ended_as_it_opened(app: FastAPI, jobs: Any, as_user: People) -> None:
+    ann = {"kind": "user", "id": str(as_user.id("ann")), "epoch": 1, "expires_at": 4_000_000_000}
+
+    async def feed(_after: str | None) -> dict[str, Any]:
+        return {"entries": [ann], "next": "1"}
+
+    job = await jobs.wait()
+    revocations = app.state.parts.revocations = LetIn({"auth": feed})
+    await revocations.poll("auth")
+    async with aclosing(events(jobs, job)) as stream, asyncio.timeout(3):
+        await anext(stream)
+        assert await anext(stream, None) is None
