@@ -17,7 +17,7 @@ from shared.dev.folder import AlreadyRuns, DataFolder
 from shared.dev.guard import lives
 from shared.dev.launcher import LaunchFailed, Plan, running_fleet
 from shared.dev.lines import Screen, story
-from shared.dev.ports import PortTaken
+from shared.dev.ports import NoSuchListener, PortTaken
 from shared.testing import eventually
 
 from .processes import ended, gone, output, started
@@ -107,6 +107,12 @@ async def test_a_busy_port_is_named_with_its_holder(plan: Plan, screen: Recorded
         left_out = replace(plan, ports={"chat": port}, without=frozenset({"chat"}))
         async with running_fleet(left_out, screen):
             pass  # the port is for the debugger, who may have it already
+
+
+async def test_a_port_for_what_there_is_not_is_refused(plan: Plan, screen: Recorded) -> None:
+    with pytest.raises(NoSuchListener, match=r"no such listener: nothing; there are .*chat.*, mail"):
+        async with running_fleet(replace(plan, ports={"nothing": 1}), screen):
+            pass
 
 
 async def test_a_service_left_out_gets_its_environment_in_a_file(plan: Plan, screen: Recorded) -> None:

@@ -19,7 +19,7 @@ from shared.dev.fleet import fleet, repository
 from shared.dev.folder import AlreadyRuns, DataFolder
 from shared.dev.launcher import Fleet, LaunchFailed, Plan, running_fleet
 from shared.dev.lines import Screen, story
-from shared.dev.ports import PortTaken
+from shared.dev.ports import NoSuchListener, PortTaken
 from shared.dev.reload import restart_on_change
 from shared.dev.server import ServerFailed
 from shared.dev.tokens import development_token
@@ -27,7 +27,7 @@ from shared.dev.tokens import development_token
 line = typer.Typer(
     name="shared.dev", help="Runs the fleet on this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-_EXPECTED = (AlreadyRuns, BinaryMissing, LaunchFailed, PortTaken, ServerFailed, walk.WalkFailed)
+_EXPECTED = (AlreadyRuns, BinaryMissing, LaunchFailed, NoSuchListener, PortTaken, ServerFailed, walk.WalkFailed)
 
 Data = Annotated[Path | None, typer.Option(help="The data folder; default: .data in the repository.")]
 

@@ -13,12 +13,16 @@ class PortTaken(Exception):
     """Ports that the fleet needs are held by somebody; the message says which, and by whom."""
 
 
+class NoSuchListener(Exception):
+    """A port was chosen for what the fleet does not have; the message lists what it has."""
+
+
 def chosen_ports(
     services: Iterable[FleetService], *, free: bool = False, chosen: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """The port of each listener by name: the fleet's list, what was `chosen` instead, or free ones for all.
 
-    `gateway-admin` is the gateway's inner one; `mail` and `smtp` are the mail catcher's.
+    `gateway-admin` is the gateway's inner one; `mail` and `smtp` are the mail catcher's. Raises NoSuchListener.
     """
     listed = {"mail": 8025, "smtp": 2525}
     for service in services:
@@ -26,7 +30,7 @@ def chosen_ports(
         if service.admin_port is not None:
             listed[f"{service.name}-admin"] = service.admin_port
     if unknown := set(chosen or {}) - set(listed):
-        raise ValueError(f"no such listener: {', '.join(sorted(unknown))}; there are {', '.join(sorted(listed))}")
+        raise NoSuchListener(f"no such listener: {', '.join(sorted(unknown))}; there are {', '.join(sorted(listed))}")
     if free:
         listed = dict(zip(listed, free_ports(len(listed)), strict=True))
     return {**listed, **(chosen or {})}
