@@ -24,10 +24,9 @@ async def parts(request: Request) -> Parts:
 PartsOfProcess = Annotated[Parts, Depends(parts)]
 
 
-async def settings(parts: PartsOfProcess) -> AuthSettings:
-    if not isinstance(parts.settings, AuthSettings):
-        raise TypeError("auth-service runs on AuthSettings")
-    return parts.settings
+async def settings(request: Request) -> AuthSettings:
+    found: AuthSettings = request.app.state.parts.settings
+    return found
 
 
 async def users_client(parts: PartsOfProcess) -> ServiceClient:

@@ -18,7 +18,7 @@ from shared.supervision import Work
 async def open_keys(app: FastAPI) -> AsyncIterator[None]:
     """The keyring and the signing key. Raises MissingSetting, KeyringInvalid or OSError: nothing works without."""
     parts: Parts = app.state.parts
-    keyring = app.state.keyring = Keyring.load(_settings(parts).keys)
+    keyring = app.state.keyring = Keyring.load(app.state.parts.settings.keys)
     held = app.state.signing_key = HeldKey(parts.database, keyring)
     app.state.health.required["signing_key"] = held.check
     yield
@@ -26,7 +26,7 @@ async def open_keys(app: FastAPI) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_passwords(app: FastAPI) -> AsyncIterator[None]:
-    passwords = app.state.passwords = Passwords(_settings(app.state.parts).passwords)
+    passwords = app.state.passwords = Passwords(app.state.parts.settings.passwords)
     try:
         yield
     finally:
@@ -35,13 +35,8 @@ async def open_passwords(app: FastAPI) -> AsyncIterator[None]:
 
 def works(app: FastAPI) -> Mapping[str, Work]:
     parts: Parts = app.state.parts
+    settings: AuthSettings = app.state.parts.settings
     return {
         "signing key": app.state.signing_key.run,
-        "housekeeping": lambda: housekeeping.run(parts.database, _settings(parts)),
+        "housekeeping": lambda: housekeeping.run(parts.database, settings),
     }
-
-
-def _settings(parts: Parts) -> AuthSettings:
-    if not isinstance(parts.settings, AuthSettings):
-        raise TypeError("auth-service runs on AuthSettings")
-    return parts.settings

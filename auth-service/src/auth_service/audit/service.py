@@ -11,7 +11,6 @@ Kind = Literal[
     "account_registered",
     "sign_in",
     "sign_in_refused",
-    "sign_in_throttled",
     "session_ended",
     "all_sessions_ended",
     "refresh_token_reused",
