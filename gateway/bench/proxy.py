@@ -177,8 +177,8 @@ def load(subject: Subject, seconds: int, *, failures_meant: bool = False) -> Loa
     return Load(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", shown)),
         cpu_us=used * 1e6 / requests,
-        p50_ms=_ms(_found(r"50%\s+(\S+)", shown)),
-        p99_ms=_ms(_found(r"99%\s+(\S+)", shown)),
+        p50_ms=_ms(_found(r"(?m)^\s+50%\s+(\S+)", shown)),
+        p99_ms=_ms(_found(r"(?m)^\s+99%\s+(\S+)", shown)),
     )
 
 
