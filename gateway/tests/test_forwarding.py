@@ -384,6 +384,20 @@ async def test_a_body_over_the_limit_is_a_413_before_it_is_sent(raw: Any, sign_i
     assert counted.status == 413
 
 
+async def test_a_body_that_never_begins_ends_its_request(sign_in: Any, open_edge: Any, tmp_path: Any) -> None:
+    table = {"routes": [{"path": "/slow", "upstream": "chat", "timeout_s": 0.2, "methods": {"POST": "signed_in"}}]}
+    (tmp_path / "routes.yaml").write_bytes(orjson.dumps(table))
+    edge = await open_edge(routes_file=tmp_path / "routes.yaml")
+    token = sign_in("ann")["Authorization"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(f"POST /slow HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 3\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        answer = await reader.read()  # to the end: the connection is not held either
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"code":"malformed_request"' in answer
+    writer.close()
+
+
 async def test_expect_continue_is_answered_once_the_request_may_pass(edge: Any, sign_in: Any) -> None:
     token = sign_in("ann")["Authorization"]
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)

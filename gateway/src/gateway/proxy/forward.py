@@ -97,7 +97,11 @@ class Forwarder:
             if length is not None and length > route.max_body:
                 raise too_large(route.max_body)
             body = RequestBody(exchange.receive, route.max_body)
-            content = await body.whole()
+            try:
+                async with asyncio.timeout(route.timeout_s):  # from then on the exchange's own limit counts
+                    content = await body.whole()
+            except TimeoutError:
+                raise MalformedRequest("The body did not come in time.") from None
             if content is None:
                 content = body
         try:
