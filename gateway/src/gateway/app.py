@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from gateway.policy.tenant import TenantRule
 from gateway.portal.app import Portal
 from gateway.proxy.aiohttp_client import AiohttpClient
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.upstream import UpstreamClient, UpstreamRequest
 from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
 from gateway.server import EdgeServer, bound_sockets
@@ -36,7 +37,7 @@ from shared.parts import Parts, open_parts
 from shared.problems import ServiceUnavailable
 from shared.supervision import Work, supervised
 from shared.telemetry import metrics, traces
-from shared.web.health import HealthChecks
+from shared.web.health import Check, HealthChecks
 
 log = structlog.get_logger("gateway")
 
@@ -89,6 +90,7 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         )
         scheme = urlsplit(settings.public_url).scheme
         checks = _checks(parts, revocations)
+        checks.others |= _others(limiter, client, settings.origins)
         access_log = AccessLog(settings.log)
         stack.callback(access_log.flush)
         edge = Edge(
@@ -139,6 +141,34 @@ def _checks(parts: Parts, revocations: Revocations) -> HealthChecks:
 
     checks.required |= {"keys": keys, "revocations": feeds}
     return checks
+
+
+def _others(limiter: Limiter, client: UpstreamClient, origins: Mapping[str, str]) -> dict[str, Check]:
+    """For the detailed health alone: the cache, and whether each service behind says that it is ready."""
+    others: dict[str, Check] = {name: _ready_at(client, origin.rstrip("/")) for name, origin in origins.items()}
+    if (pipe := limiter.pipe) is not None:
+
+        async def cache() -> str:
+            await pipe.call("PING")
+            return "reachable"
+
+        others["cache"] = cache
+    return others
+
+
+def _ready_at(client: UpstreamClient, origin: str) -> Check:
+    async def check() -> str:
+        response = await client.send(
+            UpstreamRequest(
+                method="GET", origin=origin, target="/readyz", headers=[], body=None, content_length=None, timeout_s=1.5
+            )
+        )
+        response.close()
+        if response.status != 200:
+            raise ServiceUnavailable(f"It answers {response.status}.")
+        return "ready"
+
+    return check
 
 
 async def serve(settings: GatewaySettings, port: int | None = None) -> None:
