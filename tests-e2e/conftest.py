@@ -18,6 +18,11 @@ from shared.dev.launcher import Fleet, Plan, running_fleet
 from shared.dev.lines import Screen
 
 REPLICAS = {"gateway": 2, "chat": 2, "worker": 2}
+SETTINGS = {
+    "LIMITS__ANONYMOUS": "1000000",
+    "SESSIONS__REFRESH_GRACE_S": "3",  # a test waits for its end
+    "FILES__MAX_BYTES": str(4 * 1024 * 1024),  # a test sends more
+}
 
 
 def plan(data: Path, bus: str) -> Plan:
@@ -30,7 +35,7 @@ def plan(data: Path, bus: str) -> Plan:
         free_ports=True,
         real_limits=True,
         environment=named | ({"BUS": "valkey"} if bus == "valkey" else {}),
-        settings={"LIMITS__ANONYMOUS": "1000000", "SESSIONS__REFRESH_GRACE_S": "3"},
+        settings=SETTINGS,
         ready_s=120,
     )
 

@@ -89,10 +89,8 @@ class Person:
         events = [
             dict(line.split(": ", 1) for line in part.splitlines() if ": " in line) for part in page.split("\n\n")
         ]
-        told: list[dict[str, Any]] = [
-            json.loads(one["data"]) | {"event": one["event"]} for one in events if "data" in one
-        ]
-        return told
+        read = [json.loads(one["data"]) | {"event": one["event"]} for one in events if "data" in one]
+        return list(read)
 
     async def notified(self, job_id: str, within_s: float = 30) -> dict[str, Any]:
         """The notification of the job's end, once it is there."""
@@ -101,7 +99,7 @@ class Person:
             return [one for one in await self.all_of("/api/v1/notifications") if one["data"].get("job_id") == job_id]
 
         told = await eventually(look, within_s=within_s, every_s=0.1, saying=f"told of job {job_id}")
-        return told[0]
+        return dict(told[0])
 
     async def refused(self) -> bool:
         """Whether this session's token is refused at every gateway, by the services as by the gateway itself."""
