@@ -6,7 +6,7 @@ from chat_service.deps import CurrentUser, Db, OnceJson, RoomId, require_scopes
 from chat_service.messages import service
 from chat_service.messages.rate import MessageRate
 from chat_service.messages.schemas import History, HistoryQuery, MessageIn, MessageOut
-from chat_service.people.service import tenant_of
+from shared.identity.principal import tenant_of
 from shared.web.router import Router
 
 router = Router(prefix="/api/v1/rooms/{room_id}/messages", tags=["messages"])

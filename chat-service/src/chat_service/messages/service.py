@@ -10,12 +10,11 @@ from chat_service import push
 from chat_service.messages import models
 from chat_service.messages.models import Message
 from chat_service.messages.schemas import History, HistoryQuery, MessageOut
-from chat_service.people.service import tenant_of
 from chat_service.push import Line, LineKey, Stored
 from chat_service.rooms import models as room_models
 from chat_service.rooms import service as rooms
 from chat_service.rooms.models import Room, RoomMember
-from shared.identity.principal import Principal
+from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
 from shared.problems import NotFound
 

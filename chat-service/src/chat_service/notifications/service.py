@@ -13,9 +13,8 @@ from chat_service.notifications import models
 from chat_service.notifications.models import Notification
 from chat_service.notifications.schemas import NotificationOut, NotificationQuery
 from chat_service.notifications.texts import texts
-from chat_service.people.service import tenant_of
 from chat_service.push import Line, LineKey, Stored
-from shared.identity.principal import Principal
+from shared.identity.principal import Principal, tenant_of
 from shared.problems import NotFound
 from shared.web.paging import by_cursor
 

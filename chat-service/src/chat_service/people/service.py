@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chat_service.people import models
-from shared.identity.principal import Principal
-from shared.problems import NoTenant, NotFound
+from shared.identity.principal import Principal, tenant_of
+from shared.problems import NotFound
 
 ENDED: Final = "ended"
 
@@ -26,13 +26,6 @@ class Membership:
 
 AskMembership = Callable[[UUID, UUID], Awaitable[Membership | None]]
 """Asks users-service about (tenant, person); None where there is no membership. Raises ServiceUnavailable."""
-
-
-def tenant_of(user: Principal) -> UUID:
-    """The tenant that the person acts in. Raises Forbidden for who acts in none."""
-    if user.tenant_id is None:
-        raise NoTenant
-    return user.tenant_id
 
 
 async def username_of(db: AsyncSession, tenant_id: UUID, user_id: UUID, ask: AskMembership) -> str:

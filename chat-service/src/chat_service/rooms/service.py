@@ -9,12 +9,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chat_service.people import service as people
-from chat_service.people.service import AskMembership, tenant_of
+from chat_service.people.service import AskMembership
 from chat_service.rooms import models
 from chat_service.rooms.models import Room, RoomKind, RoomMember
 from chat_service.rooms.schemas import RoomQuery
 from shared.data.faults import violates
-from shared.identity.principal import Principal
+from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
 from shared.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
 from shared.web.paging import ListQuery, by_cursor

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from shared.problems import InvalidToken
+from shared.problems import InvalidToken, NoTenant
 
 Claims = Mapping[str, Any]
 
@@ -75,6 +75,13 @@ class Principal:
             issuer=_text(claims, "iss"),
             actor=actor_of(claims),
         )
+
+
+def tenant_of(user: Principal) -> UUID:
+    """The tenant that the person acts in. Raises NoTenant for who acts in none."""
+    if user.tenant_id is None:
+        raise NoTenant
+    return user.tenant_id
 
 
 @dataclass(frozen=True, slots=True)

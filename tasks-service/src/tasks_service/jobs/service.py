@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.identity import Principal
+from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
-from shared.problems import Conflict, InsufficientScope, NoTenant, NotFound
+from shared.problems import Conflict, InsufficientScope, NotFound
 from tasks_service.jobs import models
 from tasks_service.jobs.models import CANCELLED, ENDED, PENDING, RUNNING, Job
 from tasks_service.jobs.record import announce, publish, record
@@ -134,12 +134,6 @@ def require(user: Principal, scopes: frozenset[str]) -> None:
 def owner_filter(user: Principal, admin_scope: str = "admin:read") -> UUID | None:
     """Whose jobs the caller sees: their own, or, with the admin's scope, everyone's of the tenant (None)."""
     return None if admin_scope in user.scopes else user.user_id
-
-
-def tenant_of(user: Principal) -> UUID:
-    if user.tenant_id is None:
-        raise NoTenant
-    return user.tenant_id
 
 
 async def _found(db: AsyncSession, user: Principal, job_id: UUID, admin_scope: str, *, for_update: bool = False) -> Job:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from shared.identity.principal import tenant_of
 from shared.ids import new_id
 from shared.problems import Problem
 from shared.web.paging import CursorPage
@@ -63,7 +64,7 @@ async def upload_file(
 ) -> FileOut:
     """Upload one file as multipart/form-data: `file`, and `description` and `category` where wanted."""
     file_id = new_id()
-    key = models.key_of(service.tenant_of(user), file_id)
+    key = models.key_of(tenant_of(user), file_id)
     async with service.writing(database, storage, key, settings.files.upload_max_s) as writer:
         upload = Upload(request.headers.get("content-type", ""), writer, settings.files.max_bytes)
         received = await _receive(request, upload, settings)

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.data.database import Database
 from shared.events import outbox
-from shared.identity.principal import Principal
-from shared.problems import InsufficientScope, NoTenant, NotFound, ServiceUnavailable
+from shared.identity.principal import Principal, tenant_of
+from shared.problems import InsufficientScope, NotFound, ServiceUnavailable
 from shared.web.paging import by_cursor
 from users_service.files import models
 from users_service.files.events import FileDeleted, FileUploaded
@@ -41,13 +41,6 @@ class UploadOverdue(ServiceUnavailable):
     """The upload took so long that what it had stored is being removed."""
 
     status, title = 503, "The upload took too long"
-
-
-def tenant_of(user: Principal) -> UUID:
-    """Where the caller's files are. Raises NoTenant."""
-    if user.tenant_id is None:
-        raise NoTenant
-    return user.tenant_id
 
 
 @asynccontextmanager
