@@ -19,6 +19,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy import text
 
 from shared.data.migrations import current, head
+from shared.data.policies import passes_by
 from shared.events import Event, EventHandlers
 from shared.events.works import event_works
 from shared.parts import Parts, open_parts
@@ -127,7 +128,7 @@ def _add_checks(service: Service, parts: Parts, checks: health.HealthChecks) -> 
 
 
 class _Schema:
-    """The database answers and is migrated: once it was at head the revision is not read again."""
+    """The database answers, is migrated, and its login cannot pass by the policies: the latter two are seen once."""
 
     def __init__(self, parts: Parts, wanted: str | None) -> None:
         self._parts, self._wanted, self._at_head = parts, wanted, False
@@ -140,8 +141,15 @@ class _Schema:
         found = await current(self._parts.database.engine())
         if found != self._wanted:
             raise NotMigrated(found, self._wanted)
+        async with self._parts.database.engine().connect() as connection:
+            if await passes_by(connection):
+                raise LoginTooStrong
         self._at_head = True
         return f"at {found}"
+
+
+class LoginTooStrong(Exception):
+    """The login of DATABASE_URL owns tables or bypasses row-level security; use the one that `db create` made."""
 
 
 class NotMigrated(Exception):

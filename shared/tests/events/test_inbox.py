@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from uuid import UUID
 
 import pytest
@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.data.database import Database
+from shared.data.database import Database, Role
 from shared.data.migrations import owner_engine
-from shared.data.policies import catalogue_faults
+from shared.data.policies import catalogue_faults, passes_by
 from shared.events import Bus, Consumed, Event, EventHandlers, outbox
 from shared.events.event import Envelope
 from shared.events.housekeeping import prune
@@ -308,6 +308,16 @@ async def test_the_tables_keep_the_houses_rules(database: Database, postgres_adm
         faults = await catalogue_faults(connection, "events", frozenset())
     await engine.dispose()
     assert faults == ["effects has no model"]
+
+
+async def test_only_an_administrator_could_pass_by_the_policies(database: Database, postgres_admin_url: str) -> None:
+    for role in get_args(Role):
+        async with database.engine(role).connect() as connection:
+            assert not await passes_by(connection)
+    engine = owner_engine(postgres_admin_url, str(database.url.database), "events")
+    async with engine.connect() as connection:
+        assert await passes_by(connection)
+    await engine.dispose()
 
 
 Run = Callable[[], Awaitable[None]]

@@ -26,6 +26,22 @@ def enable_tenancy(op: Operations | ModuleType, table: str, *, service: str, fle
         op.execute(f"CREATE POLICY fleet ON {table} TO {role_name(service, 'fleet')} USING (true)")
 
 
+_PASSES_BY = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+          AND pg_has_role(session_user, relowner, 'MEMBER')
+    ) OR EXISTS (
+        SELECT FROM pg_roles WHERE rolname IN (session_user, current_user) AND (rolsuper OR rolbypassrls)
+    )
+""")
+
+
+async def passes_by(connection: AsyncConnection) -> bool:
+    """Whether the connection's login or role could go around row-level security: as owner, superuser or BYPASSRLS."""
+    return bool(await connection.scalar(_PASSES_BY))
+
+
 _TABLES = text("""
     SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
            pg_get_userbyid(c.relowner) AS owner,
