@@ -30,8 +30,7 @@ async def connect(websocket: WebSocket) -> None:
     """Chat and notifications over one connection, by the subprotocol flotilla.v1."""
     parts: Parts = websocket.app.state.parts
     runtime: SocketRuntime = websocket.app.state.socket
-    settings = parts.settings
-    assert isinstance(settings, ChatSettings)  # noqa: S101 - the service is made with them
+    settings: ChatSettings = websocket.app.state.parts.settings
     try:
         principal = await _caller(websocket, parts)
     except Problem as problem:

@@ -36,8 +36,7 @@ class SocketRuntime:
 async def opened(app: FastAPI) -> AsyncIterator[None]:
     """Open the hub; at the end nobody of this process stays present."""
     parts: Parts = app.state.parts
-    settings = parts.settings
-    assert isinstance(settings, ChatSettings)  # noqa: S101 - the service is made with them
+    settings: ChatSettings = app.state.parts.settings
     hub = Hub(parts.database, settings.poll_s)
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     hub.fanout = Fanout(parts.cache, url, hub.on_hint, hub.look_now)
