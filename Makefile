@@ -78,21 +78,28 @@ reset: .venv/.installed ## Remove the development data (databases, files, keys, 
 
 # --- checking --------------------------------------------------------------------------------------------------------
 
+# Each suite is a process of its own: a process is one service, and each part of shared tests itself with another.
+SHARED_SUITES := $(filter-out %__pycache__/,$(wildcard shared/tests/*/))
+SUITES := $(SHARED_SUITES) $(addsuffix /tests,$(filter-out shared,$(PACKAGES))) tests-e2e
+run_suites = status=0; for suite in $(1); do echo "== $$suite"; $(PY) -m pytest -q $$suite || status=1; done; exit $$status
+
 .PHONY: test
 test: .venv/.installed ## Run every test, package by package, then the journeys through the whole fleet.
-	@status=0; for package in $(PACKAGES); do \
-	  echo "== $$package"; $(PY) -m pytest -q $$package/tests || status=1; done; \
-	  echo "== tests-e2e"; $(PY) -m pytest -q tests-e2e || status=1; exit $$status
+	@$(call run_suites,$(SUITES))
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Run the journeys through the whole fleet.
-	@$(PY) -m pytest -q tests-e2e
+	@$(call run_suites,tests-e2e)
 
-PACKAGE_TESTS := $(addprefix test-,shared $(SERVICES))
-.PHONY: $(PACKAGE_TESTS)
-test-%: .venv/.installed ## Run one package's tests: make test-chat.
-$(PACKAGE_TESTS): test-%: .venv/.installed
-	@$(PY) -m pytest -q $(or $(wildcard $*-service),$*)/tests
+.PHONY: test-shared
+test-shared: .venv/.installed ## Run the tests of the mechanisms that all services share.
+	@$(call run_suites,$(SHARED_SUITES))
+
+SERVICE_TESTS := $(addprefix test-,$(SERVICES))
+.PHONY: $(SERVICE_TESTS)
+test-%: .venv/.installed ## Run one service's tests: make test-chat.
+$(SERVICE_TESTS): test-%: .venv/.installed
+	@$(call run_suites,$(or $(wildcard $*-service),$*)/tests)
 
 .PHONY: check
 check: .venv/.installed ## Lint, types, import rules, contracts, migrations and docs: what CI checks besides tests.

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from sqlalchemy.engine import make_url
+
 from shared.dev.binaries import postgres_binaries, rabbitmq_binary
 from shared.dev.folder import DataFolder
 from shared.dev.guard import Guard
@@ -21,6 +23,7 @@ class Backing:
     """Where the servers are."""
 
     database_url: str
+    """The server; where it is embedded, without a login: `database_url_for` adds a service's own."""
     database_owner_url: str
     redis_url: str
     bus_url: str
@@ -28,6 +31,19 @@ class Backing:
     """Each server in a few words, for the person at the terminal."""
     servers: Mapping[str, Server]
     """The embedded ones by name (postgres, valkey, bus), for who wants to stop or kill one."""
+    folder: DataFolder
+
+    def database_url_for(self, service: str) -> str:
+        """The server with the service's own login, by which it reaches its own database and no other.
+
+        A server that the environment names has the login that the environment names.
+        """
+        if "postgres" not in self.servers:
+            return self.database_url
+        url = make_url(self.database_url).set(
+            username=f"{LOGIN}_{service}", password=self.folder.secret(f"database-{service}")
+        )
+        return url.render_as_string(hide_password=False)
 
 
 @asynccontextmanager
@@ -80,7 +96,7 @@ def _described(folder: DataFolder, servers: Mapping[str, Server], environment: M
     if postgres is None:
         database_url, owner_url = environment["DATABASE_URL"], environment.get("DATABASE_OWNER_URL", "")
     else:
-        database_url = f"postgresql://{LOGIN}:{folder.secret('database')}@{HOST}:{postgres.port}"
+        database_url = f"postgresql://{HOST}:{postgres.port}"
         owner_url = postgres.url
     return Backing(
         database_url,
@@ -89,4 +105,5 @@ def _described(folder: DataFolder, servers: Mapping[str, Server], environment: M
         bus.url if bus else _named_bus(environment) or "",
         tuple(described),
         servers,
+        folder,
     )

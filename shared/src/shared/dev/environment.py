@@ -60,7 +60,7 @@ class Surroundings:
             "LIMITS__GATEWAYS": str(self.gateways),
         }
         if service.database:
-            settings["DATABASE_URL"] = self.backing.database_url
+            settings["DATABASE_URL"] = self.backing.database_url_for(service.name)
         if service.admin_port is not None:
             settings["ADMIN__PORT"] = str(self.ports[f"{service.name}-admin"])
         if self.real_limits:

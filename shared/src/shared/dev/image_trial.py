@@ -134,7 +134,7 @@ class Trial:
         for name in ("auth", "users", "chat", "tasks"):
             settings[f"SERVICES__{name.upper()}_URL"] = f"http://{HOST}:{self.ports[name]}"
         if service.database:
-            settings |= {"DATABASE_URL": self.backing.database_url, "BUS_URL": self.backing.bus_url}
+            settings |= {"DATABASE_URL": self.backing.database_url_for(service.name), "BUS_URL": self.backing.bus_url}
             settings["BUS_ALLOW_VALKEY"] = "true"
         return settings | self._of_its_own(service.name)
 
