@@ -53,6 +53,7 @@ BAD_INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "wait", "input": {"seconds": 1}, "priority": 101}, "#/priority"),
     ({"kind": "wait", "input": {"seconds": 1}, "run_at": "2026-01-01T00:00:00"}, "#/run_at"),
     ({"kind": "wait", "input": {"seconds": 1}, "run_at": "2999-01-01T00:00:00Z"}, "#/run_at"),
+    ({"kind": "wait", "input": {"seconds": 1}, "run_at": "0001-01-01T00:00:00+14:00"}, "#/run_at"),
     ({"kind": "data_processing", "input": {}}, "#/input/operation"),
     ({"kind": "data_processing", "input": {"operation": "sum", "field": "a"}}, "#/input"),
     ({"kind": "data_processing", "input": {"operation": "sum", "rows": []}}, "#/input"),

@@ -115,6 +115,15 @@ async def test_a_port_for_what_there_is_not_is_refused(plan: Plan, screen: Recor
             pass
 
 
+@pytest.mark.parametrize("replicas", [{"nothing": 2}, {"chat": 0}])
+async def test_replicas_of_what_there_is_not_are_refused(
+    plan: Plan, screen: Recorded, replicas: dict[str, int]
+) -> None:
+    with pytest.raises(LaunchFailed, match=r"no such replicas: .*; there are .*chat"):
+        async with running_fleet(replace(plan, replicas=replicas), screen):
+            pass
+
+
 async def test_a_service_left_out_gets_its_environment_in_a_file(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(replace(plan, without=frozenset({"chat"})), screen) as fleet:
         assert "chat" not in fleet.children

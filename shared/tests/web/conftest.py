@@ -24,7 +24,7 @@ from shared.web import paging, sse
 from shared.web.conditional import Conditions
 from shared.web.idempotency import OnceJson
 from shared.web.json_input import Input, Json
-from shared.web.paging import CursorPage, ListQuery
+from shared.web.paging import CursorPage, ListQuery, NumberedPage
 from shared.web.router import Router
 
 _FIRST = """
@@ -111,6 +111,12 @@ async def list_pages(query: Annotated[ListQuery, Query()], db: Db) -> CursorPage
         db, select(Page), query, {"created_at": Page.created_at, "title": Page.title}, Page.id
     )
     return CursorPage(items=[PageOut.model_validate(page) for page in found], next_cursor=following)
+
+
+@router.get("/numbered-pages")
+async def list_numbered_pages(db: Db, page: int = 1, size: int = 2) -> NumberedPage[PageOut]:
+    found, pagination = await paging.by_page(db, select(Page).order_by(Page.title), page, size)
+    return NumberedPage(items=[PageOut.model_validate(one) for one in found], pagination=pagination)
 
 
 @router.get("/pages/{page_id}", dependencies=[Depends(require_scopes("posts:read"))])

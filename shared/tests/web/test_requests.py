@@ -199,6 +199,19 @@ async def test_a_list_is_walked_whole_while_rows_come(client: httpx2.AsyncClient
     assert seen == sorted(seen, reverse=sort.startswith("-"))
 
 
+async def test_a_list_by_page_says_where_it_is(client: httpx2.AsyncClient, as_user: People) -> None:
+    ann = as_user("ann")
+    for number in range(5):
+        await client.post("/pages", json={"title": f"t{number}"}, headers=ann)
+
+    middle = (await client.get("/numbered-pages?page=2", headers=ann)).json()
+    assert [item["title"] for item in middle["items"]] == ["t2", "t3"]
+    place = {"page": 2, "size": 2, "total": 5, "pages": 3, "has_next": True, "has_prev": True}
+    assert middle["pagination"] == place
+    beyond = (await client.get("/numbered-pages?page=9", headers=ann)).json()
+    assert (beyond["items"], beyond["pagination"]["has_next"]) == ([], False)
+
+
 async def test_a_stream_may_still_answer_204(client: httpx2.AsyncClient, as_user: People) -> None:
     whole = await client.get("/ticks", headers=as_user("ann"))
     assert whole.headers["content-type"].startswith("text/event-stream")

@@ -21,11 +21,6 @@ from shared.identity.revocation_entries import (
 )
 
 
-async def end_token(db: AsyncSession, token_id: str) -> None:
-    """One access token counts no more."""
-    await _put(db, "token", token_id)
-
-
 async def end_session(db: AsyncSession, session_id: UUID) -> None:
     """Every access token of the session counts no more."""
     await _put(db, "session", str(session_id))

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
@@ -135,7 +136,8 @@ def answered(tokens: Tokens, response: Response, settings: AuthSettings, *, cook
 async def logout(user: SignedIn, db: Db, address: Address, settings: Settings, response: Response) -> None:
     """End this session: its tokens count no more, here at once and at every gateway within two seconds."""
     if user.session_id is not None:
-        await service.end_own(db, user.user_id, user.session_id, "logout", address)
+        with suppress(service.SessionNotFound):  # another logout at the same moment has done it
+            await service.end_own(db, user.user_id, user.session_id, "logout", address)
     cookies.expire(response, settings)
 
 

@@ -205,6 +205,7 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
     Raises AlreadyRuns, PortTaken, BinaryMissing, ServerFailed or LaunchFailed.
     """
     services = fleet(plan.root)
+    check_replicas(plan.replicas, services.values())
     chosen = [service for name, service in services.items() if only in (None, name)]
     folder = DataFolder(plan.data)
     async with AsyncExitStack() as stack:
@@ -236,6 +237,14 @@ def _needed(ports: Mapping[str, int], services: Iterable[FleetService]) -> dict[
     for service in services:
         names |= {service.name, f"{service.name}-admin"}
     return {name: port for name, port in ports.items() if name in names}
+
+
+def check_replicas(replicas: Mapping[str, int], services: Iterable[FleetService]) -> None:
+    """Raises LaunchFailed where there is no such process, or less than one of it is asked for."""
+    known = {name for service in services for name in (service.name, *service.processes)}
+    for name, number in replicas.items():
+        if name not in known or number < 1:
+            raise LaunchFailed(f"no such replicas: {name}={number}; there are {', '.join(sorted(known))}, one at least")
 
 
 def process_of(name: str) -> str:

@@ -11,6 +11,7 @@ from shared.web.paging import ListQuery
 from tasks_service.jobs.models import ENDED, Job
 
 MAX_DELAY = timedelta(days=366)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 
@@ -18,6 +19,8 @@ Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 def _within_reach(value: datetime) -> datetime:
     if value > datetime.now(UTC) + MAX_DELAY:
         raise ValueError(f"must be at most {MAX_DELAY.days} days ahead")
+    if value < EARLIEST:
+        raise ValueError(f"must not lie before {EARLIEST:%Y}")
     return value
 
 
