@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from shared.dev.fleet import fleet
@@ -15,6 +16,7 @@ _FILE = re.compile(
     r"`((?:shared|gateway|auth-service|users-service|chat-service|tasks-service|k8s|docs|tests-e2e)/[\w./-]+)`"
 )
 _URL = re.compile(r"(?:localhost:8000|\b(?:GET|POST|PUT|PATCH|DELETE) )(/(?:api|auth|oauth2)/[\w/{}.-]*[\w}])")
+_QUOTE = re.compile(r"```\w*\n# (\S+)\n(.*?)```", re.DOTALL)
 
 
 def faults(root: Path) -> list[str]:
@@ -31,8 +33,19 @@ def faults(root: Path) -> list[str]:
             if not known.verb(module, verb)
         ]
         found += [f"{place}: {path}" for path in set(_FILE.findall(text)) if not (root / path.rstrip("/.")).exists()]
+        found += [f"{place}: {path} says no longer: {line}" for path, line in _stale_quotes(root, text)]
         found += [f"{place}: {path}" for path in set(_URL.findall(text)) if not known.url(path)]
     return sorted(found)
+
+
+def _stale_quotes(root: Path, text: str) -> Iterator[tuple[str, str]]:
+    """Lines of code blocks that begin with the comment `# <file>` and are not in that file; `…` stands for a gap."""
+    for path, quoted in _QUOTE.findall(text):
+        if (root / path).is_file():
+            there = {line.strip() for line in (root / path).read_text(encoding="utf-8").splitlines()}
+            yield from (
+                (path, line) for line in map(str.strip, quoted.splitlines()) if line not in there | {"", "…", "# …"}
+            )
 
 
 class _Known:
