@@ -51,6 +51,9 @@ async def test_tokens_end_with_their_roles_their_membership_and_their_tenant(
     await client.delete(bob, headers=ann)
     assert await ended() == ("membership", "membership")
     await client.put(bob, json={"roles": ["user"]}, headers=ann)
+    assert await ended() == ("membership", "membership")  # invited again: not before the person accepts
+    accept = f"/internal/memberships/{as_user.tenant_id('acme')}/{as_user.id('bob')}/accept"
+    assert (await client.post(accept, headers=as_user.service("auth"))).status_code == 200
     assert await ended() == (None, "membership")
 
 

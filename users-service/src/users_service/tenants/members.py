@@ -76,7 +76,7 @@ async def grant(
     if membership is None:
         return await make(db, tenant_id, person.user_id, person.username, roles, status="invited"), True
     if not membership.living:
-        membership.status, membership.roles, membership.ended_at = "invited", roles, None
+        membership.status, membership.roles = "invited", roles  # `ended_at` stays until the person accepts
         return await _changed(db, membership, MembershipGranted, ends_tokens=True), True
     if membership.roles == roles:
         return membership, False
@@ -131,8 +131,9 @@ async def accept(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership
     membership = await read(db, tenant_id, user_id)
     if membership.status != "invited":
         return membership
-    membership.status = "active"
-    return await _changed(db, membership, MembershipChanged, ends_tokens=False)
+    ended_before = membership.ended_at is not None
+    membership.status, membership.ended_at = "active", None
+    return await _changed(db, membership, MembershipChanged, ends_tokens=ended_before)
 
 
 async def _take_turns(db: AsyncSession, tenant_id: UUID) -> None:

@@ -43,7 +43,9 @@ def _ends(changed_at: datetime | None) -> int:
 
 def _membership(one: Membership) -> MembershipState:
     # An invited person's roles are named, not None: their first token may come before the next reading of the feed.
-    roles = frozenset(one.roles) if one.status in ("active", "invited") else None
+    # Whose membership had ended has older tokens: they count again only once the person has accepted.
+    counts = one.status == "active" or (one.status == "invited" and one.ended_at is None)
+    roles = frozenset(one.roles) if counts else None
     return MembershipState(tenant_id=one.tenant_id, user_id=one.user_id, roles=roles, expires_at=_ends(one.changed_at))
 
 
