@@ -20,7 +20,7 @@ from shared.identity import Principal
 from shared.identity.access_tokens import sign_access_token
 from shared.identity.keys import SigningKey, generate_key
 from shared.testing.people import People
-from shared.testing.running import running
+from shared.testing.running import PromptServer, running
 from shared.testing.waiting import eventually
 
 pytest_plugins = ["shared.testing.plugin"]
@@ -151,11 +151,15 @@ async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncI
         yield opened
 
 
+class _PromptEdge(EdgeServer, PromptServer):
+    """The gateway's server, ending at once."""
+
+
 @asynccontextmanager
 async def _running(settings: GatewaySettings) -> AsyncIterator[Edge]:
     async with open_gateway(settings) as gateway:
         sockets = bound_sockets("127.0.0.1", 0, both_loopbacks=False)
-        server = EdgeServer(gateway.edge, 2, gateway.drain)
+        server = _PromptEdge(gateway.edge, 2, gateway.drain)
         task = asyncio.create_task(server.serve(sockets))
         edge = Edge(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", gateway, server)
         async with httpx2.AsyncClient(base_url=edge.url) as client:

@@ -15,21 +15,41 @@ from shared.testing.waiting import eventually
 _TICKS = 20  # looks in the time in which uvicorn looks once
 
 
-class _QuietServer(uvicorn.Server):
-    """Leaves the signals to pytest, and a failed start is an error of the test, not the end of the process."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+class PromptServer(uvicorn.Server):
+    """uvicorn, but ending at once: it waits a tenth of a second twice, which hundreds of tests would add up."""
 
     async def main_loop(self) -> None:
-        """As uvicorn's, but looking often: a test should not wait a tenth of a second for its server to notice."""
         ticks = 0
         while not self.should_exit:
             if ticks % _TICKS == 0:
                 await self.on_tick(ticks // _TICKS)
             ticks += 1
             await asyncio.sleep(0.1 / _TICKS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's: let go of the listeners, let what is under way end in its time, then the lifespan."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        until = asyncio.get_running_loop().time() + (self.config.timeout_graceful_shutdown or 0)
+        while self.server_state.connections or self.server_state.tasks:
+            if asyncio.get_running_loop().time() > until:
+                break
+            await asyncio.sleep(0.1 / _TICKS)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
+
+
+class _QuietServer(PromptServer):
+    """Leaves the signals to pytest, and a failed start is an error of the test, not the end of the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
