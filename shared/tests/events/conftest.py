@@ -21,6 +21,8 @@ from shared.events.rabbit import RabbitBus
 from shared.events.valkey_streams import ValkeyBus
 from shared.settings import ServiceSettings
 from shared.testing import databases
+from shared.testing.plugin import without_rabbitmq
+from shared.testing.servers import Servers
 
 _FIRST = """
 from alembic import op
@@ -71,14 +73,14 @@ def guard() -> Iterator[Guard]:
 
 @pytest.fixture(scope="session", params=["valkey", "rabbitmq"])
 async def broker(
-    request: pytest.FixtureRequest, guard: Guard, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, guard: Guard, servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Broker]:
     """A broker of the tests' own, which they may kill; what uses it runs against each transport."""
     folder = tmp_path_factory.mktemp(request.param)
     server: Server
     if request.param == "rabbitmq":
         if rabbitmq_binary() is None:
-            request.getfixturevalue("rabbitmq_url")  # skips, or fails where RabbitMQ is required
+            without_rabbitmq(servers)
         server = RabbitMQ(folder, guard)
         made = Broker(request.param, server, lambda: RabbitBus(server.url))
     else:

@@ -9,7 +9,7 @@ def service() -> Service:
 
 import os
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx2
 import pytest
@@ -77,12 +77,15 @@ async def rabbitmq_url(servers: Servers) -> str:
     try:
         return await servers.amqp_url()
     except RabbitMQMissing:
-        servers.described["rabbitmq"] = (
-            "no RabbitMQ (its tests were skipped; on Debian: apt-get install rabbitmq-server)"
-        )
-        if os.environ.get("REQUIRE_RABBITMQ") == "1":
-            pytest.fail("RabbitMQ is required (REQUIRE_RABBITMQ=1) and not installed")
-        pytest.skip("RabbitMQ is not installed")
+        without_rabbitmq(servers)
+
+
+def without_rabbitmq(servers: Servers) -> NoReturn:
+    """Skip aloud, or fail where REQUIRE_RABBITMQ=1."""
+    servers.described["rabbitmq"] = "no RabbitMQ (its tests were skipped; on Debian: apt-get install rabbitmq-server)"
+    if os.environ.get("REQUIRE_RABBITMQ") == "1":
+        pytest.fail("RabbitMQ is required (REQUIRE_RABBITMQ=1) and not installed")
+    pytest.skip("RabbitMQ is not installed")
 
 
 @pytest.fixture(scope="session")
