@@ -40,11 +40,17 @@ def plan(data: Path, bus: str) -> Plan:
     )
 
 
+_used: list[tuple[str, ...]] = []
+"""The servers below each fleet that was started."""
+
+
 @asynccontextmanager
 async def fleet_on(bus: str, data: Path) -> AsyncIterator[Fleet]:
     async with AsyncExitStack() as stack:
         log = stack.enter_context((data / "screen.log").open("w", encoding="utf-8"))
-        yield await stack.enter_async_context(running_fleet(plan(data, bus), Screen(log)))
+        running = await stack.enter_async_context(running_fleet(plan(data, bus), Screen(log)))
+        _used.append(running.backing.described)
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +83,5 @@ async def town(fleet: Fleet) -> AsyncIterator[Town]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("the fleet: two gateways, two chat replicas, two workers, as separate processes")
+    for servers in _used:
+        terminalreporter.write_line("servers: " + ", ".join(servers))

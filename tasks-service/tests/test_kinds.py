@@ -1,6 +1,7 @@
 """What the kinds calculate, on inputs that others get wrong: missing values, mixed types, odd files."""
 
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +201,16 @@ def test_text_statistics_agree_with_python(tmp_path: Path, text: str) -> None:
 @given(st.text(alphabet=st.sampled_from("ab \n\té😀"), max_size=60), st.integers(1, 7))
 def test_text_statistics_do_not_depend_on_the_block_size(text: str, block: int) -> None:
     before, file_operations._BLOCK_BYTES = file_operations._BLOCK_BYTES, block  # type: ignore[misc]  # the seam under test
-    try:
-        file = Path("/tmp/flotilla-text-statistics")  # noqa: S108 - hypothesis takes no function fixtures
-        file.write_text(text)
-        assert file_operations.text_statistics(file, _silent)["words"] == len(text.split())
-        assert file_operations.text_statistics(file, _silent)["characters"] == len(text)
-    finally:
-        file_operations._BLOCK_BYTES = before  # type: ignore[misc]  # as above
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline=""
+    ) as file:  # hypothesis takes no function fixtures
+        file.write(text)
+        file.flush()
+        try:
+            found = file_operations.text_statistics(Path(file.name), _silent)
+        finally:
+            file_operations._BLOCK_BYTES = before  # type: ignore[misc]  # as above
+    assert (found["words"], found["characters"]) == (len(text.split()), len(text))
 
 
 def test_a_csv_profile_knows_the_types_of_columns(tmp_path: Path) -> None:
