@@ -199,19 +199,6 @@ async def test_a_list_is_walked_whole_while_rows_come(client: httpx2.AsyncClient
     assert seen == sorted(seen, reverse=sort.startswith("-"))
 
 
-async def test_head_says_what_get_would(client: httpx2.AsyncClient, as_user: People) -> None:
-    ann = as_user("ann")
-    path = f"/pages/{(await client.post('/pages', json={'title': 'a'}, headers=ann)).json()['id']}"
-    got, head = await client.get(path, headers=ann), await client.head(path, headers=ann)
-    assert (head.status_code, head.content) == (200, b"")
-    assert (head.headers["etag"], head.headers["content-length"]) == (
-        got.headers["etag"],
-        got.headers["content-length"],
-    )
-    assert (await client.head("/pages/018f0000-0000-7000-8000-000000000000", headers=ann)).status_code == 404
-    assert (await client.head("/refusals/true", headers=ann)).status_code == 405
-
-
 async def test_a_list_by_page_says_where_it_is(client: httpx2.AsyncClient, as_user: People) -> None:
     ann = as_user("ann")
     for number in range(5):

@@ -8,8 +8,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
 
 from shared.problems import BodyTooLarge, MalformedRequest, Problem
 from shared.web import json_input
@@ -61,17 +59,6 @@ class StrictRoute(APIRoute):
         self._max_body_bytes = max_body_size
         super().__init__(*args, **options)
         _check_on_the_loop(self.dependant)
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """GET answers HEAD too (RFC 9110, section 9.3.2): the server leaves the body out."""
-        if scope.get("method") == "HEAD" and self.methods == {"GET"}:
-            return super().matches(dict(scope, method="GET"))
-        return super().matches(scope)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "HEAD" and self.methods == {"GET"}:
-            scope = dict(scope, method="GET")
-        await super().handle(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()

@@ -120,14 +120,6 @@ async def delete_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Co
     await service.delete(db, user, file_id, conditions.allow_write)
 
 
-@router.head("/{file_id}/content", dependencies=READ, include_in_schema=False)
-async def head_content(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> Response:
-    """What GET would say, without reading the storage; stands before it, because GET answers HEAD too."""
-    file = await service.read(db, user, file_id)
-    conditions.shows(file.sha256)
-    return Response(headers=_headers(file, None), media_type=file.content_type)
-
-
 @router.get(
     "/{file_id}/content",
     dependencies=READ,
@@ -150,6 +142,13 @@ async def read_content(
         return Response(headers=headers, media_type=file.content_type)
     sent = await service.content(storage, file, start, end)
     return StreamingResponse(sent, 206 if part else 200, headers, media_type=file.content_type)
+
+
+@router.head("/{file_id}/content", dependencies=READ, include_in_schema=False)
+async def head_content(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> Response:
+    file = await service.read(db, user, file_id)
+    conditions.shows(file.sha256)
+    return Response(headers=_headers(file, None), media_type=file.content_type)
 
 
 def _asked(request: Request, file: File) -> tuple[int, int] | None:
