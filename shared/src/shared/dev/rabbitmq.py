@@ -6,12 +6,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import aio_pika
 from aiormq.exceptions import AMQPError
 
 from shared.dev.binaries import BinaryMissing, rabbitmq_binary, rabbitmq_version
 from shared.dev.guard import Guard
 from shared.dev.server import HOST, Server, free_port
+from shared.events.rabbit import connect
 
 
 class RabbitMQ(Server):
@@ -56,7 +56,7 @@ class RabbitMQ(Server):
                 HOST, self.port
             )  # aiormq logs each refusal; a bare socket is quiet
             writer.close()
-            connection = await aio_pika.connect(self.url, timeout=3)
+            connection = await connect(self.url, timeout_s=3)
         except (OSError, AMQPError, TimeoutError):
             return False
         await connection.close()

@@ -18,6 +18,7 @@ import aio_pika
 import structlog
 from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.connection import make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 from pamqp.common import Arguments
 
@@ -46,6 +47,17 @@ _LOST = (*CONNECTION_EXCEPTIONS, TimeoutError)
 log = structlog.get_logger(__name__)
 for _noisy in ("aiormq", "aio_pika"):  # they log each attempt as an error; the loops here log each change of state once
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
+
+async def connect(url: str, *, timeout_s: float) -> AbstractConnection:
+    """Open a plain connection; one that cannot be opened is closed as well (`_close` says why)."""
+    connection = aio_pika.Connection(make_url(url), heartbeat=HEARTBEAT_S)
+    try:
+        await connection.connect(timeout=timeout_s)
+    except BaseException:
+        await _close(connection)
+        raise
+    return connection
 
 
 class RabbitBus:
@@ -98,11 +110,13 @@ class RabbitBus:
         return await self._count(UNROUTED)
 
     async def close(self) -> None:
-        await self._forget(self._exchange)
+        self._exchange = None
+        await self._close_publisher()
 
     async def _publisher(self) -> AbstractExchange:
         async with self._opening:
             if self._exchange is None:
+                await self._close_publisher()
                 connection = await self._connect()
                 try:
                     channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -117,13 +131,16 @@ class RabbitBus:
 
     def _publisher_lost(self, connection: AbstractConnection | None, _error: BaseException | None) -> None:
         if connection is self._connection:
-            self._connection = self._exchange = None
+            self._exchange = None
 
     async def _forget(self, exchange: AbstractExchange | None) -> None:
         """Drop the publishing connection, unless another publish has replaced it already."""
-        if exchange is None or exchange is not self._exchange:
-            return
-        connection, self._connection, self._exchange = self._connection, None, None
+        if exchange is not None and exchange is self._exchange:
+            self._exchange = None
+            await self._close_publisher()
+
+    async def _close_publisher(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is not None:
             await _close(connection)
 
@@ -163,7 +180,7 @@ class RabbitBus:
             return declared.declaration_result.message_count or 0
 
     async def _connect(self) -> AbstractConnection:
-        return await aio_pika.connect(self._url, timeout=self._publish_timeout_s, heartbeat=HEARTBEAT_S)
+        return await connect(self._url, timeout_s=self._publish_timeout_s)
 
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[AbstractChannel]:
@@ -250,10 +267,17 @@ async def _declare_exchanges(channel: AbstractChannel) -> AbstractExchange:
 
 
 async def _close(connection: AbstractConnection) -> None:
-    """Say goodbye, unless the broker does not listen."""
-    with suppress(*_LOST):
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await connection.close()
+    """Say goodbye, unless the broker does not listen.
+
+    Every connection ends here, one that was lost or never opened too: what aio-pika does not know as closed, its
+    finalizer closes, in whatever thread the collector runs; where that thread has no loop, it fails.
+    """
+    try:
+        with suppress(*_LOST):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await connection.close()
+    finally:
+        await connection.close()  # its transport is given up by now: no more than the mark that it is closed
 
 
 async def _taken(message: AbstractIncomingMessage, on_message: OnMessage) -> bool:

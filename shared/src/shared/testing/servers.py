@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aio_pika
 import asyncpg
 from redis.asyncio import Redis
 
@@ -22,6 +21,7 @@ from shared.dev.guard import Guard
 from shared.dev.postgres import Postgres
 from shared.dev.rabbitmq import RabbitMQ
 from shared.dev.valkey import Valkey
+from shared.events import rabbit
 from shared.testing import containers
 
 
@@ -166,7 +166,7 @@ async def _described(url: str) -> str:
 
 
 async def _described_rabbitmq(url: str) -> str:
-    async with await aio_pika.connect(url) as connection:
+    async with await rabbit.connect(url, timeout_s=5) as connection:
         transport = connection.transport
         about = transport.connection.server_properties if transport else {}
     version = about.get("version", "unknown")
