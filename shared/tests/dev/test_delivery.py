@@ -6,15 +6,21 @@ import shutil
 import stat
 import sys
 
+import asyncpg
 import psutil
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
+from shared.data.roles import create_database, database_name
 from shared.dev import manifests
 from shared.dev.base_image import base_of
+from shared.dev.binaries import postgres_binaries
 from shared.dev.engine import Engine, EngineFailed, EngineMissing, find_engine
 from shared.dev.fleet import fleet, repository
+from shared.dev.postgres import Postgres
 from shared.dev.secret_files import FleetSecrets
+from shared.dev.server import HOST
 
 ROOT = repository()
 SERVICES = fleet(ROOT)
@@ -94,7 +100,39 @@ def test_a_cluster_gets_each_service_its_own_key_and_no_other(tmp_path):
     assert len(set(keys)) == len(SERVICES)
     assert set(found["chat-files"]) == {"key.pem", "trust.json"}
     assert "development_issuer" not in json.loads(found["chat-files"]["trust.json"])
-    assert "POSTGRES_PASSWORD" not in found["services-environment"]
+    assert set(found["chat-environment"]) == {"DATABASE_URL", "BUS_URL"}
+
+
+async def test_each_service_has_a_login_that_enters_its_own_database_and_no_other(tmp_path, guard):
+    told = FleetSecrets(tmp_path / "secrets", SERVICES.values()).environments()
+    password = told["postgres"]["POSTGRES_PASSWORD"]
+    server = Postgres(tmp_path / "pg", guard, postgres_binaries(), password=password, durable=False)
+    await server.start()
+    names = [name for name, service in SERVICES.items() if service.database]
+    urls = {name: make_url(told[name]["DATABASE_URL"]).set(host=HOST, port=server.port) for name in names}
+    for name, url in urls.items():
+        await create_database(server.url, name, database_name(name), url.username, url.password)
+    entered = {name: [other for other in names if await enters(urls[name], database_name(other))] for name in names}
+    await server.stop()
+    assert entered == {name: [name] for name in names}
+    assert len({url.password for url in urls.values()}) == len(names)
+
+
+async def enters(url, database):
+    """Whether the login may connect to that database."""
+    try:
+        connection = await asyncpg.connect(url.set(database=database).render_as_string(hide_password=False))
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    await connection.close()
+    return True
+
+
+def test_a_process_with_the_secrets_of_another_service_is_found(copied):
+    change(copied / "compose.yaml", "env_file: [.secrets/chat.env]", "env_file: [.secrets/users.env]")
+    assert list(manifests.compose(copied, SERVICES)) == [
+        "compose.yaml: chat has not the secrets of chat, or others too"
+    ]
 
 
 def test_the_base_is_read_from_the_dockerfile():

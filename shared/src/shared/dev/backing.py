@@ -18,6 +18,11 @@ from shared.dev.valkey import Valkey
 LOGIN = "flotilla"
 
 
+def login_of(service: str) -> str:
+    """The database login of one service; `db create` gives it that service's database and no other."""
+    return f"{LOGIN}_{service}"
+
+
 @dataclass(frozen=True)
 class Backing:
     """Where the servers are."""
@@ -41,7 +46,7 @@ class Backing:
         if "postgres" not in self.servers:
             return self.database_url
         url = make_url(self.database_url).set(
-            username=f"{LOGIN}_{service}", password=self.folder.secret(f"database-{service}")
+            username=login_of(service), password=self.folder.secret(f"database-{service}")
         )
         return url.render_as_string(hide_password=False)
 

@@ -50,8 +50,11 @@ def compose(root: Path, services: Fleet) -> Iterator[str]:
         entry = found.get(name, {})
         if entry.get("image") != image_of(service):
             yield f"compose.yaml: {name} does not run {image_of(service)}"
+            continue
         if name in services and f":{service.port}/readyz" not in str(entry.get("healthcheck")):
             yield f"compose.yaml: {name} is not looked after on port {service.port}"
+        if entry.get("env_file", []) != [f".secrets/{one}.env" for one in _environments(service)]:
+            yield f"compose.yaml: {name} has not the secrets of {service.name}, or others too"
 
 
 def skaffold(root: Path, services: Fleet) -> Iterator[str]:
@@ -89,6 +92,10 @@ def not_delivered(objects: Mapping[tuple[str, str], dict[str, Any]], services: F
         pod = objects.get(("Deployment", name), {}).get("spec", {}).get("template", {}).get("spec", {})
         if not any(container["image"].startswith(image) for container in pod.get("containers", ())):
             yield f"no Deployment {name} runs {image}"
+            continue
+        named = [source["secretRef"]["name"] for source in pod["containers"][0]["envFrom"] if "secretRef" in source]
+        if named != [f"{one}-environment" for one in _environments(service)]:
+            yield f"Deployment {name} has not the secrets of {service.name}, or others too: {named}"
     for name, service in services.items():
         ports = objects.get(("Service", name), {}).get("spec", {}).get("ports", ())
         if service.port not in [port["port"] for port in ports]:
@@ -102,6 +109,11 @@ def _processes(services: Fleet) -> Iterator[tuple[str, FleetService]]:
     for name, service in services.items():
         yield name, service
         yield from ((verb, service) for verb in service.processes)
+
+
+def _environments(service: FleetService) -> list[str]:
+    """Whose secret environment a process of the service has: its own, with its own database login."""
+    return [service.name] if service.database else []
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:

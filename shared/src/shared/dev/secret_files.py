@@ -15,7 +15,7 @@ from typing import Any, Final
 import typer
 import yaml
 
-from shared.dev.backing import LOGIN
+from shared.dev.backing import LOGIN, login_of
 from shared.dev.fleet import FleetService, fleet, repository
 from shared.dev.identity import load_keys, trust_document, write_private
 from shared.dev.postgres import SUPERUSER
@@ -40,17 +40,22 @@ class FleetSecrets:
         write_keys(folder, [service.name for service in self._services])
 
     def environments(self) -> dict[str, dict[str, str]]:
-        """The environment with passwords in it, by who gets it."""
-        database, owner, bus = (self._password(name) for name in ("database", "owner", "bus"))
-        return {
-            "services": {
-                "DATABASE_URL": f"postgresql://{LOGIN}:{database}@postgres:5432",
-                "BUS_URL": f"amqp://{LOGIN}:{bus}@rabbitmq:5672/",
-            },
+        """The environment with passwords in it, by who gets it: each service has a database login of its own."""
+        owner, bus = self._password("owner"), self._password("bus")
+        bus_url = f"amqp://{LOGIN}:{bus}@rabbitmq:5672/"
+        of_services = {
+            service.name: {"DATABASE_URL": self._database_url(service.name), "BUS_URL": bus_url}
+            for service in self._services
+            if service.database
+        }
+        return of_services | {
             "owner": {"DATABASE_OWNER_URL": f"postgresql://{SUPERUSER}:{owner}@postgres:5432"},
             "postgres": {"POSTGRES_PASSWORD": owner},
             "rabbitmq": {"RABBITMQ_DEFAULT_USER": LOGIN, "RABBITMQ_DEFAULT_PASS": bus},
         }
+
+    def _database_url(self, service: str) -> str:
+        return f"postgresql://{login_of(service)}:{self._password(f'database-{service}')}@postgres:5432"
 
     def files(self, service: FleetService) -> dict[str, str]:
         """The files that `service` has mounted, by name."""
