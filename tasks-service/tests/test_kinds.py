@@ -175,6 +175,11 @@ def test_tables_come_in_many_spellings(tmp_path: Path, content: bytes) -> None:
         (b'[{"a": NaN}]', "file_not_tabular"),
         (b'[{"a": 1}', "file_not_tabular"),
         (b'a\n"' + b"x" * 200_000, "file_not_tabular"),
+        (b"a\n" + b"1," * 600_000, "file_not_tabular"),
+        (b"a\n" + b'"\n",' * 300_000, "file_not_tabular"),
+        (b",".join(b"%d" % number for number in range(100_000)), "file_not_tabular"),
+        (b'[{"a": ' + b"[" * 100 + b"]" * 100 + b"}]", "file_not_tabular"),
+        (b'{"a": "' + b"x" * (32 * 1024 * 1024) + b'"}', "file_too_large"),
         (b"b\n1\n", "field_not_in_rows"),
     ],
 )
@@ -182,6 +187,11 @@ def test_files_without_a_table_fail_for_good(tmp_path: Path, content: bytes, cod
     with pytest.raises(Problem) as refused:
         from_file(tmp_path, content, "sum", "a")
     assert (refused.value.code, refused.value.status < 500) == (code, True)
+
+
+def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    columns = of_file(tmp_path, b"b_3,b,b\n1,2,3\n", "csv_profile")["columns"]
+    assert [(column["name"], column["mean"]) for column in columns] == [("b_3", 1), ("b", 2), ("b_3_3", 3)]
 
 
 def of_file(folder: Path, content: bytes, operation: str) -> Any:
@@ -196,6 +206,11 @@ def test_text_statistics_agree_with_python(tmp_path: Path, text: str) -> None:
     size = len(text.encode())
     expected = {"lines": lines, "words": len(text.split()), "characters": len(text), "bytes": size}
     assert of_file(tmp_path, text.encode(), "text_statistics") == expected
+
+
+def test_a_byte_order_mark_is_none_of_the_text(tmp_path: Path) -> None:
+    expected = {"lines": 1, "words": 1, "characters": 2, "bytes": 5}
+    assert of_file(tmp_path, b"\xef\xbb\xbfab", "text_statistics") == expected
 
 
 @given(st.text(alphabet=st.sampled_from("ab \n\té😀"), max_size=60), st.integers(1, 7))

@@ -36,8 +36,11 @@ def digest(path: Path, report: Report) -> dict[str, Any]:
 
 
 def text_statistics(path: Path, report: Report) -> dict[str, Any]:
-    """Lines end with LF or with the text; words are what white space separates; characters are code points."""
-    decoder, size = codecs.getincrementaldecoder("utf-8")(), path.stat().st_size
+    """Lines end with LF or with the text; words are what white space separates; characters are code points.
+
+    A byte order mark at the start is none of the text's.
+    """
+    decoder, size = codecs.getincrementaldecoder("utf-8-sig")(), path.stat().st_size
     lines = words = characters = 0
     in_word, last = False, ""
     with path.open("rb") as file:

@@ -14,7 +14,10 @@ from tasks_service.kinds.faults import FileNotTabular, FileNotText, FileTooLarge
 from tasks_service.kinds.report import Report
 from tasks_service.kinds.values import Row, of_cell
 
-MAX_JSON_BYTES: Final = 32 * 1024 * 1024  # a JSON list is parsed whole and takes about ten times its size
+MAX_JSON_BYTES: Final = 32 * 1024 * 1024  # what is parsed whole (a list, a line) takes about ten times its size
+MAX_JSON_DEPTH: Final = 64  # as in a request's body; a result nested more deeply could not be written
+MAX_ROW_CHARACTERS: Final = 1024 * 1024
+MAX_COLUMNS: Final = 10_000
 _DELIMITERS: Final = ",;\t|"
 _REPORT_ROWS: Final = 5000
 
@@ -52,20 +55,46 @@ def typed_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[Any]]]:
 
 def csv_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[str]]]:
     """Each row's cells as texts, beside the header; empty lines are left out."""
-    with decoded(file) as lines:
-        first = lines.readline()
-        if not first:
-            return
+    with decoded(file) as text:
+        lines = _Lines(text)
+        first = next(lines, "")
         delimiter = max(_DELIMITERS, key=first.count)
         header: list[str] = []
         try:
             for cells in csv.reader(chain((first,), lines), delimiter=delimiter):
+                lines.next_row()
                 if not header:
                     header = _names(cells)
                 elif cells:
                     yield header, cells
         except csv.Error:
             raise FileNotTabular("The file is not readable as CSV.") from None
+
+
+class _Lines:
+    """The lines of a CSV file, which is told where each row begins: a row that goes on and on is no row.
+
+    Raises FileNotTabular before such a row fills the memory, whether in one line or, quoted, over many.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._room = MAX_ROW_CHARACTERS
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(self._room + 1)
+        if not line:
+            raise StopIteration
+        self._room -= len(line)
+        if self._room < 0:
+            raise FileNotTabular(f"A row has more than {MAX_ROW_CHARACTERS} characters.")
+        return line
+
+    def next_row(self) -> None:
+        self._room = MAX_ROW_CHARACTERS
 
 
 @contextmanager
@@ -82,11 +111,15 @@ def decoded(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
 
 def _names(cells: list[str]) -> list[str]:
     """A name for each column: an empty one is called by its number, a repeated one gets it as a suffix."""
-    names: list[str] = []
+    if len(cells) > MAX_COLUMNS:
+        raise FileNotTabular(f"The header has more than {MAX_COLUMNS} columns.")
+    names: dict[str, None] = {}
     for place, cell in enumerate(cells, 1):
         name = cell.strip() or f"column_{place}"
-        names.append(f"{name}_{place}" if name in names else name)
-    return names
+        while name in names:
+            name = f"{name}_{place}"
+        names[name] = None
+    return list(names)
 
 
 def json_list(file: IO[bytes]) -> Iterator[Row]:
@@ -101,7 +134,9 @@ def json_list(file: IO[bytes]) -> Iterator[Row]:
 
 
 def json_lines(file: IO[bytes]) -> Iterator[Row]:
-    for line in file:
+    while line := file.readline(MAX_JSON_BYTES + 1):
+        if len(line) > MAX_JSON_BYTES:
+            raise FileTooLarge(f"A line of JSON may have {MAX_JSON_BYTES} bytes.")
         if line.strip():
             yield _object(_parsed(line))
 
@@ -116,4 +151,11 @@ def _parsed(content: bytes) -> Any:
 def _object(row: Any) -> Row:
     if not isinstance(row, dict):
         raise FileNotTabular("Each row must be a JSON object.")
+    if not _within(MAX_JSON_DEPTH, row):
+        raise FileNotTabular(f"A row is nested more than {MAX_JSON_DEPTH} levels deep.")
     return row
+
+
+def _within(levels: int, value: dict[str, Any] | list[Any]) -> bool:
+    items = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_within(levels - 1, item) for item in items if isinstance(item, dict | list))
