@@ -42,6 +42,8 @@ async def test_progress_is_watched_live_to_the_end(worker: str, jobs: Any) -> No
     percents = [state["progress"]["percent"] for state in states]
     assert percents == sorted(percents)
     assert states[-1] == await jobs.read(job)
+    assert states[-2]["progress"]["message"].startswith("step ")
+    assert states[-1]["progress"] == {"percent": 100, "message": None}
 
 
 async def test_a_resumed_stream_goes_on_behind_what_was_seen_with_no_seam(worker: str, jobs: Any) -> None:
@@ -67,7 +69,7 @@ async def test_who_has_seen_the_last_event_is_told_that_there_is_no_more(jobs: A
     assert (reply.status_code, reply.content) == (204, b"")
 
 
-@pytest.mark.parametrize("nonsense", ["x", "-1", "9" * 30, "99"])
+@pytest.mark.parametrize("nonsense", ["x", "-1", "9" * 30, "99", "x" * 300])
 async def test_an_id_that_was_never_given_counts_as_none(jobs: Any, nonsense: str) -> None:
     job = await jobs.wait()
     await jobs.post(job, "cancel")
@@ -75,6 +77,22 @@ async def test_an_id_that_was_never_given_counts_as_none(jobs: Any, nonsense: st
     reply = await jobs.client.get(f"/api/v1/jobs/{job['id']}/events", headers=headers)
     assert reply.status_code == 200
     assert "event: cancelled" in reply.text
+
+
+async def test_a_long_story_is_told_in_one_go(jobs: Any, database: Any) -> None:
+    """More events than one look reads: no pause between the looks, and no end before the last."""
+    job = await jobs.wait()
+    await jobs.post(job, "cancel")
+    await database.execute("DELETE FROM job_events")
+    await database.execute(
+        "INSERT INTO job_events (tenant_id, job_id, seq, name, data)"
+        " SELECT tenant_id, id, seq, CASE WHEN seq % 100 = 0 THEN 'cancelled' ELSE 'progress' END, '{}'"
+        " FROM jobs CROSS JOIN generate_series(1, 1000) seq"
+    )
+    await database.execute("UPDATE jobs SET event_seq = 1000")
+    async with asyncio.timeout(10):  # a pause at each of ten looks would take twice as long
+        told = [event[2] async for event in events(jobs, job, last=0)]
+    assert told == list(range(1, 1001))
 
 
 async def test_a_watcher_sees_a_job_taken_up_again(jobs: Any) -> None:

@@ -64,6 +64,8 @@ async def test_an_outage_of_the_users_service_uses_up_no_attempt(worker: str, jo
     users.away = True
     job = await jobs.wait()
     waiting = await eventually(lambda: _attempted(jobs, job, 4))
+    assert waiting is not None
+    assert waiting["progress"] == {"percent": 0, "message": None}
     users.away = False
     done = await jobs.ended(job)
     assert done["status"] == "completed"
@@ -93,12 +95,14 @@ async def test_jobs_of_who_may_no_more_are_not_run(worker: str, jobs: Any, users
 
 
 async def test_a_running_job_is_cancelled_soon(worker: str, jobs: Any, database: Any) -> None:
-    job = await jobs.becomes(await jobs.wait(60), "running")
+    job = await jobs.wait(60, steps=100)
+    await eventually(lambda: _moves(jobs, job), saying="it is on its way")
     reply = await jobs.post(job, "cancel")
     assert (reply.status_code, reply.json()["cancel_requested"]) == (202, True)
     assert (await jobs.post(job, "cancel")).status_code == 202
     found = await jobs.ended(job, within_s=3)
     assert (found["status"], found["error"]) == ("cancelled", None)
+    assert (found["progress"]["percent"] > 0, found["progress"]["message"][:5]) == (True, "step ")
     assert await database.fetchval("SELECT count(*) FROM outbox WHERE type = 'job.cancelled.v1'") == 1
 
 

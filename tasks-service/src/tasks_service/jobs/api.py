@@ -104,7 +104,7 @@ async def watch_job(
     notices: NoticesPart,
     revocations: RevocationsPart,
     health: HealthPart,
-    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Server-sent events `progress`, `completed`, `failed`, `cancelled`, each with the job as data.
 

@@ -24,6 +24,7 @@ from shared.data.models import Tenanted
 
 PENDING, RUNNING, COMPLETED, FAILED, CANCELLED = "pending", "running", "completed", "failed", "cancelled"
 ENDED: Final = (COMPLETED, FAILED, CANCELLED)
+EVENTS_AT_ONCE: Final = 100
 
 
 class Job(Tenanted):
@@ -112,6 +113,6 @@ async def result_text(db: AsyncSession, job_id: UUID) -> str | None:
 
 
 async def events_after(db: AsyncSession, job_id: UUID, seq: int) -> Sequence[JobEvent]:
-    """The job's events behind `seq`, oldest first, a hundred at most."""
-    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seq).order_by(JobEvent.seq).limit(100)
-    return (await db.scalars(query)).all()
+    """The job's events behind `seq`, oldest first, EVENTS_AT_ONCE at most."""
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seq).order_by(JobEvent.seq)
+    return (await db.scalars(query.limit(EVENTS_AT_ONCE))).all()

@@ -43,8 +43,10 @@ class JobIn(Input):
 
 
 class Progress(BaseModel):
-    percent: float = Field(description="0 to 100.")
-    message: str | None
+    """How far the running attempt is. Of an ended job: all of it when it is completed, else how far it came."""
+
+    percent: float = Field(description="0 to 100; 0 while the job waits for an attempt.")
+    message: str | None = Field(description="What it is at; null where it says nothing, and once it is completed.")
 
 
 class JobOut(BaseModel):

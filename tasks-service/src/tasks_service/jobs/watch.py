@@ -58,12 +58,16 @@ class Watch:
                 if job.status in ENDED:
                     return
                 seen = job.event_seq
+            ended = False
             while not over.is_set() and not self.health.draining and time.time() < self.user.expires_at:
-                for event in await self._behind(job.id, seen):
+                page = await self._behind(job.id, seen)
+                for event in page:
                     yield sse.event(event.name, orjson.dumps(event.data), id=str(event.seq))
                     seen, ended = event.seq, event.name in ENDED
-                    if ended and not await self._behind(job.id, seen):
-                        return  # else it was taken up again
+                if len(page) == models.EVENTS_AT_ONCE:
+                    continue
+                if ended:
+                    return  # nothing followed it: the job was not taken up again
                 await woken(woke, max(0.0, min(POLL_S, self.user.expires_at - time.time())))
 
     async def _behind(self, job_id: UUID, seen: int) -> Sequence[JobEvent]:

@@ -32,7 +32,6 @@ async def complete(db: AsyncSession, held: Held, result: bytes) -> None:
         db,
         held,
         **_left(COMPLETED),
-        percent=100,
         error=None,
         result=cast(literal(result.decode(), Text), JSON),
         version=Job.version + 1,
@@ -125,9 +124,16 @@ async def _leave(db: AsyncSession, job: Job, status: str, problem: Problem | Non
 
 
 def _left(status: str) -> dict[str, Any]:
-    return {
+    """What a job that is out of `running` holds.
+
+    Its progress: nothing while it waits for its next attempt, all of it when it is completed, else how far it came.
+    """
+    left = {
         "status": status,
         "lease_until": None,
         "worker": None,
         "finished_at": func.now() if status in ENDED else None,
     }
+    if status in (PENDING, COMPLETED):
+        left |= {"percent": 100 if status == COMPLETED else 0, "message": None}
+    return left
