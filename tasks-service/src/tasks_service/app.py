@@ -10,6 +10,7 @@ from shared.supervision import Work
 from shared.web import idempotency_keys
 from tasks_service.jobs.api import router as jobs
 from tasks_service.jobs.events import JobAccepted, JobCancelled, JobCompleted, JobFailed
+from tasks_service.jobs.housekeeping import jobs_house
 from tasks_service.notices import Notices
 from tasks_service.settings import TasksSettings
 from tasks_service.worker.cli import commands as worker
@@ -22,7 +23,8 @@ async def _notices(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _works(app: FastAPI) -> Mapping[str, Work]:
-    return {"notices": app.state.notices.run, **idempotency_keys.works(app)}
+    house = jobs_house(app.state.parts.database, app.state.parts.settings.jobs.kept_days)
+    return {"notices": app.state.notices.run, "jobs housekeeping": house.run, **idempotency_keys.works(app)}
 
 
 service = Service(

@@ -1,4 +1,4 @@
-"""What tasks-service reads beyond the shared settings: the worker and the mail server."""
+"""What tasks-service reads beyond the shared settings: its jobs, the worker and the mail server."""
 
 import os
 from typing import ClassVar
@@ -9,6 +9,14 @@ from shared.settings import Section, ServiceSettings
 
 DEVELOPMENT_MAIL_PORT = 2525
 """Where the launcher's mail catcher listens; production refuses it."""
+
+
+class JobsSettings(Section):
+    """How jobs are kept."""
+
+    kept_days: int = Field(
+        default=30, ge=1, le=36500, description="Ended jobs are forgotten after so many days, their results with them."
+    )
 
 
 class WorkerSettings(Section):
@@ -53,6 +61,7 @@ class TasksSettings(ServiceSettings):
     service: ClassVar[str] = "tasks"
     default_port: ClassVar[int] = 8004
 
+    jobs: JobsSettings = JobsSettings()
     worker: WorkerSettings = WorkerSettings()
     smtp: SmtpSettings = SmtpSettings()
 

@@ -48,6 +48,7 @@ class Job(Tenanted):
         Index("ix_jobs_running", "tenant_id", "lease_until", postgresql_where=text("status = 'running'")),
         Index("ix_jobs_owner", "tenant_id", "user_id", text("created_at DESC")),
         Index("ix_jobs_created", "tenant_id", text("created_at DESC")),
+        Index("ix_jobs_ended", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
     id: Mapped[UUID]
