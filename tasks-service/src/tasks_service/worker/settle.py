@@ -128,7 +128,7 @@ def _left(status: str) -> dict[str, Any]:
 
     Its progress: nothing while it waits for its next attempt, all of it when it is completed, else how far it came.
     """
-    left = {
+    left: dict[str, Any] = {
         "status": status,
         "lease_until": None,
         "worker": None,
