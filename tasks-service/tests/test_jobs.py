@@ -211,6 +211,12 @@ async def test_waiting_is_for_developers(settings: TasksSettings) -> None:
     assert "wait" in available(settings)
 
 
+async def test_a_tokens_word_about_a_jobs_owner_is_for_developers(settings: TasksSettings) -> None:
+    loose = settings.model_copy(update={"worker": settings.worker.model_copy(update={"owners": "token"})})
+    assert "WORKER__OWNERS=token is for development" in loose.production_faults()
+    assert "WORKER__OWNERS=token is for development" not in settings.production_faults()
+
+
 async def test_the_kinds_tell_what_they_take(jobs: Any) -> None:
     items = (await jobs.client.get("/api/v1/job-kinds", headers=jobs.headers)).json()["items"]
     assert {one["name"] for one in items} == {"data_processing", "file_processing", "email", "wait"}

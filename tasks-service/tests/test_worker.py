@@ -73,6 +73,17 @@ async def test_an_outage_of_the_users_service_uses_up_no_attempt(worker: str, jo
     assert waiting["error"]["code"] == "users_unavailable"
 
 
+async def test_a_service_that_runs_alone_takes_the_tokens_word(start_worker: Any, jobs: Any, users: Any) -> None:
+    users.away = True
+    rows = {"operation": "count", "rows": [{"a": 1}]}
+    async with start_worker(owners="token"):
+        job = await jobs.ended(await jobs.submit("data_processing", rows))
+        assert (job["status"], (await jobs.result(job))["result"]) == ("completed", 1)
+        of_file = await jobs.submit("file_processing", {"operation": "hash", "file_id": job["id"]})
+        waiting = await eventually(lambda: _attempted(jobs, of_file, 2)) or {}
+        assert waiting["error"]["code"] == "users_unavailable"  # files are users-service's own
+
+
 async def _attempted(jobs: Any, job: dict[str, Any], attempt: int) -> dict[str, Any] | None:
     found: dict[str, Any] = await jobs.read(job)
     return found if found["attempt"] >= attempt and found["status"] == "pending" else None

@@ -142,7 +142,9 @@ async def test_one_service_runs_alone(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(plan, screen, only="chat") as fleet:
         assert set(fleet.children) == {"chat", "worker", "mail"}
         environment = await about(fleet.children["chat"].command.url)
+        worker = await about(fleet.children["worker"].command.url)
     assert environment["REVOCATIONS__FEEDS"] == "[]"
+    assert worker["WORKER__OWNERS"] == "token"  # its jobs wait for nobody who is not there
     assert "IDENTITY__JWKS_URL" not in environment
 
 

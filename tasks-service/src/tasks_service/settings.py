@@ -1,7 +1,7 @@
 """What tasks-service reads beyond the shared settings: its jobs, the worker and the mail server."""
 
 import os
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
@@ -22,6 +22,11 @@ class JobsSettings(Section):
 class WorkerSettings(Section):
     """How a worker process works. Leases are by the database's clock, so machines' clocks may differ."""
 
+    owners: Literal["users", "token"] = Field(
+        default="users",
+        description="Who tells what a job's owner may: users-service, as it is now; in development, where that does "
+        "not run, the token that the job came with.",
+    )
     port: int = Field(default=8014, ge=0, le=65535, description="Health and metrics of the worker.")
     concurrency: int = Field(default=20, ge=1, le=1000, description="Jobs that one worker runs at once.")
     children: int = Field(
@@ -68,4 +73,5 @@ class TasksSettings(ServiceSettings):
     def production_faults(self) -> list[str]:
         catcher = self.smtp.port == DEVELOPMENT_MAIL_PORT and self.smtp.host in ("127.0.0.1", "localhost", "::1")
         mine = ["SMTP__HOST and SMTP__PORT are the development mail catcher's"] if catcher else []
+        mine += ["WORKER__OWNERS=token is for development"] if self.worker.owners == "token" else []
         return [*super().production_faults(), *mine]

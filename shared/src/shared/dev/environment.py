@@ -70,9 +70,9 @@ class Surroundings:
         return settings | self._followed(service)
 
     def _followed(self, service: FleetService) -> dict[str, str]:
-        """Keys and revocations come from services that have to be there."""
+        """Keys, revocations and a job owner's roles come from services that have to be there."""
         if self.alone:
-            return {"REVOCATIONS__FEEDS": "[]"}
+            return {"REVOCATIONS__FEEDS": "[]", "WORKER__OWNERS": "token"}
         followed = {"IDENTITY__JWKS_URL": f"http://{HOST}:{self.ports['auth']}/oauth2/jwks.json"}
         feeds = FOLLOWED.get(service.name, ())
         return followed | {"REVOCATIONS__FEEDS": json.dumps(feeds)}

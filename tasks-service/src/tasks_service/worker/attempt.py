@@ -162,7 +162,10 @@ class Attempt:
             raise
 
     async def _worked(self) -> bytes:
-        self._owner = await owner.owner_now(self.means.users, self.job)
+        if self.settings.worker.owners == "users":
+            self._owner = await owner.owner_now(self.means.users, self.job)
+        else:
+            self._owner = owner.owner_as_submitted(self.job)
         given = self._input()
         owner.require(self._owner, self.kind.scopes_for(given))
         result = await self.kind.run(given, self)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
@@ -36,14 +37,26 @@ async def owner_now(users: ServiceClient, job: Claimed) -> Principal:
     if membership["status"] != "active":
         raise OwnerNotMember
     roles = frozenset(membership["roles"])
-    return Principal(
-        user_id=job.user_id,
+    return replace(
+        owner_as_submitted(job),
         username=membership["username"],
-        tenant_id=job.held.tenant_id,
         tenant_slug=membership["tenant"]["slug"],
         roles=roles,
         scopes=frozenset(job.scopes) & scopes_of(roles),
         tier=membership["tenant"].get("tier"),
+    )
+
+
+def owner_as_submitted(job: Claimed) -> Principal:
+    """The job's owner with the scopes that were stored with the job, whatever has become of them since."""
+    return Principal(
+        user_id=job.user_id,
+        username=job.username,
+        tenant_id=job.held.tenant_id,
+        tenant_slug=job.tenant_slug,
+        roles=frozenset(),
+        scopes=frozenset(job.scopes),
+        tier=None,
         session_id=None,
         client_id=job.client_id,
         token_id=str(new_id()),
