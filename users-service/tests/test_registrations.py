@@ -1,11 +1,22 @@
 import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import httpx2
+import pytest
+from sqlalchemy import text
 
+from shared.data.database import Database
+from shared.events.event import Envelope
 from shared.ids import new_id
 from shared.testing import People
+from users_service.app import service as users
 
 from .calls import Published, Register
+
+TakeBack = Callable[[str], Awaitable[httpx2.Response]]
 
 
 async def test_who_brings_a_tenant_is_its_admin(register: Register, published: Published, as_user: People) -> None:
@@ -80,3 +91,102 @@ async def test_only_auth_service_registers(client: httpx2.AsyncClient, as_user: 
     for headers, status in [(as_user.service("chat"), 403), (as_user("ann", roles=["admin"]), 403), ({}, 401)]:
         reply = await client.put(f"/internal/registrations/{new_id()}", json=body, headers=headers)
         assert reply.status_code == status
+
+
+@pytest.fixture
+def take_back(client: httpx2.AsyncClient, as_user: People) -> TakeBack:
+    """Takes back the registration of someone as auth-service does."""
+
+    async def call(name: str) -> httpx2.Response:
+        path = f"/internal/registrations/{as_user.id(name)}"
+        return await client.delete(path, headers=as_user.service("auth"))
+
+    return call
+
+
+async def test_a_registration_taken_back_leaves_nothing_and_frees_the_slug(
+    client: httpx2.AsyncClient,
+    register: Register,
+    take_back: TakeBack,
+    published: Published,
+    database: Database,
+    as_user: People,
+) -> None:
+    await register("ann", tenant="acme")
+    before = len(await published())
+    for _ in range(2):
+        assert (await take_back("ann")).status_code == 204
+    revoked, erased = (await published())[before:]
+    assert (revoked.type, revoked.subject_version) == ("membership.revoked.v1", 2)
+    assert (erased.type, erased.subject, erased.subject_version) == (
+        "tenant.erased.v1",
+        as_user.tenant_id("acme"),
+        2,
+    )
+    async with database.transaction(as_user.tenant_id("acme")) as db:
+        for table in ("tenants", "memberships", "profiles", "people"):
+            assert await db.scalar(text(f"SELECT count(*) FROM {table}")) == 0, table  # noqa: S608 - named above
+
+    body = {"username": "eve", "tenant": {"id": str(new_id()), "name": "Acme", "slug": "acme"}}
+    assert (await _put(client, as_user, new_id(), body)).json()["membership"]["tenant"]["slug"] == "acme"
+
+
+async def test_in_a_tenant_of_others_only_the_person_goes(
+    register: Register, take_back: TakeBack, client: httpx2.AsyncClient, as_user: People, published: Published
+) -> None:
+    await register("ann", tenant="acme")
+    await register("gil", tenant="globex")
+    await register("bob")
+    path = f"/api/v1/tenants/{as_user.tenant_id('globex')}/members/{as_user.id('bob')}"
+    gil = as_user("gil", tenant="globex", roles=["admin"])
+    assert (await client.put(path, json={"roles": ["admin"]}, headers=gil)).status_code == 201
+    assert (await take_back("bob")).status_code == 204
+    assert [event.type for event in await published("tenant.")] == ["tenant.created.v1"] * 2
+    assert len(await published("membership.revoked")) == 2
+    for tenant, admin in (("acme", "ann"), ("globex", "gil")):
+        members = f"/api/v1/tenants/{as_user.tenant_id(tenant)}/members"
+        reply = await client.get(members, headers=as_user(admin, tenant=tenant, roles=["admin"]))
+        assert [one["username"] for one in reply.json()["items"]] == [admin]
+
+
+async def test_a_call_that_comes_after_the_end_makes_nothing(
+    client: httpx2.AsyncClient, take_back: TakeBack, published: Published, as_user: People
+) -> None:
+    assert (await take_back("ann")).status_code == 204
+    body = {"username": "ann", "tenant": {"id": str(new_id()), "name": "Acme", "slug": "acme"}}
+    reply = await _put(client, as_user, as_user.id("ann"), body)
+    assert (reply.status_code, reply.json()["code"]) == (409, "registration_ended")
+    assert await published() == []
+
+
+async def test_of_calls_at_once_the_end_is_the_last_word(
+    client: httpx2.AsyncClient, take_back: TakeBack, database: Database, as_user: People
+) -> None:
+    body = {"username": "ann", "tenant": {"id": str(as_user.tenant_id("acme")), "name": "Acme", "slug": "acme"}}
+    puts = [_put(client, as_user, as_user.id("ann"), body) for _ in range(5)]
+    ends = [take_back("ann") for _ in range(3)]
+    replies = await asyncio.gather(*puts, *ends)
+    assert {reply.status_code for reply in replies[:5]} <= {200, 409}
+    assert {reply.status_code for reply in replies[5:]} == {204}
+    async with database.transaction(as_user.tenant_id("acme")) as db:
+        assert await db.scalar(text("SELECT count(*) FROM tenants")) == 0
+
+
+async def test_an_active_account_is_not_taken_back(
+    register: Register, take_back: TakeBack, database: Database, published: Published, as_user: People
+) -> None:
+    await register("ann", tenant="acme")
+    handler = users.handlers.get("account.registered.v1")
+    assert handler is not None
+    example = Path(__file__).parents[2] / "auth-service" / "contracts" / "events" / "account.registered.v1.json"
+    told = Envelope.decode(example.read_bytes()).model_copy(update={"subject": as_user.id("ann")})
+    async with database.transaction(told.tenantid) as db:
+        await handler.handle(db, handler.event.of(told))
+    reply = await take_back("ann")
+    assert (reply.status_code, reply.json()["code"]) == (409, "registration_confirmed")
+    assert len(await published()) == 2
+    assert (await register("ann", tenant="acme"))["membership"]["status"] == "active"
+
+
+async def _put(client: httpx2.AsyncClient, as_user: People, user_id: UUID, body: dict[str, Any]) -> httpx2.Response:
+    return await client.put(f"/internal/registrations/{user_id}", json=body, headers=as_user.service("auth"))

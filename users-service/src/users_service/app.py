@@ -14,10 +14,12 @@ from users_service.tenants.events import (
     MembershipGranted,
     MembershipRevoked,
     TenantCreated,
+    TenantErased,
     TenantResumed,
     TenantSuspended,
     TenantUpdated,
 )
+from users_service.tenants.handlers import handlers
 from users_service.tenants.internal import router as internal
 from users_service.users.api import router as users
 
@@ -28,12 +30,14 @@ service = Service(
     description="Tenants, memberships with roles, profiles and files.",
     # profiles before users: /users/me is one's own profile, not the person named `me`
     routers=[profiles, users, tenants, files, internal],
+    handlers=handlers,
     publishes=[
         UserUpdated,
         TenantCreated,
         TenantUpdated,
         TenantSuspended,
         TenantResumed,
+        TenantErased,
         MembershipGranted,
         MembershipChanged,
         MembershipRevoked,

@@ -2,7 +2,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import PrimaryKeyConstraint, func, select, text
+from sqlalchemy import PrimaryKeyConstraint, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -36,6 +36,10 @@ async def make(db: AsyncSession, tenant_id: UUID, user_id: UUID, username: str) 
     """Make the profile of a new member; one from an earlier membership stays."""
     row = insert(Profile).values(tenant_id=tenant_id, user_id=user_id, username=username)
     await db.execute(row.on_conflict_do_nothing())
+
+
+async def erase(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> None:
+    await db.execute(delete(Profile).where(Profile.tenant_id == tenant_id, Profile.user_id == user_id))
 
 
 async def of_people(db: AsyncSession, tenant_id: UUID, user_ids: Collection[UUID]) -> dict[UUID, Profile]:

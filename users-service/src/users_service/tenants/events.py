@@ -64,6 +64,13 @@ class TenantResumed(TenantEvent):
     example: ClassVar[dict[str, object]] = _TENANT
 
 
+class TenantErased(TenantEvent):
+    """A tenant is gone and its slug is free: the registration that brought it was never finished."""
+
+    type: ClassVar[str] = "tenant.erased.v1"
+    example: ClassVar[dict[str, object]] = _TENANT
+
+
 class MembershipEvent(Event):
     """A membership as it is after the change; `subject` is its id, the same for a person in a tenant for ever."""
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
+from shared.data.database import enter_tenant
 from shared.identity.revocation_entries import FeedPage
 from shared.web.router import Router
 from users_service.deps import DatabasePart, FleetDb, Settings, TenantId, UserId, require_service
@@ -38,6 +39,22 @@ async def put_registration(
         membership = await registration.register(db, user_id, body, tenant_id)
         shown = None if membership is None else _shown(membership, await service.read(db, membership.tenant_id))
     return RegistrationOut(user_id=user_id, membership=shown)
+
+
+@router.delete("/registrations/{user_id}", dependencies=AUTH, status_code=204)
+async def delete_registration(user_id: UserId, database: DatabasePart) -> None:
+    """Take back a registration whose account never became active, with the tenant that it brought.
+
+    A repeat changes nothing, and a registration that was never heard of will not be made. An active account is 409.
+    """
+    async with database.transaction() as db:
+        await registration.end(db, user_id)
+        async with database.transaction(role="fleet") as fleet:
+            tenants = await models.tenants_of_person(fleet, user_id)
+        for tenant_id in tenants:
+            await enter_tenant(db, tenant_id)
+            await registration.withdraw(db, tenant_id, user_id)
+        await registration.forget_person(db, user_id)
 
 
 @router.get("/memberships", dependencies=AUTH)

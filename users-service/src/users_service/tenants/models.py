@@ -32,6 +32,18 @@ class Person(Global):
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     username: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    confirmed_at: Mapped[datetime | None]
+    """When auth-service told that the account is active; None: the registration may still be taken back."""
+
+
+class EndedRegistration(Global):
+    """A registration that was taken back, so that a late call does not make it after all. Kept for a day."""
+
+    __tablename__ = "ended_registrations"
+    __table_args__ = (Index(None, "ended_at"),)
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Tenant(Tenanted):
@@ -110,6 +122,14 @@ async def find_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> M
     return await db.get(Membership, (tenant_id, user_id))
 
 
+async def has_others(db: AsyncSession, membership: Membership) -> bool:
+    """Whether anyone else is or was a member of the tenant; ask with the tenant's row locked."""
+    others = select(Membership.user_id).where(
+        Membership.tenant_id == membership.tenant_id, Membership.user_id != membership.user_id
+    )
+    return await db.scalar(others.limit(1)) is not None
+
+
 async def has_other_admin(db: AsyncSession, membership: Membership) -> bool:
     """Whether the tenant has an active admin besides this one; ask with the tenant's row locked."""
     others = select(Membership.user_id).where(
@@ -130,6 +150,11 @@ async def of_person(fleet: AsyncSession, user_id: UUID) -> Sequence[tuple[Member
         .order_by(Membership.created_at, Membership.tenant_id)
     )
     return [(membership, tenant) for membership, tenant in await fleet.execute(rows)]
+
+
+async def tenants_of_person(fleet: AsyncSession, user_id: UUID) -> Sequence[UUID]:
+    """The tenants where the person has a membership of whatever state. Looks across tenants."""
+    return (await fleet.scalars(select(Membership.tenant_id).where(Membership.user_id == user_id))).all()
 
 
 async def tenant_by_slug(fleet: AsyncSession, slug: str) -> UUID | None:

@@ -1,20 +1,24 @@
 """The part of a registration that is done here: the person, their tenant or their place in one, and their profile.
 
 auth-service calls before it activates the account and repeats the call where it heard no answer, so a second one
-changes nothing (docs/tour.md, step 1).
+changes nothing (docs/tour.md, step 1). An account that never becomes active is taken back: what was made for it goes,
+and a call for it that comes late makes nothing. Whoever is active for good is told of by `account.registered.v1`.
 """
 
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
 from shared.problems import Conflict, FieldError, InvalidInput
+from users_service.profiles import models as profiles
 from users_service.tenants import members, models
-from users_service.tenants.events import TenantCreated
-from users_service.tenants.models import Membership, Tenant
+from users_service.tenants.events import MembershipRevoked, TenantCreated, TenantErased
+from users_service.tenants.models import EndedRegistration, Membership, Person, Tenant
 from users_service.tenants.schemas import NewTenant, RegistrationIn
 
 # Names that a tenant's subdomain would take from the fleet itself, or that would pass for its operators.
@@ -27,6 +31,23 @@ RESERVED: Final = frozenset(
     ws www
     """.split()  # noqa: SIM905 - a block of words can be read; ninety quoted ones cannot
 )
+
+
+ENDED_KEPT = timedelta(days=1)  # no call is under way for as long
+
+
+class RegistrationEnded(Conflict):
+    """This registration was taken back. A new one has another id."""
+
+    status, title = 409, "The registration has ended"
+    remedy = "Register anew."
+
+
+class RegistrationConfirmed(Conflict):
+    """The account of this registration is active, so nothing of it can be taken back."""
+
+    status, title = 409, "The registration is finished"
+    remedy = "End the person's memberships instead."
 
 
 class SlugTaken(Conflict):
@@ -54,8 +75,11 @@ async def register(
 ) -> Membership | None:
     """Make the person and, in `tenant_id`, their membership: admin of a tenant of their own, user of the default one.
 
-    None where there is no tenant to be in. Raises SlugTaken, SlugReserved.
+    None where there is no tenant to be in. Raises SlugTaken, SlugReserved, RegistrationEnded.
     """
+    await _take_turns(db, user_id)
+    if await db.get(EndedRegistration, user_id) is not None:
+        raise RegistrationEnded
     await models.make_person(db, user_id, registration.username)
     if tenant_id is None:
         return None
@@ -68,6 +92,49 @@ async def register(
         return membership if membership.living else None
     roles = ["user"] if registration.tenant is None else ["admin"]
     return await members.make(db, tenant_id, user_id, registration.username, roles, status="active")
+
+
+async def confirm(db: AsyncSession, user_id: UUID) -> None:
+    """The account is active: its registration cannot be taken back any more."""
+    unconfirmed = (Person.user_id == user_id, Person.confirmed_at.is_(None))
+    await db.execute(update(Person).where(*unconfirmed).values(confirmed_at=func.now()))
+
+
+async def end(db: AsyncSession, user_id: UUID) -> None:
+    """From here on nothing is made for this registration. Raises RegistrationConfirmed."""
+    await _take_turns(db, user_id)
+    person = await db.get(Person, user_id)
+    if person is not None and person.confirmed_at is not None:
+        raise RegistrationConfirmed
+    await db.execute(delete(EndedRegistration).where(EndedRegistration.ended_at < func.now() - ENDED_KEPT))
+    await db.execute(insert(EndedRegistration).values(user_id=user_id).on_conflict_do_nothing())
+
+
+async def withdraw(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> None:
+    """Take the person out of the tenant as if they had never been in it; the tenant goes too if they brought it."""
+    tenant = await models.lock_tenant(db, tenant_id)
+    membership = await models.find_membership(db, tenant_id, user_id)
+    if tenant is None or membership is None:
+        return
+    brought_it = "admin" in membership.roles and not await models.has_others(db, membership)
+    membership.version, membership.status = membership.version + 1, "ended"
+    outbox.add(db, MembershipRevoked.of(membership))
+    await profiles.erase(db, tenant_id, user_id)
+    await db.delete(membership)
+    if brought_it:
+        tenant.version += 1
+        outbox.add(db, TenantErased.of(tenant))
+        await db.delete(tenant)
+    await db.flush()  # while the transaction is still this tenant's
+
+
+async def forget_person(db: AsyncSession, user_id: UUID) -> None:
+    await db.execute(delete(Person).where(Person.user_id == user_id))
+
+
+async def _take_turns(db: AsyncSession, user_id: UUID) -> None:
+    """Of the calls for one registration, one at a time."""
+    await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"registration {user_id}", 0))))
 
 
 async def _make_tenant(db: AsyncSession, new: NewTenant) -> None:
