@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
 
@@ -17,6 +17,16 @@ COMES_BACK_S = 30
 def crash(child: Child) -> None:
     """What `kill -9` does."""
     child.signal(signal.SIGKILL)
+
+
+@contextmanager
+def paused(child: Child) -> Iterator[None]:
+    """The fleet while a process answers nothing; what it was asked meanwhile it does afterwards."""
+    child.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        child.signal(signal.SIGCONT)
 
 
 async def runs_anew(child: Child, before: int | None) -> None:

@@ -65,6 +65,11 @@ class Door:
             await db.execute(text("UPDATE memberships SET checked_at = checked_at - interval '61 seconds'"))
 
 
+def new_password(word: str) -> dict[str, str]:
+    """The fields of a registration with this password."""
+    return {"password": word, "confirm_password": word}
+
+
 def claims_of(tokens: dict[str, Any]) -> dict[str, Any]:
     """The access token's claims, unverified."""
     claims: dict[str, Any] = jwt.decode(tokens["access_token"], options={"verify_signature": False})

@@ -14,16 +14,23 @@ Gate = Callable[[], Awaitable[None]]
 
 
 class FakeUsers:
-    """What users-service knows, as a test moves it; `away` makes it fail as a service that is down does."""
+    """What users-service knows, as a test moves it.
+
+    `away` makes it fail as a service that is down does; with `loses_answers` it does what it is asked for and fails
+    then; `before_answer` runs when a registration has been made and its caller does not know yet.
+    """
 
     def __init__(self) -> None:
         self.people: dict[str, str] = {}
+        self.ended: set[str] = set()
+        self.confirmed: set[str] = set()
         self.tenants: dict[str, dict[str, Any]] = {}
         self.memberships: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[str] = []
         self.entries: list[dict[str, Any]] = []
         self.away = False
         self.loses_answers = False
+        self.before_answer: Gate | None = None
         self.app = self._application()
 
     def add_tenant(self, slug: str, tenant_id: str | None = None, **more: Any) -> dict[str, Any]:
@@ -59,12 +66,24 @@ class FakeUsers:
                 return Response(status_code=503)
             assert request.headers["authorization"].startswith("Bearer ")
             reply: Response = await call_next(request)
+            if self.before_answer is not None and request.method == "PUT":
+                await self.before_answer()
             return Response(status_code=504) if self.loses_answers else reply
 
+        self._serve_registrations(app)
+        self._serve_memberships(app)
+        return app
+
+    def _serve_registrations(self, app: FastAPI) -> None:
         @app.put("/internal/registrations/{user_id}")
         async def register(user_id: UUID, request: Request) -> Response:
             return self._registered(str(user_id), await request.json())
 
+        @app.delete("/internal/registrations/{user_id}")
+        async def take_back(user_id: UUID) -> Response:
+            return self._taken_back(str(user_id))
+
+    def _serve_memberships(self, app: FastAPI) -> None:
         @app.get("/internal/memberships")
         async def memberships(user_id: UUID) -> dict[str, Any]:
             return {"items": [m for (_, user), m in self.memberships.items() if user == str(user_id)]}
@@ -84,10 +103,10 @@ class FakeUsers:
         async def revocations() -> dict[str, Any]:
             return {"entries": self.entries, "next": "1"}
 
-        return app
-
     def _registered(self, user_id: str, body: dict[str, Any]) -> Response:
         tenant, default = body["tenant"], self.tenants.get("default")
+        if user_id in self.ended:
+            return _problem(409, "registration_ended")
         if user_id not in self.people:
             if tenant is not None and tenant["slug"] in ("www", "api"):
                 return _problem(422, "slug_reserved")
@@ -101,6 +120,17 @@ class FakeUsers:
                 self.add_member("default", user_id, roles=["user"])
         own = next((m for (_, user), m in self.memberships.items() if user == user_id), None)
         return JSONResponse({"user_id": user_id, "membership": own})
+
+    def _taken_back(self, user_id: str) -> Response:
+        if user_id in self.confirmed:
+            return _problem(409, "registration_confirmed")
+        self.ended.add(user_id)
+        self.people.pop(user_id, None)
+        for key in [key for key in self.memberships if key[1] == user_id]:
+            gone = self.memberships.pop(key)
+            if gone["roles"] == ["admin"]:
+                del self.tenants[gone["tenant"]["slug"]]
+        return Response(status_code=204)
 
 
 def _or_404(found: dict[str, Any] | None) -> Response:

@@ -67,6 +67,16 @@ async def test_events_bring_it_forward_and_never_back(database: Database) -> Non
         assert await db.scalar(text("SELECT status FROM tenants")) == "suspended"
 
 
+async def test_an_erased_tenant_is_forgotten(database: Database) -> None:
+    await _told(database, "tenant.created", TENANT, 1, ACME)
+    await _told(database, "membership.granted", MEMBERSHIP, 1, _member("admin"))
+    await _told(database, "tenant.erased", TENANT, 2, ACME)
+    assert await _place(database) is None
+    async with database.transaction(TENANT) as db:
+        for table in ("tenants", "memberships"):
+            assert await db.scalar(text(f"SELECT count(*) FROM {table}")) == 0  # noqa: S608 - named above
+
+
 @pytest.mark.parametrize("kind", ["created", "updated", "suspended", "resumed"])
 def test_a_tenants_four_events_are_followed(kind: str) -> None:
     handler = handlers.get(f"tenant.{kind}.v1")

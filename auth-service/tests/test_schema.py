@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from auth_service import housekeeping
 from auth_service.accounts.passwords import HashingBusy, Passwords
@@ -39,20 +40,22 @@ async def test_the_projection_shows_a_tenant_its_own_rows_only(door: Door) -> No
         assert len((await count.exec_driver_sql("SELECT 1 FROM memberships")).all()) == 1
 
 
-async def test_housekeeping_forgets_what_is_over_and_nothing_else(door: Door, settings: AuthSettings) -> None:
+async def test_housekeeping_forgets_what_is_over_and_nothing_else(
+    door: Door, settings: AuthSettings, app: FastAPI
+) -> None:
     tokens = await door.signed_up("ann", slug="acme")
     await door.login("ann", "Wrong-word-7")
     await door.client.post("/auth/tickets", json={"path": "/ws"}, headers=door.bearer(tokens))
     await door.client.post("/auth/logout", headers=door.bearer(tokens))
     await door.login("ann")
-    await housekeeping.tidy(door.database, settings)
+    await housekeeping.tidy(door.database, app.state.parts.client("users"), settings)
     assert await _counts(door) == {"sessions": 2, "tickets": 1, "revocations": 1, "sign_in_failures": 1}
 
     await door.run("UPDATE sessions SET ended_at = ended_at - interval '31 days'")
     await door.run("UPDATE tickets SET expires_at = expires_at - interval '1 hour'")
     await door.run("UPDATE revocations SET expires_at = expires_at - interval '1 hour'")
     await door.run("UPDATE sign_in_failures SET failed_at = failed_at - interval '1 hour'")
-    await housekeeping.tidy(door.database, settings)
+    await housekeeping.tidy(door.database, app.state.parts.client("users"), settings)
     assert await _counts(door) == {"sessions": 1, "tickets": 0, "revocations": 0, "sign_in_failures": 0}
     assert len(await door.rows("SELECT 1 FROM accounts")) == 1
 

@@ -38,5 +38,5 @@ def works(app: FastAPI) -> Mapping[str, Work]:
     settings: AuthSettings = app.state.parts.settings
     return {
         "signing key": app.state.signing_key.run,
-        "housekeeping": lambda: housekeeping.run(parts.database, settings),
+        "housekeeping": lambda: housekeeping.run(parts.database, parts.client("users"), settings),
     }

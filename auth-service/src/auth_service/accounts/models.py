@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, Index, func, select, text
+from sqlalchemy import DateTime, Index, LargeBinary, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -11,6 +11,7 @@ from shared.ids import new_id
 
 PENDING: Final = "pending"
 ACTIVE: Final = "active"
+ENDING: Final = "ending"
 USERNAME_KEY: Final = "uq_accounts_lower_username"
 EMAIL_KEY: Final = "uq_accounts_lower_email"
 
@@ -18,14 +19,20 @@ EMAIL_KEY: Final = "uq_accounts_lower_email"
 class Account(Global):
     """A person, under one id everywhere. `pending` until users-service knows them too.
 
-    `epoch` grows when all of the person's access tokens are ended at once.
+    `ending` is a registration that was given up and never becomes active: the row goes once users-service has taken
+    back what it made. `pending_tenant_*` is the tenant that a registration brings. `epoch` grows when all of the
+    person's access tokens are ended at once.
     """
 
     __tablename__ = "accounts"
     __table_args__ = (
         Index(USERNAME_KEY, func.lower(text("username")), unique=True),
         Index(EMAIL_KEY, func.lower(text("email")), unique=True),
-        Index("ix_accounts_created_at_pending", "created_at", postgresql_where=text("status = 'pending'")),
+        Index(
+            "ix_accounts_created_at_unfinished",
+            "created_at",
+            postgresql_where=text("status IN ('pending', 'ending')"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -35,8 +42,21 @@ class Account(Global):
     status: Mapped[str] = mapped_column(server_default=PENDING)
     epoch: Mapped[int] = mapped_column(server_default="0")
     pending_tenant_id: Mapped[UUID | None]
+    pending_tenant_slug: Mapped[str | None]
+    pending_tenant_name: Mapped[str | None]
     last_tenant_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class SignInFailure(Global):
+    """A wrong password, counted against an account or an address; `key` is a hash, since people mistype passwords."""
+
+    __tablename__ = "sign_in_failures"
+    __table_args__ = (Index("ix_sign_in_failures_key_failed_at", "key", "failed_at"), Index(None, "failed_at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+    failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
 
 
 async def by_identifier(db: AsyncSession, identifier: str) -> Account | None:

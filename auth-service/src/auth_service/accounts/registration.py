@@ -2,15 +2,16 @@
 
 The account is committed as pending first. users-service then makes the person, the tenant and the membership, under
 ids that were picked here, so asking it twice changes nothing. Last the account is activated, with its membership and
-its event. Whatever breaks in between leaves a pending account, and registering again goes on from there.
+its event. Whatever breaks in between leaves a pending account: registering the same again goes on from there, and
+registering something else under the name, or an hour without either, ends it in both services (abandoned.py).
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
-from uuid import UUID
 
 from pydantic import BaseModel
 
-from auth_service.accounts import service
+from auth_service.accounts import abandoned, service, throttle
 from auth_service.accounts.models import Account
 from auth_service.accounts.passwords import Passwords
 from auth_service.accounts.rules import password_faults
@@ -56,11 +57,11 @@ class Registration:
         """The account, able to sign in.
 
         Raises InvalidInput, RegistrationClosed, TenantRegistrationClosed, UsernameTaken, EmailTaken, SlugTaken,
-        SlugReserved; RegistrationUnfinished when users-service does not answer.
+        SlugReserved, SignInThrottled; RegistrationUnfinished and ServiceUnavailable when users-service does not answer.
         """
         self._check(wanted)
         account = await self._pending(wanted)
-        membership = await self._tell_users(account, wanted)
+        membership = await self._tell_users(account)
         tenant_id = membership.tenant.id if membership else None
         async with self.database.transaction(tenant_id) as db:
             account = await service.activate(db, account.id, membership, self.address)
@@ -83,57 +84,83 @@ class Registration:
 
     async def _pending(self, wanted: RegistrationIn) -> Account:
         """The committed pending account: a new one, or the one that this person left unfinished."""
+        await self._clear_the_way(wanted)
         async with self.database.transaction() as db:
-            left = await service.find_pending(db, wanted.username, self.settings.registration.pending_ttl_s)
+            left = await service.find_pending(db, wanted.username)
         if left is None:
-            return await self._new_pending(wanted)
-        if not await self.passwords.matches(left.password_hash, wanted.password):
-            raise UsernameTaken
+            return await self._new_pending(wanted, await self.passwords.hash(wanted.password))
+        await self._check_password(left, wanted.password)
+        if not _is_the_same(left, wanted):
+            await abandoned.end(self.database, self.users, left.id)
+            return await self._new_pending(wanted, left.password_hash)
         async with self.database.transaction() as db:
-            account = await service.resume_pending(
-                db, left.id, email=wanted.email, with_tenant=wanted.tenant is not None
-            )
+            account = await service.resume_pending(db, left.id, email=wanted.email)
         if account is None:
             raise UsernameTaken
         return account
 
-    async def _new_pending(self, wanted: RegistrationIn) -> Account:
-        password_hash = await self.passwords.hash(wanted.password)
+    async def _clear_the_way(self, wanted: RegistrationIn) -> None:
+        """Finish with accounts that hold the username or the email and will never be active."""
+        ttl_s = self.settings.registration.pending_ttl_s
+        async with self.database.transaction() as db:
+            over = await service.in_the_way(db, username=wanted.username, email=wanted.email, ttl_s=ttl_s)
+        for account_id in over:
+            await abandoned.forget(self.database, self.users, account_id)
+
+    async def _check_password(self, left: Account, password: str) -> None:
+        """Raises UsernameTaken for who cannot show the password that the name was left with; SignInThrottled."""
+        limits = self.settings.sign_in
+        counts = throttle.counted(left.username, left.id, self.address, self.settings)
+        async with self.database.transaction() as db:
+            await throttle.check(db, counts, limits)
+        right = await self.passwords.matches(left.password_hash, password)
+        async with self.database.transaction() as db:
+            if right:
+                await throttle.check(db, counts, limits)
+            else:
+                await throttle.count_failure(db, counts, limits)
+        if not right:
+            raise UsernameTaken
+
+    async def _new_pending(self, wanted: RegistrationIn, password_hash: str) -> Account:
         async with self.database.transaction() as db:
             return await service.add_pending(
                 db,
                 username=wanted.username,
                 email=wanted.email,
                 password_hash=password_hash,
-                with_tenant=wanted.tenant is not None,
-                ttl_s=self.settings.registration.pending_ttl_s,
+                tenant=wanted.tenant,
             )
 
-    async def _tell_users(self, account: Account, wanted: RegistrationIn) -> MembershipReply | None:
+    async def _tell_users(self, account: Account) -> MembershipReply | None:
         tenant = None
-        if wanted.tenant is not None:
-            tenant = {"id": str(account.pending_tenant_id), "name": wanted.tenant.name, "slug": wanted.tenant.slug}
+        if account.pending_tenant_id is not None:
+            tenant = {
+                "id": str(account.pending_tenant_id),
+                "name": account.pending_tenant_name,
+                "slug": account.pending_tenant_slug,
+            }
         body = {"username": account.username, "tenant": tenant}
         try:
             reply = await self.users.call("PUT", f"/internal/registrations/{account.id}", json=body)
+            if (refusal := _refusal(reply.status_code, reply.content)) is None:
+                return read_reply(_RegistrationReply, reply.status_code, reply.content).membership
         except ServiceUnavailable as away:
             raise RegistrationUnfinished from away
-        if (refusal := _refusal(reply.status_code, reply.content)) is not None:
-            await self._give_up(account.id)
-            raise refusal
-        try:
-            return read_reply(_RegistrationReply, reply.status_code, reply.content).membership
-        except ServiceUnavailable as unreadable:
-            raise RegistrationUnfinished from unreadable
+        with suppress(ServiceUnavailable):  # then housekeeping does the rest
+            await abandoned.end(self.database, self.users, account.id)
+        raise refusal
 
-    async def _give_up(self, account_id: UUID) -> None:
-        async with self.database.transaction() as db:
-            await service.give_up(db, account_id)
+
+def _is_the_same(left: Account, wanted: RegistrationIn) -> bool:
+    """Whether users-service is to be told what it may have been told already; the email is no business of its."""
+    tenant = (wanted.tenant.slug, wanted.tenant.name) if wanted.tenant else (None, None)
+    return (left.username, left.pending_tenant_slug, left.pending_tenant_name) == (wanted.username, *tenant)
 
 
 def _refusal(status: int, content: bytes) -> Problem | None:
     """What users-service has against the tenant; None where it has nothing."""
-    if status == 409:
+    if status == 409 and b'"slug_taken"' in content:
         return SlugTaken()
     if status == 422:
         return SlugReserved() if b'"slug_reserved"' in content else InvalidInput("The tenant is not acceptable.")

@@ -1,14 +1,16 @@
-"""Accounts in the database: found, taken up as pending, activated, given up."""
+"""Accounts in the database: taken down as pending, activated, or given up and forgotten."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.accounts.events import AccountRegistered
-from auth_service.accounts.models import ACTIVE, EMAIL_KEY, PENDING, USERNAME_KEY, Account, by_identifier
+from auth_service.accounts.models import ACTIVE, EMAIL_KEY, ENDING, PENDING, USERNAME_KEY, Account, by_identifier
+from auth_service.accounts.schemas import TenantIn
 from auth_service.audit import service as audit
 from auth_service.memberships import service as memberships
 from auth_service.memberships.authority import MembershipReply
@@ -70,46 +72,48 @@ class RegistrationUnfinished(ServiceUnavailable):
     remedy = "Register again with the same username and password to finish it; it is kept for an hour."
 
 
-async def find_pending(db: AsyncSession, username: str, ttl_s: int) -> Account | None:
-    """The unfinished registration of that username; None where there is none any more. Raises UsernameTaken."""
+async def give_up_over(db: AsyncSession, ttl_s: int) -> Sequence[UUID]:
+    """Give up the registrations that were not finished in time; every account that is to be forgotten by now."""
+    over = (Account.status == PENDING, Account.created_at < func.now() - timedelta(seconds=ttl_s))
+    await db.execute(update(Account).where(*over).values(status=ENDING))
+    return (await db.scalars(select(Account.id).where(Account.status == ENDING).order_by(Account.created_at))).all()
+
+
+async def in_the_way(db: AsyncSession, *, username: str, email: str, ttl_s: int) -> Sequence[UUID]:
+    """Of the accounts that are to be forgotten, those that hold this username or email."""
+    same = or_(func.lower(Account.username) == func.lower(username), func.lower(Account.email) == func.lower(email))
+    over = Account.created_at < func.now() - timedelta(seconds=ttl_s)
+    await db.execute(update(Account).where(same, Account.status == PENDING, over).values(status=ENDING))
+    return (await db.scalars(select(Account.id).where(same, Account.status == ENDING))).all()
+
+
+async def find_pending(db: AsyncSession, username: str) -> Account | None:
+    """The unfinished registration of that username; None where there is none. Raises UsernameTaken."""
     account = await by_identifier(db, username)
-    if account is None:
-        return None
-    if account.status != PENDING:
+    if account is not None and account.status != PENDING:
         raise UsernameTaken
-    return None if await _is_over(db, account.id, ttl_s) else account
+    return account
 
 
 async def add_pending(
-    db: AsyncSession, *, username: str, email: str, password_hash: str, with_tenant: bool, ttl_s: int
+    db: AsyncSession, *, username: str, email: str, password_hash: str, tenant: TenantIn | None
 ) -> Account:
-    """Take the account down as pending, in the place of one that was never finished.
-
-    Raises UsernameTaken, EmailTaken.
-    """
-    same = or_(func.lower(Account.username) == func.lower(username), func.lower(Account.email) == func.lower(email))
-    await db.execute(delete(Account).where(same, *_over(ttl_s)))
-    account = Account(
-        id=new_id(),
-        username=username,
-        email=email,
-        password_hash=password_hash,
-        status=PENDING,
-        pending_tenant_id=new_id() if with_tenant else None,
-    )
+    """Take the account down as pending. Raises UsernameTaken, EmailTaken."""
+    account = Account(id=new_id(), username=username, email=email, password_hash=password_hash, status=PENDING)
+    if tenant is not None:
+        account.pending_tenant_id = new_id()
+        account.pending_tenant_slug, account.pending_tenant_name = tenant.slug, tenant.name
     db.add(account)
     await _flush(db)
     return account
 
 
-async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str, with_tenant: bool) -> Account | None:
+async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str) -> Account | None:
     """The pending account as it goes on; None where it was finished or given up meanwhile. Raises EmailTaken."""
     account = await db.get(Account, account_id, with_for_update=True)
     if account is None or account.status != PENDING:
         return None
     account.email = email
-    if with_tenant and account.pending_tenant_id is None:
-        account.pending_tenant_id = new_id()
     await _flush(db)
     return account
 
@@ -117,43 +121,37 @@ async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str, with
 async def activate(db: AsyncSession, account_id: UUID, membership: MembershipReply | None, address: str) -> Account:
     """Let the account sign in; once, however many requests finish it.
 
-    Raises RegistrationUnfinished where it is gone.
+    Raises RegistrationUnfinished where it was given up meanwhile.
     """
     account = await db.get(Account, account_id, with_for_update=True)
-    if account is None:  # its hour ended while users-service was asked
+    if account is None or account.status == ENDING:
         raise RegistrationUnfinished
     if membership is not None:
         await memberships.store_reply(db, membership)
     if account.status == PENDING:
         tenant_id = membership.tenant.id if membership else None
-        account.status, account.pending_tenant_id, account.last_tenant_id = ACTIVE, None, tenant_id
+        account.status, account.last_tenant_id = ACTIVE, tenant_id
+        account.pending_tenant_id = account.pending_tenant_slug = account.pending_tenant_name = None
         outbox.add(db, AccountRegistered(subject=account.id, tenant_id=tenant_id, username=account.username))
         audit.record(db, "account_registered", account_id=account.id, tenant_id=tenant_id, address=address)
     return account
 
 
-async def give_up(db: AsyncSession, account_id: UUID) -> None:
-    """Forget a pending account, so that its names are free again."""
-    await db.execute(delete(Account).where(Account.id == account_id, Account.status == PENDING))
+async def give_up(db: AsyncSession, account_id: UUID) -> bool:
+    """Decide that a pending account never becomes active; False where it is already, or is gone."""
+    given_up = update(Account).where(Account.id == account_id, Account.status.in_((PENDING, ENDING)))
+    return await db.scalar(given_up.values(status=ENDING).returning(Account.id)) is not None
+
+
+async def forget(db: AsyncSession, account_id: UUID) -> None:
+    """Let go of an account that was given up, so that its names are free again."""
+    await db.execute(delete(Account).where(Account.id == account_id, Account.status == ENDING))
 
 
 async def set_password_hash(db: AsyncSession, account_id: UUID, old_hash: str, new_hash: str) -> None:
     """Store the same password's newer hash, unless the password was changed meanwhile."""
     unchanged = (Account.id == account_id, Account.password_hash == old_hash)
     await db.execute(update(Account).where(*unchanged).values(password_hash=new_hash))
-
-
-async def prune(db: AsyncSession, ttl_s: int) -> None:
-    """End the registrations that were never finished."""
-    await db.execute(delete(Account).where(*_over(ttl_s)))
-
-
-def _over(ttl_s: int) -> tuple[ColumnElement[bool], ...]:
-    return (Account.status == PENDING, Account.created_at < func.now() - timedelta(seconds=ttl_s))
-
-
-async def _is_over(db: AsyncSession, account_id: UUID, ttl_s: int) -> bool:
-    return bool(await db.scalar(select(exists().where(Account.id == account_id, *_over(ttl_s)))))
 
 
 async def _flush(db: AsyncSession) -> None:

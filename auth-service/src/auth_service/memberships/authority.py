@@ -65,6 +65,14 @@ async def accept(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> Member
     return read_reply(MembershipReply, reply.status_code, reply.content)
 
 
+async def take_back(users: ServiceClient, user_id: UUID) -> None:
+    """Undo a registration whose account never became active, if it was ever made. Raises ServiceUnavailable."""
+    reply = await users.call("DELETE", f"/internal/registrations/{user_id}")
+    if reply.status_code != 204:  # it knows the account as active: a database of ours was set back
+        log.error("registration_not_taken_back", user_id=str(user_id), status=reply.status_code)
+        raise UsersReplyUnreadable
+
+
 M = TypeVar("M", bound=BaseModel)
 
 

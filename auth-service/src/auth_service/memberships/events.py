@@ -31,6 +31,12 @@ class TenantResumed(TenantEvent):
     type: ClassVar[str] = "tenant.resumed.v1"
 
 
+class TenantErased(Consumed):
+    """The tenant is gone."""
+
+    type: ClassVar[str] = "tenant.erased.v1"
+
+
 class MembershipEvent(Consumed):
     """How a membership is now; its version is counted over all three types."""
 

@@ -9,6 +9,7 @@ from auth_service.memberships.events import (
     MembershipGranted,
     MembershipRevoked,
     TenantCreated,
+    TenantErased,
     TenantEvent,
     TenantResumed,
     TenantSuspended,
@@ -23,6 +24,10 @@ async def tenant_told(db: AsyncSession, event: TenantEvent) -> None:
     await service.apply_tenant(db, event)
 
 
+async def tenant_erased(db: AsyncSession, event: TenantErased) -> None:
+    await service.forget_tenant(db, event.subject)
+
+
 async def membership_told(db: AsyncSession, event: MembershipEvent) -> None:
     if event.tenant_id is not None:
         await service.apply_membership(db, event.tenant_id, event, revoked=isinstance(event, MembershipRevoked))
@@ -30,5 +35,6 @@ async def membership_told(db: AsyncSession, event: MembershipEvent) -> None:
 
 for kind in (TenantCreated, TenantUpdated, TenantSuspended, TenantResumed):
     handlers.on(kind, latest_only=True)(tenant_told)
+handlers.on(TenantErased, latest_only=True)(tenant_erased)
 for change in (MembershipGranted, MembershipChanged, MembershipRevoked):
     handlers.on(change, latest_only=True)(membership_told)

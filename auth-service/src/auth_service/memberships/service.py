@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -89,6 +89,13 @@ async def apply_membership(db: AsyncSession, tenant_id: UUID, event: MembershipE
 
 async def apply_tenant(db: AsyncSession, event: TenantEvent) -> None:
     await _put_tenant(db, event.subject, event, version=event.subject_version)
+
+
+async def forget_tenant(db: AsyncSession, tenant_id: UUID) -> None:
+    """Let go of a tenant that is no more, and of who was in it."""
+    await enter_tenant(db, tenant_id)
+    await db.execute(delete(Membership).where(Membership.tenant_id == tenant_id))
+    await db.execute(delete(Tenant).where(Tenant.id == tenant_id))
 
 
 async def _put_tenant(

@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, func
+from sqlalchemy import DateTime, ForeignKey, Index, func
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,17 +34,6 @@ class Session(Global):
     last_seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     end_reason: Mapped[str | None]
-
-
-class SignInFailure(Global):
-    """A failed sign-in, counted against an account or an address; `key` is a hash, since people mistype passwords."""
-
-    __tablename__ = "sign_in_failures"
-    __table_args__ = (Index("ix_sign_in_failures_key_failed_at", "key", "failed_at"), Index(None, "failed_at"))
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    key: Mapped[bytes] = mapped_column(LargeBinary)
-    failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
 
 
 async def find_account(db: AsyncSession, account_id: UUID) -> Account | None:

@@ -8,13 +8,14 @@ from typing import NoReturn
 from uuid import UUID
 
 from auth_service.accounts import service as accounts
+from auth_service.accounts import throttle
 from auth_service.accounts.models import ACTIVE, Account, by_identifier
 from auth_service.accounts.passwords import Passwords
+from auth_service.accounts.throttle import Counted
 from auth_service.audit import service as audit
-from auth_service.sessions import models, service, throttle
+from auth_service.sessions import models, service
 from auth_service.sessions.service import SignInRefused
 from auth_service.sessions.tenant_choice import TenantChoice
-from auth_service.sessions.throttle import Counted
 from auth_service.sessions.tokens import CLIENT_ID, TokenMaker, Tokens
 from auth_service.settings import AuthSettings
 from shared.data.database import Database

@@ -1,7 +1,8 @@
 """The throttle of sign-in: failures are counted in the database, an account's and an address's, over 15 minutes.
 
-Only failures count. The count is looked at before a password is checked, to save the work, and again under a lock
-before the answer is told: of a thousand guesses at once no more than the allowed ones learn anything.
+It stands before every answer that tells whether a password is right. Only failures count. The count is looked at before
+a password is checked, to save the work, and again under a lock before the answer is told: of a thousand guesses at once
+no more than the allowed ones learn anything.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.sessions.models import SignInFailure
+from auth_service.accounts.models import SignInFailure
 from auth_service.settings import AuthSettings, SignInSettings
 from shared.problems import TooManyRequests
 

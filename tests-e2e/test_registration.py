@@ -1,0 +1,45 @@
+"""A registration touches two services; whatever breaks between them, nothing is left behind and no name is lost."""
+
+import secrets
+from typing import Any
+
+import harm
+import httpx2
+from people import PASSWORD, Town
+
+from shared.dev.launcher import Fleet
+
+
+async def register(town: Town, username: str, slug: str) -> httpx2.Response:
+    body: dict[str, Any] = {"username": username, "email": f"{username}@example.com", "password": PASSWORD}
+    body |= {"confirm_password": PASSWORD, "tenant": {"name": slug.title(), "slug": slug}}
+    return await town.http.post(f"{town.urls[0]}/auth/register", json=body)
+
+
+async def test_an_abandoned_registration_leaves_its_slug_to_others(fleet: Fleet, town: Town) -> None:
+    """users-service is asked, does not answer in time, and carries the call out when nobody waits for it any more."""
+    ann, bob, first, second = (f"r{secrets.token_hex(5)}" for _ in range(4))
+    with harm.paused(fleet.children["users"]):
+        begun = await register(town, ann, first)
+        assert (begun.status_code, begun.json()["code"]) == (503, "registration_unfinished")
+
+    other = await register(town, ann, second)
+    assert other.status_code == 201, other.text
+    assert other.json()["tenant"]["slug"] == second
+    signed_in = await town.http.post(f"{town.urls[0]}/auth/login", json={"username": ann, "password": PASSWORD})
+    headers = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+    tenants = await town.http.get(f"{town.urls[0]}/api/v1/tenants", headers=headers)
+    assert [tenant["slug"] for tenant in tenants.json()["items"]] == [second]
+
+    taken = await register(town, bob, first)
+    assert taken.status_code == 201, taken.text
+    assert taken.json()["tenant"]["slug"] == first
+
+
+async def test_a_registration_without_an_answer_is_finished_by_the_same_request(fleet: Fleet, town: Town) -> None:
+    ann, slug = f"r{secrets.token_hex(5)}", f"r{secrets.token_hex(5)}"
+    with harm.paused(fleet.children["users"]):
+        assert (await register(town, ann, slug)).status_code == 503
+    finished = await register(town, ann, slug)
+    assert finished.status_code == 201, finished.text
+    assert finished.json()["tenant"]["slug"] == slug
