@@ -147,6 +147,8 @@ async def _opened(client: Any, headers: dict[str, str]) -> bool:
         ({"X-Tenant-ID": ""}, 403),
         ({"Host": "acme.localhost:8000"}, 200),
         ({"Host": "globex.localhost:8000"}, 403),
+        ({"Host": "GLOBEX.localhost.:8000"}, 403),
+        ({"Host": "acme.localhost."}, 200),
         ({"Host": "localhost:8000"}, 200),
         ({"Host": "globex.localhost:8000", "X-Tenant-ID": "acme"}, 403),
     ],

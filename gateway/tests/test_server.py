@@ -24,6 +24,13 @@ from shared.testing.waiting import eventually
         b"GET /readyz HTTP/1.1\nHost: a\n\n",
         b"GET /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
         b"GET /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /readyz HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n",
+        b"GET http://b/readyz HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://b@a/readyz HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /readyz HTTP/2.0\r\nHost: a\r\n\r\n",
         b"GET /a\xff HTTP/1.1\r\nHost: a\r\n\r\n",
         b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01",
@@ -82,12 +89,115 @@ async def test_headers_that_never_end_are_turned_away(open_edge: Any, monkeypatc
             writer.close()
 
 
-async def test_headers_without_bound_are_turned_away(edge: Any) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-More: and more\r\n" * 10_000, id="without an end"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", id="whole"),
+        pytest.param(
+            b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            b"X: " + b"x" * 70_000 + b"\r\n\r\n",
+            id="a handshake",
+        ),
+        pytest.param(b"\r\n" * 50_000, id="empty lines"),
+    ],
+)
+async def test_headers_over_the_bound_are_turned_away(edge: Any, data: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
-    writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-More: and more\r\n" * 10_000)
+    writer.write(data)
     async with asyncio.timeout(5):
         assert (await reader.read()).startswith(b"HTTP/1.1 431")
     writer.close()
+
+
+@pytest.mark.parametrize("line", [b"POST /ws HTTP/1.1", b"GET /ws HTTP/1.1\r\nX: " + b"x" * 20_000])
+async def test_a_handshake_that_cannot_be_read_is_answered_and_ended(raw: Any, line: bytes) -> None:
+    answer = await raw(line + b"\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert answer.status in (400, 405, 431)
+
+
+def posting(sign_in: Any, *headers: bytes) -> bytes:
+    token = sign_in("ann")["Authorization"].encode()
+    return b"\r\n".join([b"POST /api/v1/rooms HTTP/1.1\r\nHost: a\r\nAuthorization: " + token, *headers, b"", b""])
+
+
+async def test_trailers_are_no_headers(raw: Any, sign_in: Any) -> None:
+    head = posting(sign_in, b"Transfer-Encoding: chunked", b"Connection: close")
+    trailers = b"X-Trailer: 1\r\nContent-Type: text/html\r\nAuthorization: Bearer other\r\nHost: b\r\n"
+    answer = await raw(head + b"3\r\nabc\r\n0\r\n" + trailers + b"\r\n")
+    assert answer.status == 200
+    assert b'"body":"abc"' in answer.body
+    assert b"x-trailer" not in answer.body
+    assert b"text/html" not in answer.body
+
+
+async def test_trailers_without_bound_end_the_connection(edge: Any, sign_in: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(posting(sign_in, b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n")
+    async with asyncio.timeout(10):
+        for _ in range(60):
+            writer.write(b"X-Trailer: " + b"x" * 10_000 + b"\r\n")
+            await writer.drain()
+        assert (await reader.read()).startswith(b"HTTP/1.1 431")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+)
+async def test_an_upgrade_to_what_is_not_spoken_is_passed_over(raw: Any, sign_in: Any, framing: bytes) -> None:
+    """As Java's client asks for HTTP/2; the body is the request's, never another request."""
+    first = posting(sign_in, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+    second = posting(sign_in, b"Connection: close", b"Content-Length: 2")
+    answer = await raw(first.removesuffix(b"\r\n") + framing + second + b"de")
+    assert answer.data.count(b"HTTP/1.1 200") == 2
+    assert b'"body":"abc"' in answer.data
+    assert b'"body":"de"' in answer.data
+
+
+async def test_a_pipelined_body_may_take_its_time(
+    edge: Any, sign_in: Any, monkeypatch: pytest.MonkeyPatch, raw_upstream: Any
+) -> None:
+    monkeypatch.setattr(edge_server, "_LINGER_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" + posting(sign_in, b"Content-Length: 6") + b"abc")
+    async with asyncio.timeout(10):
+        await reader.readuntil(b'{"status":"ok"}')
+        await asyncio.sleep(0.3)  # longer than the remains of a refused body are waited for
+        writer.write(b"def")
+        assert b'"body":"abcdef"' in await reader.readuntil(b'"abcdef"')
+    writer.close()
+
+
+async def test_a_broken_request_does_not_run_into_an_answer(edge: Any, sign_in: Any, upstream: Any) -> None:
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    upstream.handler = service
+    token = sign_in("ann")["Authorization"].encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(b"GET /api/v1/jobs/1/events HTTP/1.1\r\nHost: a\r\nAuthorization: " + token + b"\r\n\r\n")
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"data: 1\n\n\r\n")
+        writer.write(b"nonsense\r\n\r\n")
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_kept_connection_without_a_request_ends(open_edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_server, "KEEP_ALIVE_S", 0.3)
+    edge = await open_edge()
+    for noise in (b"", b"\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b'{"status":"ok"}')
+            writer.write(noise)
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_a_header_that_is_no_utf8_is_a_400(raw: Any, sign_in: Any, upstream: Any) -> None:

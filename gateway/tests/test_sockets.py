@@ -131,6 +131,13 @@ async def test_there_is_no_socket_elsewhere(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []  # nothing went wrong with us
 
 
+async def test_a_handshake_s_query_is_in_no_log(edge: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        async with opened(edge, "/ws?access_token=hush-hush") as socket:
+            assert (await close_of(socket))[0] == 4001
+    assert "hush-hush" not in caplog.text
+
+
 @pytest.mark.parametrize("code", [1000, 1003, 1011, 1012, 1013, 4000, 4001, 4003, 4008, 4029])
 async def test_the_service_s_close_reaches_the_client(edge: Any, sign_in: Any, code: int) -> None:
     async with opened(edge, headers=sign_in("ann")) as socket:

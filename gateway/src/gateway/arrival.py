@@ -16,6 +16,8 @@ from shared.problems import MalformedRequest
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 _HOST: Final = re.compile(rb"([A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")  # no more: `Forwarded` repeats it
+_WRITTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)")  # some add ports
+_VERSIONS: Final = ("1.1", "1.0")
 _ONCE: Final = frozenset({b"content-length", b"authorization", b"x-tenant-id"})
 
 Networks = Sequence[IPv4Network | IPv6Network]
@@ -50,8 +52,13 @@ class Arrival:
 
 def check_readable(exchange: Exchange) -> None:
     """Raises MalformedRequest where two servers could read the request differently."""
-    head = exchange.head
-    if head.hosts != 1 and (head.hosts or exchange.scope.get("http_version") != "1.0"):
+    head, version = exchange.head, exchange.scope.get("http_version")
+    if version not in _VERSIONS:
+        raise MalformedRequest("HTTP/1.1 is spoken here.")
+    coding = head.read.get(b"transfer-encoding")
+    if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
+        raise MalformedRequest("The body's transfer coding can be chunked, and that in HTTP/1.1 only.")
+    if head.hosts != 1 and (head.hosts or version != "1.0"):
         raise MalformedRequest("The request needs exactly one Host header.")
     if head.hosts and _HOST.fullmatch(head.read[b"host"]) is None:
         raise MalformedRequest("The Host header names no host.")
@@ -74,7 +81,8 @@ def is_trusted(address: str, trusted: tuple[IPv4Network | IPv6Network, ...]) -> 
 def _told_address(forwarded_for: bytes, trusted: tuple[IPv4Network | IPv6Network, ...]) -> str | None:
     """The last address that none of our own load balancers added: whatever stands before it anybody could write."""
     for written in reversed(forwarded_for.decode("latin-1").split(",")):
-        address = written.strip()
+        found = _WRITTEN.fullmatch(written.strip())
+        address = found[found.lastindex or 0] if found is not None else ""
         try:
             ip_address(address)
         except ValueError:

@@ -48,7 +48,7 @@ class TenantRule:
         return header.lower()
 
     def _subdomain(self, host: bytes) -> bytes | None:
-        name = host.lower().partition(b":")[0]
+        name = host.lower().partition(b":")[0].rstrip(b".")  # `acme.example.` is `acme.example` (RFC 1034, section 3.1)
         if not name.endswith(self._parent):
             return None
         slug = name[: -len(self._parent)]

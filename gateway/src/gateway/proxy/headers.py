@@ -38,6 +38,7 @@ _READ_HERE: Final = frozenset(
         b"x-tenant-id",
         b"origin",
         b"access-control-request-method",
+        b"transfer-encoding",
     }
 )
 """Request headers that the gateway itself reads."""
@@ -92,18 +93,18 @@ class RequestHead:
                 self._note(read, name, pair[1])
             elif name == b"connection" and pair[1].lower() not in _ORDINARY_CONNECTION:
                 named = pair[1] if named is None else named + b"," + pair[1]
-            elif name == b"transfer-encoding":
-                read[name] = pair[1]
             if name not in _DROPPED and b"_" not in name and not name.startswith(_IDENTITY_PREFIXES):
                 forwarded.append(pair)
         self.read = read
         self.forwarded = forwarded if named is None else _without(forwarded, named)
 
     def _note(self, read: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+        """Keep the value; a second line goes on with the first one's list (RFC 9110, section 5.3)."""
         if name == b"host":
             self.hosts += 1
         elif name in read:
             self.repeated.add(name)
+            value = read[name] + b"," + value
         read[name] = value
 
     @property

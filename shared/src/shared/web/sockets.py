@@ -34,7 +34,24 @@ _log.setLevel(logging.WARNING)  # uvicorn tells of each handshake with its whole
 
 
 class HandshakeProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, which logs a handshake that was answered by a status as an application's error."""
+    """uvicorn's protocol with handshakes that end as they should.
+
+    uvicorn logs one that was answered by a status as an application's error, and leaves one that cannot be read
+    without an answer and without an end.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.logger = self.conn.logger = _log
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            answer = b"".join(self.conn.data_to_send())
+            self.transport.write(
+                answer or b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.close()
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -47,10 +64,6 @@ class SocketProtocol(HandshakeProtocol):
 
     on_writable: Callable[[], None] | None = None
     _lingering = False
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.logger = self.conn.logger = _log
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
