@@ -14,7 +14,14 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 DEMO_SECRETS = frozenset({"flotilla", "postgres", "changeme", "demo"})
 """Values that stand in this repository's examples: never a secret in production."""
@@ -94,6 +101,20 @@ class CorsSettings(Section):
     origins: tuple[str, ...] = Field(default=(), description="Web origins that may call, as a JSON list.")
 
 
+class _LeftAsItIs(EnvSettingsSource):
+    """Leaves what should be JSON and is not to the validation, which names it beside every other fault."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+class _Dotenv(_LeftAsItIs, DotEnvSettingsSource):
+    """The same for the dotenv files."""
+
+
 class ServiceSettings(BaseSettings):
     """What every service reads. A service's settings.py extends it with sections of its own."""
 
@@ -134,6 +155,18 @@ class ServiceSettings(BaseSettings):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     cors: CorsSettings = CorsSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        return init_settings, _LeftAsItIs(settings_cls), _Dotenv(settings_cls, env_file=files)
 
     @property
     def development(self) -> bool:

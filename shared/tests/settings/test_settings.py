@@ -1,0 +1,58 @@
+"""Settings: where they come from, and that every fault is reported at once."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.settings import ServiceSettings, SettingsInvalid, load
+
+
+class NotesSettings(ServiceSettings):
+    service = "notes"
+
+
+@pytest.fixture(autouse=True)
+def in_development(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "development")
+
+
+def faults(folder: Path) -> str:
+    with pytest.raises(SettingsInvalid) as raised:
+        load(NotesSettings, folder)
+    return str(raised.value)
+
+
+def test_the_environment_wins_over_the_files_and_the_second_file_over_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("LOG__LEVEL=ERROR\nDATABASE__POOL_SIZE=1\nSERVER__DRAIN_S=1\n")
+    (tmp_path / ".env.development").write_text(
+        'DATABASE__POOL_SIZE=2\nSERVER__DRAIN_S=2\nREVOCATIONS__FEEDS=["auth"]\n'
+    )
+    monkeypatch.setenv("SERVER__DRAIN_S", "3")
+    settings = load(NotesSettings, tmp_path)
+    assert (settings.log.level, settings.database.pool_size, settings.server.drain_s) == ("ERROR", 2, 3)
+    assert settings.revocations.feeds == ("auth",)
+
+
+def test_every_fault_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("CORS__ORIGINS=https://example.com\nDATABASE__POL_SIZE=5\n")
+    monkeypatch.setenv("REVOCATIONS__FEEDS", "auth,users")  # no JSON
+    monkeypatch.setenv("SERVER", "real")  # a section's name, which a shell may have for its own ends
+    monkeypatch.setenv("LOG__LEVEL", "LOUD")
+    said = faults(tmp_path)
+    for name in ("REVOCATIONS__FEEDS", "CORS__ORIGINS", "SERVER", "LOG__LEVEL", "DATABASE__POL_SIZE"):
+        assert f"  {name}: " in said
+
+
+def test_without_a_word_it_is_production_and_refuses_what_is_for_development(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ENVIRONMENT")
+    monkeypatch.setenv("PUBLIC_URL", "http://flotilla.example")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:changeme@db")
+    monkeypatch.setenv("BUS_URL", "redis://bus")
+    monkeypatch.setenv("IDENTITY__ACCEPT_ACCESS_TOKENS", "true")
+    said = faults(tmp_path)
+    for name in ("PUBLIC_URL", "DATABASE_URL", "BUS_URL", "IDENTITY__ACCEPT_ACCESS_TOKENS"):
+        assert name in said
