@@ -8,7 +8,8 @@ COMPOSE ?= docker compose
 PY := .venv/bin/python
 PACKAGES := shared gateway auth-service users-service chat-service tasks-service
 SERVICES := auth users chat tasks gateway
-DATABASES := auth users chat tasks
+# make hands what stands on its command line to every process: to a service, LIMITS is a section of its settings.
+unexport LIMITS
 
 .PHONY: help
 help: ## List the targets, a sentence each.
@@ -46,9 +47,9 @@ lock: .venv/.installed ## Resolve requirements.in anew into the two lock files.
 # --- running ---------------------------------------------------------------------------------------------------------
 
 .PHONY: up
-up: .venv/.installed ## Start the whole fleet and walk the main job in front of you; WITHOUT=chat RELOAD=1 LIMITS=real REPLICAS=chat=2.
-	@$(PY) -m shared.dev up $(if $(WITHOUT),--without $(WITHOUT)) $(if $(RELOAD),--reload) \
-	  $(if $(filter real,$(LIMITS)),--real-limits) $(foreach r,$(REPLICAS),--replicas $(r))
+up: .venv/.installed ## Start the whole fleet, and walk the main job the first time; WITHOUT=chat RELOAD=1 LIMITS=real REPLICAS=chat=2 PORT=chat=9003.
+	@$(PY) -m shared.dev up $(foreach s,$(WITHOUT),--without $(s)) $(if $(RELOAD),--reload) \
+	  $(if $(LIMITS),--limits $(LIMITS)) $(foreach r,$(REPLICAS),--replicas $(r)) $(foreach p,$(PORT),--port $(p))
 
 .PHONY: demo
 demo: .venv/.installed ## Walk the main job through the running fleet again, as someone new.

@@ -87,4 +87,4 @@ def tiny_root(tmp_path: Path) -> Path:
 def plan(tiny_root: Path) -> Plan:
     """The tiny fleet with Valkeys only: its services want no PostgreSQL."""
     named = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1", "BUS": "valkey"}
-    return Plan(tiny_root, tiny_root / ".data", free_ports=True, environment=named, ready_s=20)
+    return Plan(tiny_root, tiny_root / ".data", free_ports=True, environment=named, ready_s=60)

@@ -4,6 +4,7 @@ import io
 import json
 import signal
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
-from shared.dev.folder import AlreadyRuns, DataFolder
+from shared.dev.fleet import repository
+from shared.dev.folder import AlreadyRuns, DataFolder, FolderUnusable
 from shared.dev.guard import lives
 from shared.dev.launcher import LaunchFailed, Plan, running_fleet
 from shared.dev.lines import Screen, story
@@ -138,9 +140,40 @@ async def test_a_service_left_out_gets_its_environment_in_a_file(plan: Plan, scr
     assert f"STORAGE_URL={wanted['STORAGE_URL']}" in shown.splitlines()
 
 
+async def test_a_worker_can_be_left_out_and_its_service_stays(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(replace(plan, without=frozenset({"worker"})), screen) as fleet:
+        assert "chat" in fleet.children
+        assert "worker" not in fleet.children
+        assert "WORKER__PORT" in dotenv_values(fleet.around.folder.environment_file("worker"))
+    assert "python -m tiny_chat worker" in screen.text
+
+
+async def test_a_server_that_dies_is_told_of(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        process = fleet.backing.servers["valkey"].process
+        assert process is not None
+        process.kill()
+        await eventually(lambda: "Valkey was ended by SIGKILL and is not started again" in screen.text)
+    assert screen.text.count("is not started again") == 1  # the bus ended because it was asked to
+
+
+async def test_a_data_folder_that_cannot_be_used_is_named(plan: Plan, screen: Recorded) -> None:
+    plan.data.write_text("a file where the folder should be")
+    with pytest.raises(FolderUnusable, match=rf"the data folder {plan.data} cannot be used: .*--data"):
+        async with running_fleet(plan, screen):
+            pass
+
+
+def test_what_make_is_told_is_no_setting_of_a_service() -> None:
+    command = ["make", "--silent", "--eval", "probe: ; @echo limits=$$LIMITS", "probe", "LIMITS=real"]
+    done = subprocess.run(command, cwd=repository(), capture_output=True, text=True, check=True)  # noqa: S603 - our Makefile
+    assert done.stdout == "limits=\n"
+
+
 async def test_one_service_runs_alone(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(plan, screen, only="chat") as fleet:
         assert set(fleet.children) == {"chat", "worker", "mail"}
+        assert fleet.told().gateway_url == ""
         environment = await about(fleet.children["chat"].command.url)
         worker = await about(fleet.children["worker"].command.url)
     assert environment["REVOCATIONS__FEEDS"] == "[]"

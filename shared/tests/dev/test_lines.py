@@ -4,6 +4,8 @@ import io
 import json
 from pathlib import Path
 
+import pytest
+
 from shared.dev.lines import LogFile, Screen, story
 
 
@@ -26,6 +28,26 @@ def test_a_request_reads_as_a_sentence() -> None:
 def test_colours_are_for_terminals() -> None:
     assert "\x1b[" not in shown(json.dumps(REQUEST))
     assert "\x1b[" in shown(json.dumps(REQUEST), colour=True)
+
+
+def test_who_asks_for_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert Screen(Terminal()).colour
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not Screen(Terminal()).colour
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_stops_nobody_who_writes_a_line(tmp_path: Path) -> None:
+    (tmp_path / "chat.log").symlink_to("/dev/full")
+    log = LogFile(tmp_path, "chat")
+    log.write("there is no room for this")
+    log.write("nor for this")
+    log.close()
 
 
 def test_what_is_no_json_is_shown_as_it_is() -> None:

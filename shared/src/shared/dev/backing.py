@@ -1,7 +1,7 @@
 """What the services stand on in development: PostgreSQL, the cache and the bus, embedded or named by a URL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,10 +12,11 @@ from shared.dev.folder import DataFolder
 from shared.dev.guard import Guard
 from shared.dev.postgres import Postgres
 from shared.dev.rabbitmq import RabbitMQ
-from shared.dev.server import HOST, Server
+from shared.dev.server import HOST, Server, how_it_ended
 from shared.dev.valkey import Valkey
 
 LOGIN = "flotilla"
+_LOOK_S = 0.5
 
 
 def login_of(service: str) -> str:
@@ -49,6 +50,19 @@ class Backing:
             username=login_of(service), password=self.folder.secret(f"database-{service}")
         )
         return url.render_as_string(hide_password=False)
+
+    async def tell_of_the_dead(self, say: Callable[[str], None]) -> None:
+        """Say, once for each, that an embedded server ended by itself; until cancelled. Servers are not restarted."""
+        watched = dict(self.servers)
+        while watched:
+            for name, server in list(watched.items()):
+                if (code := server.ended_by_itself) is not None:
+                    del watched[name]
+                    say(
+                        f"{server.name} {how_it_ended(code)} and is not started again; its log: {server.log_file}. "
+                        "To have it back: Ctrl-C here, and start anew"
+                    )
+            await asyncio.sleep(_LOOK_S)
 
 
 @asynccontextmanager

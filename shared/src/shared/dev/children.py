@@ -11,6 +11,7 @@ from typing import Final
 
 from shared.dev.guard import Guard
 from shared.dev.lines import LogFile, Screen
+from shared.dev.server import how_it_ended
 
 PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_S: Final = 30.0  # who lived this long starts with the shortest pause again
@@ -122,10 +123,3 @@ class Child:
             self._last.append(line)
             self._log.write(line)
             self._screen.show(self.name, line)
-
-
-def how_it_ended(code: int) -> str:
-    """An exit code in words."""
-    if code >= 0:
-        return f"ended with code {code}"
-    return f"was ended by {signal.Signals(-code).name}"

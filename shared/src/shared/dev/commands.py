@@ -7,7 +7,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from dotenv import dotenv_values
@@ -15,8 +15,8 @@ from dotenv import dotenv_values
 from shared.dev import demo as walk
 from shared.dev import doctor as look
 from shared.dev.binaries import BinaryMissing
-from shared.dev.fleet import fleet, repository
-from shared.dev.folder import AlreadyRuns, DataFolder
+from shared.dev.fleet import fleet, processes, repository
+from shared.dev.folder import AlreadyRuns, DataFolder, FolderUnusable
 from shared.dev.launcher import Fleet, LaunchFailed, Plan, running_fleet
 from shared.dev.lines import Screen, story
 from shared.dev.ports import NoSuchListener, PortTaken
@@ -27,25 +27,30 @@ from shared.dev.tokens import development_token
 line = typer.Typer(
     name="shared.dev", help="Runs the fleet on this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-_EXPECTED = (AlreadyRuns, BinaryMissing, LaunchFailed, NoSuchListener, PortTaken, ServerFailed, walk.WalkFailed)
+_EXPECTED = (
+    AlreadyRuns, BinaryMissing, FolderUnusable, LaunchFailed, NoSuchListener, PortTaken, ServerFailed, walk.WalkFailed,
+)  # fmt: skip
 
 Data = Annotated[Path | None, typer.Option(help="The data folder; default: .data in the repository.")]
 
 
 @line.command()
 def up(
-    without: Annotated[list[str] | None, typer.Option(help="Leave this service out, for a debugger.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave this process out, for a debugger.")] = None,
     replicas: Annotated[list[str] | None, typer.Option(help="More than one of a process: chat=2.")] = None,
     port: Annotated[list[str] | None, typer.Option(help="Another port for a listener: chat=9003.")] = None,
     reload: Annotated[bool, typer.Option(help="Restart what a change of its source touches.")] = False,
-    real_limits: Annotated[bool, typer.Option(help="Rate limits as in production.")] = False,
+    limits: Annotated[
+        Literal["wide", "real"], typer.Option(help="Rate limits a hundred times as wide, or as in production.")
+    ] = "wide",
     data: Data = None,
 ) -> None:
     """Start the whole fleet; the first time, walk the main job through it."""
-    left_out = frozenset(without or ())
-    if unknown := left_out - fleet(repository()).keys():
-        raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
-    plan = Plan(repository(), _data(data), _numbers(replicas), left_out, _numbers(port), real_limits=real_limits)
+    left_out, there = frozenset(_names(without)), processes(fleet(repository()).values())
+    if unknown := left_out - there.keys():
+        raise typer.BadParameter(f"no such process: {', '.join(sorted(unknown))}; there are {', '.join(there)}")
+    real = limits == "real"
+    plan = Plan(repository(), _data(data), _numbers(replicas), left_out, _numbers(port), real_limits=real)
     _run(_up(plan, reload))
 
 
@@ -54,7 +59,7 @@ async def _up(plan: Plan, reload: bool) -> None:
     screen.quiet = True
     async with running_fleet(plan, screen) as run:
         demo = walk.Demo.of(run.around.folder)
-        if plan.without:
+        if not demo.walked and plan.without:
             screen.say(f"the main job is not walked without {', '.join(sorted(plan.without))}; make demo does it later")
         elif not demo.walked:
             await _first_walk(run)
@@ -62,6 +67,8 @@ async def _up(plan: Plan, reload: bool) -> None:
         screen.quiet = False
         await _until_asked_to_stop(restart_on_change(run) if reload else None)
         screen.say("stopping …")
+        screen.quiet = True
+    screen.say(f"everything has ended; the data stays in {plan.data} until make reset")
 
 
 async def _first_walk(run: Fleet) -> None:
@@ -86,8 +93,8 @@ def _welcome(run: Fleet, demo: "walk.Demo") -> None:
 @line.command()
 def demo(data: Data = None) -> None:
     """Walk the main job through the running fleet, as someone new."""
-    folder = DataFolder(_data(data))
-    running = folder.running()
+    with _told_plainly():
+        running = DataFolder(_data(data)).running()
     if running is None or not running.gateway_url:
         typer.echo("no fleet runs here; start one by: make up", err=True)
         raise typer.Exit(1)
@@ -96,30 +103,36 @@ def demo(data: Data = None) -> None:
 
 @line.command()
 def run(service: str, data: Data = None) -> None:
-    """Run one service alone with what it needs; or the one that a running fleet left out."""
-    if service not in fleet(repository()):
-        raise typer.BadParameter(f"no such service; there are {', '.join(fleet(repository()))}")
+    """Run one service alone with what it needs; or the process that a running fleet left out."""
     folder = DataFolder(_data(data))
-    running = folder.running()
+    with _told_plainly():
+        running = folder.running()
     if running is not None and service in running.without:
         _become(service, folder)
-    else:
-        _run(_run_alone(service, Plan(repository(), folder.path)))
+    if service not in fleet(repository()):
+        raise typer.BadParameter(f"no such service; there are {', '.join(fleet(repository()))}")
+    if running is not None and running.gateway_url:
+        raise typer.BadParameter(f"a fleet runs, and {service} in it; to have it apart: make up WITHOUT={service}")
+    _run(_run_alone(service, Plan(repository(), folder.path)))
 
 
 async def _run_alone(service: str, plan: Plan) -> None:
     screen = Screen(sys.stdout)
     async with running_fleet(plan, screen, only=service) as run:
         url = f"http://127.0.0.1:{run.around.ports[service]}"
-        screen.say(f"{service} alone on {url}; its API: {url}/docs; a token for it: make token USER=ann")
+        about = f"its API: {url}/docs" if run.services[service].database else "with nothing behind it"
+        screen.say(f"{service} alone on {url}, {about}; a token for it: make token USER=ann")
         await _until_asked_to_stop(None)
+        screen.say("stopping …")
+        screen.quiet = True
 
 
-def _become(service: str, folder: DataFolder) -> None:
-    """Turn into the service that a running fleet left out, with the environment that was written for it."""
-    environment = {name: value or "" for name, value in dotenv_values(folder.environment_file(service)).items()}
+def _become(process: str, folder: DataFolder) -> NoReturn:
+    """Turn into the process that a running fleet left out, with the environment that was written for it."""
+    environment = {name: value or "" for name, value in dotenv_values(folder.environment_file(process)).items()}
     os.chdir(repository())
-    command = [sys.executable, "-m", fleet(repository())[service].package, "serve"]
+    service, verb = processes(fleet(repository()).values())[process]
+    command = [sys.executable, "-m", service.package, verb]
     os.execve(sys.executable, command, {**os.environ, **environment})  # noqa: S606 - our own service
 
 
@@ -132,15 +145,18 @@ def token(
 ) -> None:
     """Print an access token of the development issuer, for a service run alone."""
     folder = DataFolder(_data(data))
-    running = folder.running()
-    public_url = running.gateway_url if running and running.gateway_url else "http://localhost:8000"
-    known = walk.Demo.of(folder).known
-    typer.echo(development_token(folder, public_url, user, tenant=tenant, roles=role or ["admin"], known=known))
+    with _told_plainly():
+        running = folder.running()
+        public_url = running.gateway_url if running and running.gateway_url else "http://localhost:8000"
+        known = walk.Demo.of(folder).known
+        typer.echo(development_token(folder, public_url, user, tenant=tenant, roles=role or ["admin"], known=known))
 
 
 @line.command()
-def logs(request_id: str, data: Data = None) -> None:
+def logs(request_id: Annotated[str, typer.Argument()] = "", data: Data = None) -> None:
     """Tell one request's story over all processes, in order of time."""
+    if not request_id:
+        raise typer.BadParameter("which request? Its id is in the answer's X-Request-ID: make logs R=<id>")
     request_id = request_id.removeprefix("R=")
     screen = Screen(sys.stdout)
     told = story(DataFolder(_data(data)).logs, request_id)
@@ -154,7 +170,9 @@ def logs(request_id: str, data: Data = None) -> None:
 @line.command()
 def doctor(data: Data = None) -> None:
     """Name what this machine lacks, and the command that brings it."""
-    if not look.report(look.findings(repository(), DataFolder(_data(data))), typer.echo):
+    with _told_plainly():
+        fine = look.report(look.findings(repository(), DataFolder(_data(data))), typer.echo)
+    if not fine:
         raise typer.Exit(1)
 
 
@@ -171,13 +189,16 @@ def _data(named: Path | None) -> Path:
     return named or repository() / ".data"
 
 
+def _names(given: list[str] | None) -> list[str]:
+    """What was given one by one, or several joined by commas."""
+    return [name for name in ",".join(given or ()).split(",") if name]
+
+
 def _numbers(pairs: list[str] | None) -> dict[str, int]:
-    """`["chat=2"]` → `{"chat": 2}`; several may be joined by commas."""
+    """`["chat=2"]` → `{"chat": 2}`."""
     found: dict[str, int] = {}
-    for pair in ",".join(pairs or ()).split(","):
+    for pair in _names(pairs):
         name, _, number = pair.partition("=")
-        if not name:
-            continue
         if not number.isdigit() or int(number) < 1:
             raise typer.BadParameter(f"{pair}: write it as chat=2")
         found[name] = int(number)

@@ -1,6 +1,7 @@
 """The fleet's list, read from the top-level pyproject.toml: the one place where services are named."""
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def fleet(root: Path) -> dict[str, FleetService]:
     return {
         name: FleetService(name=name, **{**entry, "processes": tuple(entry.get("processes", ()))})
         for name, entry in listed.items()
+    }
+
+
+def processes(services: Iterable[FleetService]) -> dict[str, tuple[FleetService, str]]:
+    """Every process by its name, with its service and its verb: `tasks` serves, `worker` works for the same service."""
+    return {
+        name: (service, verb)
+        for service in services
+        for name, verb in [(service.name, "serve"), *((verb, verb) for verb in service.processes)]
     }
 
 

@@ -15,6 +15,10 @@ from shared.dev.identity import write_private
 from shared.dev.privileges import remove_outside
 
 
+class FolderUnusable(Exception):
+    """The data folder cannot be read or written by this user; the message says why."""
+
+
 class AlreadyRuns(Exception):
     """Another launcher holds the data folder; the message says which and what to do."""
 
@@ -25,6 +29,7 @@ class RunningFleet:
 
     pid: int
     gateway_url: str
+    """Empty where one service runs alone."""
     mail_url: str
     ports: dict[str, int] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
@@ -49,10 +54,11 @@ class DataFolder:
         return self.path / "files"
 
     def make(self) -> None:
-        """Private to its owner: it holds keys and people's data."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.keys, self.logs, self.files):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        """Private to its owner: it holds keys and people's data. Raises FolderUnusable."""
+        with self._used():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.keys, self.logs, self.files):
+                folder.mkdir(mode=0o700, exist_ok=True)
 
     def secret(self, name: str) -> str:
         """A secret made at the first asking and kept; base64url of 32 bytes."""
@@ -71,22 +77,26 @@ class DataFolder:
         return self.path / f"{process}.env"
 
     def running(self) -> RunningFleet | None:
-        """The fleet that runs on this folder now; None when none does."""
-        if not self._lock_file.is_file():
-            return None
-        with self._lock_file.open("r+", encoding="utf-8") as file:
+        """The fleet that runs on this folder now; None when none does. Raises FolderUnusable."""
+        with self._used():
+            if not self._lock_file.is_file():
+                return None
+            opened = self._lock_file.open("r+", encoding="utf-8")
+        with opened as file:
             if _locked(file.fileno()):
                 return None  # the lock was free: its holder is gone, however it ended
             return _told(file.read())
 
     @contextmanager
     def held(self) -> Iterator["Lock"]:
-        """Hold the folder for this process. Raises AlreadyRuns.
+        """Hold the folder for this process. Raises AlreadyRuns or FolderUnusable.
 
         The lock is the kernel's: it ends with its holder, even by kill -9, and its number is never somebody else's.
         """
         self.make()
-        with self._lock_file.open("a+", encoding="utf-8") as file:
+        with self._used():
+            opened = self._lock_file.open("a+", encoding="utf-8")
+        with opened as file:
             if not _locked(file.fileno()):
                 raise AlreadyRuns(_who_runs(self.running()))
             yield Lock(file)
@@ -98,6 +108,17 @@ class DataFolder:
             with self.held():
                 remove_outside(self.path / "postgres")
                 shutil.rmtree(self.path)
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Whoever started a fleet as root once, and then as themselves, hears of it in a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise FolderUnusable(
+                f"the data folder {self.path} cannot be used: {error.strerror} ({error.filename}). "
+                "Give it to this user, or remove it; another one is named by: python -m shared.dev up --data <folder>"
+            ) from None
 
     @property
     def _lock_file(self) -> Path:
@@ -135,6 +156,5 @@ def _told(text: str) -> RunningFleet:
 def _who_runs(fleet: RunningFleet | None) -> str:
     if fleet is None or not fleet.pid:
         return "a launcher is starting on this data folder; wait for it, or end it"
-    return (
-        f"a fleet runs already: {fleet.gateway_url} (pid {fleet.pid}); end it with Ctrl-C there, or: kill {fleet.pid}"
-    )
+    what = f"a fleet runs already: {fleet.gateway_url}" if fleet.gateway_url else "a service runs alone already"
+    return f"{what} (pid {fleet.pid}); end it with Ctrl-C there, or: kill {fleet.pid}"

@@ -19,7 +19,7 @@ from shared.dev import ports as fleet_ports
 from shared.dev.backing import Backing, backing
 from shared.dev.children import Child, Command
 from shared.dev.environment import Surroundings
-from shared.dev.fleet import FleetService, fleet
+from shared.dev.fleet import FleetService, fleet, processes
 from shared.dev.folder import DataFolder, RunningFleet
 from shared.dev.guard import Guard
 from shared.dev.identity import write_identity, write_private
@@ -44,6 +44,7 @@ class Plan:
     replicas: Mapping[str, int] = field(default_factory=dict)
     """How many of a process (`chat`, `gateway`, `worker`); one of each where it does not say."""
     without: frozenset[str] = frozenset()
+    """Processes that somebody else starts, in a debugger: `chat`, `worker`."""
     ports: Mapping[str, int] = field(default_factory=dict)
     free_ports: bool = False
     real_limits: bool = False
@@ -79,9 +80,10 @@ class Fleet:
 
     def told(self) -> RunningFleet:
         """What other commands on this machine may know."""
+        whole = "gateway" in self.children or "gateway" in self.plan.without
         return RunningFleet(
             pid=os.getpid(),
-            gateway_url=self.around.public_url,
+            gateway_url=self.around.public_url if whole else "",
             mail_url=self.mail_url,
             ports=dict(self.around.ports),
             without=sorted(self.plan.without),
@@ -108,15 +110,15 @@ class Fleet:
     def start(self, services: Iterable[FleetService]) -> None:
         """Start the processes of these services, and the mail catcher."""
         self._start_mail()
-        for service in services:
-            if service.name in self.plan.without:
-                self._leave_out(service)
+        for name, (service, verb) in processes(services).items():
+            if name in self.plan.without:
+                self._leave_out(name, service, verb)
                 continue
-            for number in range(1, self.plan.replicas.get(service.name, 1) + 1):
-                self._start_serving(service, number)
-            for verb in service.processes:
-                for number in range(1, self.plan.replicas.get(verb, 1) + 1):
-                    self._start_working(_numbered(verb, number), service, verb)
+            for number in range(1, self.plan.replicas.get(name, 1) + 1):
+                if verb == "serve":
+                    self._start_serving(service, number)
+                else:
+                    self._start_working(_numbered(name, number), service, verb)
 
     def _start_serving(self, service: FleetService, number: int) -> None:
         """The first one has the service's port; each gateway has replicas of its own before it, as far as they go."""
@@ -155,14 +157,16 @@ class Fleet:
         child = Child(command, self._guard, self.screen, self.plan.root, self.around.folder.logs)
         self.children[command.name] = child
 
-    def _leave_out(self, service: FleetService) -> None:
+    def _leave_out(self, name: str, service: FleetService, verb: str) -> None:
         """Write what it would have run with, for a debugger."""
         settings = self.around.settings(service, self.around.ports[service.name]) | {"LOG__FORMAT": "console"}
-        path = self.around.folder.environment_file(service.name)
-        write_private(path, "".join(f"{name}={_quoted(value)}\n" for name, value in settings.items()))
+        if verb != "serve":
+            settings[f"{verb.upper()}__PORT"] = str(free_port())
+        path = self.around.folder.environment_file(name)
+        write_private(path, "".join(f"{variable}={_quoted(value)}\n" for variable, value in settings.items()))
         self.screen.say(
-            f"{service.name} is left out; its port {self.around.ports[service.name]} is kept free. "
-            f"Its environment is in {path}; or start it by: make run-{service.name}"
+            f"{name} is left out: start it by make run-{name}, or in a debugger "
+            f"(python -m {service.package} {verb}, with the environment in {path})"
         )
 
     async def ready(self) -> None:
@@ -222,6 +226,8 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         gateways = plan.replicas.get("gateway", 1)
         around = Surroundings(folder, servers, ports, gateways, plan.real_limits, alone=only is not None)
         run = Fleet(plan, guard, screen, around)
+        watch = asyncio.create_task(servers.tell_of_the_dead(screen.say))
+        stack.callback(watch.cancel)
         await run.prepare(chosen)
         screen.say("starting the services …")
         stack.push_async_callback(run.stop)
@@ -241,7 +247,7 @@ def _needed(ports: Mapping[str, int], services: Iterable[FleetService]) -> dict[
 
 def check_replicas(replicas: Mapping[str, int], services: Iterable[FleetService]) -> None:
     """Raises LaunchFailed where there is no such process, or less than one of it is asked for."""
-    known = {name for service in services for name in (service.name, *service.processes)}
+    known = processes(services)
     for name, number in replicas.items():
         if name not in known or number < 1:
             raise LaunchFailed(f"no such replicas: {name}={number}; there are {', '.join(sorted(known))}, one at least")

@@ -7,11 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from shared.telemetry.logs import colours
+
 MAX_FILE_BYTES: Final = 20 * 1024 * 1024
 _COLOURS: Final = (36, 32, 35, 34, 33, 96, 92, 95, 94, 93)
 _LEVELS: Final = {"debug": 2, "warning": 33, "error": 31, "critical": 31, "exception": 31}
 _TROUBLE: Final = frozenset({"error", "critical", "exception"})
-_HEAD: Final = ("timestamp", "level", "event", "service", "logger", "color_message")
+_HEAD: Final = ("timestamp", "level", "event", "service", "logger")
 _LAST: Final = ("request_id", "trace_id", "span_id")
 
 
@@ -23,15 +25,18 @@ class LogFile:
         self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, line: str) -> None:
-        self._file.write(f"{line}\n")
-        self._file.flush()
-        if self._file.tell() > MAX_FILE_BYTES:
-            self._file.close()
-            self._path.replace(self._path.with_suffix(".log.1"))
-            self._file = self._path.open("a", encoding="utf-8")
+        """Without a word where the disk is full: who writes the line must not wait for room."""
+        with suppress(OSError):
+            self._file.write(f"{line}\n")
+            self._file.flush()
+            if self._file.tell() > MAX_FILE_BYTES:
+                self._file.close()
+                self._path.replace(self._path.with_suffix(".log.1"))
+                self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # a last line for which there is no room
+            self._file.close()
 
 
 class Screen:
@@ -39,7 +44,7 @@ class Screen:
 
     def __init__(self, out: TextIO, *, colour: bool | None = None) -> None:
         self._out = out
-        self.colour = out.isatty() if colour is None else colour
+        self.colour = colours(out) if colour is None else colour
         self.quiet = False
         """Only errors are shown: while a fleet starts, who is up early warns of those who are not yet."""
 

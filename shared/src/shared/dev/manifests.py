@@ -17,7 +17,7 @@ import typer
 import yaml
 
 from shared.dev.env_example import FILE, env_example, undescribed
-from shared.dev.fleet import FleetService, fleet, repository
+from shared.dev.fleet import FleetService, fleet, processes, repository
 from shared.dev.image_trial import image_of
 
 KUBERNETES: Final = "1.34"
@@ -46,7 +46,7 @@ def compose(root: Path, services: Fleet) -> Iterator[str]:
     """Valid, and every process is in it with its image and its port."""
     yield from _run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(root / "compose.yaml"))
     found = yaml.safe_load((root / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    for name, service in _processes(services):
+    for name, (service, _) in processes(services.values()).items():
         entry = found.get(name, {})
         if entry.get("image") != image_of(service):
             yield f"compose.yaml: {name} does not run {image_of(service)}"
@@ -87,7 +87,7 @@ def environment(root: Path, services: Fleet) -> Iterator[str]:
 
 def not_delivered(objects: Mapping[tuple[str, str], dict[str, Any]], services: Fleet) -> Iterator[str]:
     """What a rendered overlay lacks."""
-    for name, service in _processes(services):
+    for name, (service, _) in processes(services.values()).items():
         image = image_of(service).partition(":")[0]
         pod = objects.get(("Deployment", name), {}).get("spec", {}).get("template", {}).get("spec", {})
         if not any(container["image"].startswith(image) for container in pod.get("containers", ())):
@@ -102,13 +102,6 @@ def not_delivered(objects: Mapping[tuple[str, str], dict[str, Any]], services: F
             yield f"no Service {name} on port {service.port}"
         if service.database and ("Job", f"{name}-setup") not in objects:
             yield f"no Job makes and migrates the database of {name}"
-
-
-def _processes(services: Fleet) -> Iterator[tuple[str, FleetService]]:
-    """Every process by the name that it has in compose.yaml and in a cluster."""
-    for name, service in services.items():
-        yield name, service
-        yield from ((verb, service) for verb in service.processes)
 
 
 def _environments(service: FleetService) -> list[str]:

@@ -72,4 +72,4 @@ def holder(port: int) -> str | None:
 
 def _sentence(name: str, port: int) -> str:
     by = holder(port) or "a process that this user may not see"
-    return f"port {port} ({name}) is taken by {by}: end it, or choose another: --port {name}={free_port()}"
+    return f"port {port} ({name}) is taken by {by}: end it, or choose another: make up PORT={name}={free_port()}"

@@ -7,13 +7,16 @@ import socket
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from random import SystemRandom
+from typing import Any, ClassVar, Final
 
 from shared.dev.guard import Guard
 
 HOST = "127.0.0.1"
+_PORTS: Final = range(20_000, 32_768)
+_CHANCE: Final = SystemRandom()  # tests that run side by side and seed `random` must not choose the same
 
 
 class ServerFailed(Exception):
@@ -21,12 +24,19 @@ class ServerFailed(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment, no two alike."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind((HOST, 0))
-        return [listener.getsockname()[1] for listener in listeners]
+    """Ports that nobody listens on at this moment, no two alike.
+
+    Below those that systems give to clients by themselves: a port that is bound a while after it was chosen would be
+    taken by some connection now and then.
+    """
+    found: list[int] = []
+    for port in _CHANCE.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind((HOST, port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ServerFailed(f"fewer than {count} ports are free between {_PORTS.start} and {_PORTS.stop}")
 
 
 def free_port() -> int:
@@ -45,6 +55,7 @@ class Server(ABC):
         self.folder, self.guard = folder, guard
         self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._asked_to_end = False
 
     @property
     @abstractmethod
@@ -72,6 +83,7 @@ class Server(ABC):
         """End it in order: its stop signal, then SIGKILL after ten seconds."""
         if self.process is None:
             return
+        self._asked_to_end = True
         self.signal(self.stop_signal)
         if not await _ends(self.process, within_s=10):
             await self.kill()
@@ -80,9 +92,15 @@ class Server(ABC):
     async def kill(self) -> None:
         """End it as a crash would: SIGKILL to the whole group."""
         if self.process is not None:
+            self._asked_to_end = True
             self.signal(signal.SIGKILL)
             await _ends(self.process, within_s=10)
             self._ended()
+
+    @property
+    def ended_by_itself(self) -> int | None:
+        """The exit code, where it ended and nobody here asked it to; else None."""
+        return None if self.process is None or self._asked_to_end else self.process.poll()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the group (SIGSTOP freezes it, SIGCONT thaws it)."""
@@ -97,6 +115,7 @@ class Server(ABC):
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
                 start_new_session=True, **options,
             )  # fmt: skip
+        self._asked_to_end = False
         self.guard.watch(self.process.pid, self.stop_signal)
         await self._answered()
 
@@ -123,6 +142,13 @@ async def _ends(process: subprocess.Popen[bytes], within_s: float) -> bool:
             return False
         await asyncio.sleep(0.02)
     return True
+
+
+def how_it_ended(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"ended with code {code}"
+    return f"was ended by {signal.Signals(-code).name}"
 
 
 def tail(file: Path, lines: int = 15) -> str:

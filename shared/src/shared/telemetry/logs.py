@@ -5,8 +5,9 @@ What a request is about (request id, user, tenant) is bound once to context vari
 
 import logging
 import logging.handlers
+import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from opentelemetry import trace
@@ -53,7 +54,7 @@ def _handler(handler: logging.Handler, before: list[Processor], json: bool) -> l
         [_TRACEBACKS, structlog.processors.JSONRenderer(default=str)]
         if json
         else [
-            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.dev.ConsoleRenderer(colors=colours(sys.stdout), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
     handler.setFormatter(
@@ -65,14 +66,20 @@ def _handler(handler: logging.Handler, before: list[Processor], json: bool) -> l
     return handler
 
 
+def colours(out: TextIO) -> bool:
+    """Whether to paint: somebody looks, and has not asked for none (no-color.org)."""
+    return out.isatty() and not os.environ.get("NO_COLOR")
+
+
 class _Stamp:
-    """Adds the service's name to each line."""
+    """Adds the service's name to each line, and takes out uvicorn's message with escape codes, there twice."""
 
     def __init__(self, service: str) -> None:
         self._service = service
 
     def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
         line.setdefault("service", self._service)
+        line.pop("color_message", None)
         return line
 
 

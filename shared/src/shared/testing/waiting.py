@@ -14,7 +14,7 @@ async def eventually(
 @overload
 async def eventually(look: Callable[[], T], *, within_s: float = ..., every_s: float = ..., saying: str = ...) -> T: ...
 async def eventually(
-    look: Callable[[], Awaitable[T] | T], *, within_s: float = 10.0, every_s: float = 0.02, saying: str = ""
+    look: Callable[[], Awaitable[T] | T], *, within_s: float = 30.0, every_s: float = 0.02, saying: str = ""
 ) -> T:
     """What `look` returns (awaited where it is a coroutine) once that is true; looks again and again.
 
