@@ -16,7 +16,7 @@ from shared.problems import ServiceUnavailable
 OUTBOX: Final = "outbox"
 INBOX: Final = "inbox"
 POLL_S: Final = 1.0  # behind the wake-ups: finds rows of other processes, and those whose next attempt is due
-BUSY_FIRST_S: Final = 0.02  # another process holds the lock for one batch, usually a few milliseconds
+BUSY_S: Final = 0.03  # another process holds the lock for one batch, usually a few milliseconds
 
 _TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtext(:name))")
 
@@ -38,7 +38,7 @@ class Pump:
     def __init__(self, name: str, step: Callable[[], Awaitable[Progress]], *, poll_s: float = POLL_S) -> None:
         self._name, self._step, self._poll_s = name, step, poll_s
         self._woken = asyncio.Event()
-        self._busy = self._failures = 0
+        self._failures = 0
         _pumps.add(self)
 
     def wake(self, name: str) -> None:
@@ -63,11 +63,8 @@ class Pump:
                 await self._rest(progress)
 
     async def _rest(self, progress: Progress) -> None:
-        if progress is Progress.BUSY:
-            await asyncio.sleep(backoff_s(self._busy, first_s=BUSY_FIRST_S, most_s=self._poll_s))
-            self._busy += 1
-            return
-        self._busy = 0
+        if progress is Progress.BUSY:  # never longer: what this process wrote may wait, unknown to the one at work
+            await asyncio.sleep(BUSY_S)
         if progress is Progress.IDLE:
             try:
                 async with asyncio.timeout(self._poll_s):

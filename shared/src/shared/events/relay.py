@@ -58,7 +58,7 @@ class Relay:
             group.create_task(self._house.run())
 
     async def publish_batch(self) -> Progress:
-        """Publish what is due, at most BATCH rows.
+        """Publish what is due, at most BATCH rows. IDLE once all of it is out: each commit wakes its process's relay.
 
         Raises BusUnavailable, after marking what arrived, and DatabaseUnavailable.
         """
@@ -72,7 +72,7 @@ class Relay:
             await _mark(db, batch)
         if batch.lost is not None:
             raise batch.lost
-        return Progress.MORE
+        return Progress.IDLE if len(batch.published) == len(rows) < BATCH else Progress.MORE
 
     async def _publish(self, rows: Sequence[OutboxRow]) -> _Batch:
         """Side by side over subjects, one after another within a subject."""
