@@ -17,7 +17,7 @@ class FakeUsers:
     """What users-service knows, as a test moves it.
 
     `away` makes it fail as a service that is down does; with `loses_answers` it does what it is asked for and fails
-    then; `before_answer` runs when a registration has been made and its caller does not know yet.
+    then; `before_answer` runs once, when a call has been carried out and its caller does not know yet.
     """
 
     def __init__(self) -> None:
@@ -66,8 +66,9 @@ class FakeUsers:
                 return Response(status_code=503)
             assert request.headers["authorization"].startswith("Bearer ")
             reply: Response = await call_next(request)
-            if self.before_answer is not None and request.method == "PUT":
-                await self.before_answer()
+            if self.before_answer is not None and not request.url.path.endswith("/revocations"):
+                gate, self.before_answer = self.before_answer, None
+                await gate()
             return Response(status_code=504) if self.loses_answers else reply
 
         self._serve_registrations(app)

@@ -97,7 +97,6 @@ async def test_what_was_given_up_is_not_activated_by_a_late_answer(door: Door, u
     """The hour ends between users-service's answer and its arrival here."""
 
     async def an_hour_passes() -> None:
-        users.before_answer = None
         await door.run(AN_HOUR_LATER)
         await tidy()
 
@@ -113,7 +112,6 @@ async def test_of_two_different_ones_at_once_one_is_carried_out(door: Door, user
     replies: list[Any] = []
 
     async def another() -> None:
-        users.before_answer = None
         replies.append(await door.register("ann", slug="globex"))
 
     users.before_answer = another
@@ -127,7 +125,7 @@ async def test_a_taken_slug_whose_end_is_interrupted_blocks_nobody(door: Door, u
     users.add_tenant("globex")
 
     async def goes_away() -> None:
-        users.before_answer, users.away = None, True
+        users.away = True
 
     users.before_answer = goes_away
     assert problem(await door.register("ann", slug="globex")) == (409, "slug_taken")

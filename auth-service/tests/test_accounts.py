@@ -111,6 +111,7 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"tenant": {"name": "Acme", "slug": "Acme"}}, "string_pattern_mismatch", "#/tenant/slug"),
     ({"tenant": {"name": "Acme", "slug": "ac"}}, "string_pattern_mismatch", "#/tenant/slug"),
     ({"tenant": {"name": "", "slug": "acme"}}, "string_too_short", "#/tenant/name"),
+    ({"tenant": {"name": " \n ", "slug": "acme"}}, "value_error", "#/tenant/name"),
     ({"tenant": "acme"}, "model_attributes_type", "#/tenant"),
     ({"admin": True}, "extra_forbidden", "#/admin"),
 ]

@@ -171,6 +171,16 @@ class TestFeed:
         assert claims_of(second)["roles"] == ["user"]
         assert app.state.parts.revocations.ended(principal_of(second)) is None
 
+    async def test_changed_roles_come_with_the_next_sign_in(self, door: Door, users: FakeUsers, app: FastAPI) -> None:
+        first = await door.signed_up("ann", slug="acme")
+        who = principal_of(first)
+        users.add_member("acme", str(who.user_id), roles=["user"])
+        users.entries.append(_entry(who.tenant_id, who.user_id, ["user"], who.expires_at + 60))
+        await _heard(app, who)
+        second = (await door.login("ann")).json()
+        assert claims_of(second)["roles"] == ["user"]
+        assert app.state.parts.revocations.ended(principal_of(second)) is None
+
 
 def _entry(tenant_id: UUID | None, user_id: UUID, roles: list[str], expires_at: int) -> dict[str, Any]:
     return {

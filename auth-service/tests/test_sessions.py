@@ -152,6 +152,7 @@ class TestCookies:
             {**csrf, "Origin": "http://evil.example"},
             {**csrf, "Origin": "https://localhost:8000"},
             {**csrf, "Origin": "http://a.b.localhost:8000"},
+            {**csrf, "Origin": "http://globex.localhost:8000"},  # no tenant's
             {**csrf, "Origin": "null"},
         ):
             reply = await door.client.post("/auth/refresh", json={}, headers=headers)
@@ -209,6 +210,42 @@ class TestEnding:
         third = (await door.login("ann")).json()
         assert claims_of(third)["user_epoch"] == 1
         assert (await door.client.get("/auth/me", headers=door.bearer(third))).status_code == 200
+
+    async def test_no_session_slips_past_a_logout_all(self, door: Door, users: FakeUsers) -> None:
+        """One that is being opened from a session that ends meanwhile is not opened."""
+        first = await door.signed_up("ann", slug="acme")
+        bearer = door.bearer(first)
+        await door.a_minute_passes()  # so that opening asks users-service, and time passes in that
+
+        async def elsewhere() -> None:
+            assert (await door.client.post("/auth/logout-all", headers=bearer)).json() == {"sessions_ended": 1}
+
+        users.before_answer = elsewhere
+        reply = await door.client.post("/auth/sessions", json={"tenant": "acme"}, headers=bearer)
+        assert problem(reply) == (401, "invalid_token")
+        assert await door.rows("SELECT 1 FROM sessions WHERE ended_at IS NULL") == []
+
+    async def test_a_sign_in_beside_a_logout_all_counts(self, door: Door, users: FakeUsers) -> None:
+        first = await door.signed_up("ann", slug="acme")
+        await door.a_minute_passes()
+
+        async def elsewhere() -> None:
+            await door.client.post("/auth/logout-all", headers=door.bearer(first))
+
+        users.before_answer = elsewhere
+        second = (await door.login("ann")).json()
+        assert claims_of(second)["user_epoch"] == 1
+        assert (await door.client.get("/auth/me", headers=door.bearer(second))).status_code == 200
+
+    async def test_a_refresh_beside_a_logout_is_refused(self, door: Door, users: FakeUsers) -> None:
+        first = await door.signed_up("ann", slug="acme")
+        await door.a_minute_passes()
+
+        async def elsewhere() -> None:
+            await door.client.post("/auth/logout", headers=door.bearer(first))
+
+        users.before_answer = elsewhere
+        assert problem(await door.refresh(first["refresh_token"])) == (401, "refresh_refused")
 
     async def test_sessions_are_listed_and_ended_one_by_one(self, door: Door) -> None:
         first = await door.signed_up("ann", slug="acme")
@@ -296,6 +333,17 @@ class TestTenants:
         assert await _slug(door, tenant="initech") == "initech"
         assert users.memberships[users.tenants["initech"]["id"], user_id]["status"] == "active"
         assert await _slug(door) == "initech"
+
+    async def test_a_refresh_names_no_other_tenant_than_the_sessions(
+        self, door: Door, users: FakeUsers, ann: dict[str, Any]
+    ) -> None:
+        body = {"refresh_token": ann["refresh_token"]}
+        for name in ({"X-Tenant-ID": "globex"}, {"X-Tenant-ID": "nowhere"}, {"Host": "globex.localhost"}):
+            reply = await door.client.post("/auth/refresh", json=body, headers=name)
+            assert problem(reply) == (403, "tenant_mismatch"), name
+        assert {row["generation"] for row in await door.rows("SELECT generation FROM sessions")} == {0}
+        for name in ({"X-Tenant-ID": "ACME"}, {"X-Tenant-ID": users.tenants["acme"]["id"]}, {"Host": "acme.localhost"}):
+            assert (await door.client.post("/auth/refresh", json=body, headers=name)).status_code == 200, name
 
     async def test_another_session_in_another_tenant(self, door: Door, ann: dict[str, Any]) -> None:
         bearer = door.bearer(ann)

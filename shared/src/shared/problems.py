@@ -143,6 +143,13 @@ class NoTenant(Forbidden):
     remedy = "Sign in naming a tenant that you are a member of, or ask a tenant's admin to add you."
 
 
+class TenantMismatch(Forbidden):
+    """The request names a tenant (by subdomain or X-Tenant-ID) that is not the token's."""
+
+    status, title = 403, "The token is for another tenant"
+    remedy = "Name the token's own tenant or none; POST /auth/sessions opens a session in another of yours."
+
+
 class NotFound(Problem):
     """Nothing by that id that the caller may see; another tenant's or another person's object looks the same."""
 

@@ -18,6 +18,12 @@ def _email(value: str) -> str:
     return found.normalized
 
 
+def _visible(name: str) -> str:
+    if not name.strip():
+        raise ValueError("must not be blank")
+    return name
+
+
 Username = Annotated[
     str,
     Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.\-]+$", description="Letters, digits, `_`, `.` and `-`."),
@@ -30,7 +36,7 @@ Slug = Annotated[
 
 
 class TenantIn(Input):
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_visible)]
     slug: Slug
 
 

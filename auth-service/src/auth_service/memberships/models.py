@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Index, PrimaryKeyConstraint, Text, func, select
+from sqlalchemy import ARRAY, DateTime, Index, PrimaryKeyConstraint, Text, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -14,6 +14,7 @@ class Tenant(Global):
     """A tenant as users-service last told of it."""
 
     __tablename__ = "tenants"
+    __table_args__ = (Index(None, "slug"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     slug: Mapped[str]  # not unique: two renames may arrive in the other order
@@ -56,6 +57,10 @@ class Place:
     def active(self) -> bool:
         return self.membership.status == "active" and self.tenant.status == "active"
 
+    def is_named(self, name: str) -> bool:
+        """Whether `name` is the tenant's slug or id, in whatever case."""
+        return name.lower() in (self.tenant.slug, str(self.tenant.id))
+
 
 _PLACES = select(Membership, Tenant, func.extract("epoch", func.clock_timestamp() - Membership.checked_at)).join(
     Tenant, Tenant.id == Membership.tenant_id
@@ -80,6 +85,11 @@ async def find_place(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Place 
 async def tenants_by_id(db: AsyncSession, ids: set[UUID]) -> dict[UUID, Tenant]:
     """The tenants of these ids that are known here."""
     return {tenant.id: tenant for tenant in await db.scalars(select(Tenant).where(Tenant.id.in_(ids)))}
+
+
+async def is_slug(db: AsyncSession, slug: str) -> bool:
+    """Whether a tenant that is known here has this slug."""
+    return bool(await db.scalar(select(exists().where(Tenant.slug == slug))))
 
 
 def _seconds(age: object) -> float | None:

@@ -24,9 +24,9 @@ from shared.identity.revocation_entries import PROJECTION_LAG_S
 ENDED: Final = "ended"
 
 
-def is_fresh(place: Place | None) -> bool:
-    """Whether a token may be signed by what the projection holds, without asking users-service."""
-    return place is not None and place.age_s is not None and place.age_s <= PROJECTION_LAG_S
+def is_fresh(place: Place) -> bool:
+    """Whether users-service was asked about it within the last minute."""
+    return place.age_s is not None and place.age_s <= PROJECTION_LAG_S
 
 
 async def store_replies(db: AsyncSession, replies: Sequence[MembershipReply], known: Sequence[Place]) -> None:

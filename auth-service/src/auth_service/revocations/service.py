@@ -52,10 +52,13 @@ async def prune(db: AsyncSession) -> None:
 
 
 async def _put(db: AsyncSession, kind: Literal["token", "session", "user"], ref: str, epoch: int | None = None) -> None:
-    row = insert(Revocation).values(kind=kind, ref=ref, epoch=epoch, expires_at=func.now() + timedelta(seconds=KEPT_S))
+    now = func.clock_timestamp()  # the transaction may have begun long ago, and readers look back 30 s only
+    row = insert(Revocation).values(
+        kind=kind, ref=ref, epoch=epoch, changed_at=now, expires_at=now + timedelta(seconds=KEPT_S)
+    )
     new = row.excluded
     epoch_now = func.greatest(Revocation.epoch, new.epoch)
-    changes = {"epoch": epoch_now, "changed_at": func.now(), "expires_at": new.expires_at}
+    changes = {"epoch": epoch_now, "changed_at": new.changed_at, "expires_at": new.expires_at}
     await db.execute(row.on_conflict_do_update(index_elements=["kind", "ref"], set_=changes))
 
 

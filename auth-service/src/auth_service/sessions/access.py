@@ -14,7 +14,7 @@ async def signed_in(user: CurrentUser, database: DatabasePart) -> Principal:
     """The person whose token, session and account all still count. Raises InvalidToken."""
     async with database.transaction() as db:
         if not await service.is_live(db, user):
-            raise InvalidToken("The session of this token has ended.")
+            raise InvalidToken(service.SESSION_ENDED)
     return user
 
 

@@ -57,7 +57,7 @@ TokenMakerPart = Annotated[TokenMaker, Depends(token_maker)]
 
 
 async def sign_in(
-    database: DatabasePart,
+    parts: PartsOfProcess,
     users: UsersClient,
     passwords: PasswordsPart,
     tokens: TokenMakerPart,
@@ -65,9 +65,8 @@ async def sign_in(
     address: Address,
     device: Device,
 ) -> SignIn:
-    return SignIn(
-        database, passwords, TenantChoice(database, users), tokens, settings, Visitor(address=address, device=device)
-    )
+    tenants = TenantChoice(parts.database, users, parts.revocations, settings.public_url)
+    return SignIn(parts.database, passwords, tenants, tokens, settings, Visitor(address=address, device=device))
 
 
 async def refreshing(
@@ -99,6 +98,8 @@ async def refresh(
     body: RefreshIn,
     request: Request,
     refreshing: RefreshingPart,
+    named_tenant: NamedTenant,
+    database: DatabasePart,
     keyring: KeyringPart,
     settings: Settings,
     response: Response,
@@ -109,14 +110,14 @@ async def refresh(
     By cookie (body `{}`) it needs an allowed Origin and the sign-in's `csrf_token` as X-CSRF-Token.
     """
     by_cookie = body.refresh_token is None
-    if by_cookie and not cookies.is_allowed_origin(request.headers.get("origin"), settings):
+    if by_cookie and not await cookies.is_allowed_origin(request.headers.get("origin"), settings, database):
         raise CsrfRefused
     token = decode(body.refresh_token or cookies.read(request, settings) or "", keyring)
     if token is None:
         raise RefreshRefused
     if by_cookie and not is_csrf_token(csrf or "", token.family, keyring):
         raise CsrfRefused
-    return answered(await refreshing.refresh(token), response, settings, cookie=by_cookie)
+    return answered(await refreshing.refresh(token, named_tenant), response, settings, cookie=by_cookie)
 
 
 def answered(tokens: Tokens, response: Response, settings: AuthSettings, *, cookie: bool) -> TokensOut:
@@ -202,7 +203,7 @@ async def open_session(
     body: SessionIn, user: SignedIn, sign_in: SignInPart, settings: Settings, response: Response
 ) -> TokensOut:
     """A new session in another of the caller's tenants; naming one that invited them joins it."""
-    tokens = await sign_in.in_tenant(user.user_id, body.tenant)
+    tokens = await sign_in.in_tenant(user, body.tenant)
     return answered(tokens, response, settings, cookie=body.cookie)
 
 

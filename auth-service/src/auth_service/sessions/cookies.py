@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 
+from auth_service.memberships.models import is_slug
 from auth_service.settings import AuthSettings
+from shared.data.database import Database
 
 _NAME: Final = "flotilla_refresh"
 _SLUG: Final = re.compile(r"[a-z][a-z0-9-]{1,38}[a-z0-9]")
@@ -44,13 +46,16 @@ def read(request: Request, settings: AuthSettings) -> str | None:
     return request.cookies.get(name(settings))
 
 
-def is_allowed_origin(origin: str | None, settings: AuthSettings) -> bool:
+async def is_allowed_origin(origin: str | None, settings: AuthSettings, database: Database) -> bool:
     """Whether a page of this origin may refresh by cookie: PUBLIC_URL's, a tenant's subdomain of it, CORS__ORIGINS."""
     if origin is None:
         return False
     public = urlsplit(settings.public_url)
-    if origin in settings.cors.origins or origin == f"{public.scheme}://{public.netloc}":
+    if origin in {f"{public.scheme}://{public.netloc}", *(named.rstrip("/") for named in settings.cors.origins)}:
         return True
     scheme, _, host = origin.partition("://")
     slug, _, parent = host.partition(".")
-    return (scheme, parent) == (public.scheme, public.netloc) and _SLUG.fullmatch(slug) is not None
+    if (scheme, parent) != (public.scheme, public.netloc) or _SLUG.fullmatch(slug) is None:
+        return False
+    async with database.transaction() as db:
+        return await is_slug(db, slug)

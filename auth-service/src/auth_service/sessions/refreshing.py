@@ -1,6 +1,5 @@
 """Refreshing: the session goes on, with the roles that the person has in its tenant now."""
 
-import time
 from dataclasses import dataclass
 
 from auth_service.accounts.models import Account
@@ -12,12 +11,12 @@ from auth_service.sessions import service
 from auth_service.sessions.models import Session
 from auth_service.sessions.refresh_tokens import RefreshToken
 from auth_service.sessions.service import MembershipEnded
-from auth_service.sessions.tokens import TokenMaker, Tokens, principal
+from auth_service.sessions.tokens import TokenMaker, Tokens, is_current
 from auth_service.settings import AuthSettings
 from shared.clients import ServiceClient
 from shared.data.database import Database
 from shared.identity import Revocations
-from shared.problems import ServiceUnavailable
+from shared.problems import ServiceUnavailable, TenantMismatch
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,12 @@ class Refreshing:
     settings: AuthSettings
     address: str
 
-    async def refresh(self, token: RefreshToken) -> Tokens:
+    async def refresh(self, token: RefreshToken, named_tenant: str | None) -> Tokens:
         """The session's next tokens, or for a retry the same again.
 
-        Raises RefreshRefused, RefreshTokenReused, MembershipEnded; ServiceUnavailable where only users-service could
-        tell whether the person is a member.
+        Raises RefreshRefused, RefreshTokenReused, MembershipEnded; TenantMismatch where the request names another
+        tenant than the session's; ServiceUnavailable where only users-service could tell whether the person is a
+        member.
         """
         async with self.database.transaction() as db:
             session, account = await service.find(db, token.family)
@@ -50,6 +50,8 @@ class Refreshing:
             place = await models.find_place(db, session.tenant_id, account.id)
             if place is None or not place.active:
                 raise MembershipEnded
+            if named_tenant is not None and not place.is_named(named_tenant):
+                raise TenantMismatch
             session = await service.rotate(db, token, self.settings.sessions, self.address)
             return self.tokens.make(account, session, place)
 
@@ -57,7 +59,7 @@ class Refreshing:
         self, account: Account, session: Session, place: Place | None
     ) -> tuple[bool, MembershipReply | None]:
         """Whether users-service was asked, and what it said; what is fresh and uncontradicted is not asked about."""
-        if place is not None and memberships.is_fresh(place) and not self._is_contradicted(account, session, place):
+        if is_current(place, account, self.revocations, self.settings.public_url):
             return False, None
         try:
             return True, await authority.membership(self.users, session.tenant_id, account.id)
@@ -65,11 +67,3 @@ class Refreshing:
             if place is None:
                 raise
             return False, None
-
-    def _is_contradicted(self, account: Account, session: Session, place: Place) -> bool:
-        """Whether users-service's feed would end a token made of what the projection holds."""
-        if self.revocations is None:
-            return False
-        who = principal(account, session.id, place, self.settings.public_url, expires_at=int(time.time()))
-        ended = self.revocations.ended(who)
-        return ended is not None and ended.reason in ("membership", "tenant")

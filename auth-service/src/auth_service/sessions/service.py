@@ -17,9 +17,10 @@ from auth_service.sessions.refresh_tokens import RefreshToken
 from auth_service.settings import SessionSettings
 from shared.events import outbox
 from shared.identity import Principal
-from shared.problems import Forbidden, NotFound, Unauthenticated
+from shared.problems import Forbidden, InvalidToken, NotFound, Unauthenticated
 
 ENDED_KEPT_D = 30
+SESSION_ENDED = "The session of this token has ended."
 
 
 class SignInRefused(Unauthenticated):
@@ -80,19 +81,35 @@ class TenantClosed(Forbidden):
 
 
 async def open_session(
-    db: AsyncSession, account: Account, tenant_id: UUID, *, client_id: str, device: str | None, address: str
-) -> Session:
-    """Begin a session in the tenant, which is the one last used from now on."""
+    db: AsyncSession,
+    account_id: UUID,
+    tenant_id: UUID,
+    *,
+    by: Principal | None,
+    client_id: str,
+    device: str | None,
+    address: str,
+) -> tuple[Session, Account]:
+    """Begin a session in the tenant, which is the one last used from now on; with the account as it is now.
+
+    `by` is who opens it from a session of theirs. The account's row is locked first, so that a logout-all at the same
+    time either ends this session too or is seen here. Raises InvalidToken, SignInRefused.
+    """
+    account = await db.get(Account, account_id, with_for_update={"key_share": True})
+    if by is not None and not await is_live(db, by):
+        raise InvalidToken(SESSION_ENDED)
+    if account is None or account.status != ACTIVE:
+        raise SignInRefused
+    account.last_tenant_id = tenant_id
     session = Session(
         account_id=account.id, tenant_id=tenant_id, client_id=client_id, device=device, address=address, generation=0
     )
     db.add(session)
     await db.flush()
-    await db.execute(update(Account).where(Account.id == account.id).values(last_tenant_id=tenant_id))
     audit.record(
         db, "sign_in", account_id=account.id, session_id=session.id, tenant_id=tenant_id, address=address, device=device
     )
-    return session
+    return session, account
 
 
 async def find(db: AsyncSession, session_id: UUID) -> tuple[Session, Account]:

@@ -5,12 +5,11 @@ It owns its transactions, because hashing and calls to users-service lie between
 
 from dataclasses import dataclass
 from typing import NoReturn
-from uuid import UUID
 
 from auth_service.accounts import service as accounts
 from auth_service.accounts import throttle
 from auth_service.accounts.models import ACTIVE, Account, by_identifier
-from auth_service.accounts.passwords import Passwords
+from auth_service.accounts.passwords import HashingBusy, Passwords
 from auth_service.accounts.throttle import Counted
 from auth_service.audit import service as audit
 from auth_service.sessions import models, service
@@ -19,6 +18,7 @@ from auth_service.sessions.tenant_choice import TenantChoice
 from auth_service.sessions.tokens import CLIENT_ID, TokenMaker, Tokens
 from auth_service.settings import AuthSettings
 from shared.data.database import Database
+from shared.identity import Principal
 from shared.problems import InvalidToken
 
 
@@ -56,23 +56,24 @@ class SignIn:
         async with self.database.transaction() as db:  # failures that came in while this password was checked
             await throttle.check(db, counts, self.settings.sign_in)
         await self._renew_hash(account, password)
-        return await self._open(account, named_tenant)
+        return await self._open(account, named_tenant, by=None)
 
-    async def in_tenant(self, user_id: UUID, named_tenant: str) -> Tokens:
-        """A new session of a signed-in person in another of their tenants."""
+    async def in_tenant(self, user: Principal, named_tenant: str) -> Tokens:
+        """A new session of a signed-in person in another of their tenants. Raises InvalidToken."""
         async with self.database.transaction() as db:
-            account = await models.find_account(db, user_id)
+            account = await models.find_account(db, user.user_id)
         if account is None:
             raise InvalidToken
-        return await self._open(account, named_tenant)
+        return await self._open(account, named_tenant, by=user)
 
-    async def _open(self, account: Account, named_tenant: str | None) -> Tokens:
+    async def _open(self, account: Account, named_tenant: str | None, *, by: Principal | None) -> Tokens:
         place = await self.tenants.of(account, named_tenant)
         async with self.database.transaction(place.tenant.id) as db:
-            session = await service.open_session(
+            session, account = await service.open_session(
                 db,
-                account,
+                account.id,
                 place.tenant.id,
+                by=by,
                 client_id=CLIENT_ID,
                 device=self.visitor.device,
                 address=self.visitor.address,
@@ -90,6 +91,9 @@ class SignIn:
     async def _renew_hash(self, account: Account, password: str) -> None:
         if not self.passwords.is_outdated(account.password_hash):
             return
-        new_hash = await self.passwords.hash(password)
+        try:
+            new_hash = await self.passwords.hash(password)
+        except HashingBusy:  # it is no part of signing in: the next one does it
+            return
         async with self.database.transaction() as db:
             await accounts.set_password_hash(db, account.id, account.password_hash, new_hash)

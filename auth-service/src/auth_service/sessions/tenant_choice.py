@@ -9,8 +9,10 @@ from auth_service.memberships import authority, models
 from auth_service.memberships import service as memberships
 from auth_service.memberships.models import Place
 from auth_service.sessions.service import TenantClosed, TenantNotFound
+from auth_service.sessions.tokens import is_current
 from shared.clients import ServiceClient
 from shared.data.database import Database
+from shared.identity import Revocations
 from shared.problems import NoTenant, ServiceUnavailable
 
 
@@ -21,7 +23,7 @@ def choose(places: Sequence[Place], named: str | None, last_tenant_id: UUID | No
     """
     held = [place for place in places if place.membership.status != memberships.ENDED]
     if named is not None:
-        return next((place for place in held if named.lower() in (place.tenant.slug, str(place.tenant.id))), None)
+        return next((place for place in held if place.is_named(named)), None)
     active = [place for place in held if place.active]
     last = next((place for place in active if place.tenant.id == last_tenant_id), None)
     return last or (active[0] if active else None)
@@ -33,6 +35,8 @@ class TenantChoice:
 
     database: Database
     users: ServiceClient
+    revocations: Revocations | None
+    public_url: str
 
     async def of(self, account: Account, named: str | None) -> Place:
         """Where the session will be. A named tenant that invited the person is joined by this.
@@ -51,7 +55,7 @@ class TenantChoice:
     async def _known(self, account: Account, named: str | None) -> Place | None:
         places = await self._places(account)
         place = choose(places, named, account.last_tenant_id)
-        if memberships.is_fresh(place):
+        if place is not None and is_current(place, account, self.revocations, self.public_url):
             return place
         try:
             replies = await authority.memberships_of(self.users, account.id)

@@ -8,10 +8,11 @@ from uuid import UUID
 from auth_service.accounts.models import Account
 from auth_service.keyring import Keyring
 from auth_service.memberships.models import Place
+from auth_service.memberships.service import is_fresh
 from auth_service.sessions.models import Session
 from auth_service.sessions.refresh_tokens import RefreshToken, csrf_token
 from auth_service.signing_keys.held import HeldKey
-from shared.identity import Principal, scopes_of
+from shared.identity import Principal, Revocations, scopes_of
 from shared.identity.access_tokens import ACCESS_TTL_S, sign_access_token
 from shared.ids import new_id
 
@@ -53,7 +54,22 @@ class TokenMaker:
         )
 
 
-def principal(account: Account, session_id: UUID, place: Place, public_url: str, *, expires_at: int) -> Principal:
+def is_current(place: Place | None, account: Account, revocations: Revocations | None, public_url: str) -> bool:
+    """Whether a token may be signed by what the projection holds, without asking users-service.
+
+    It is young, and users-service's feed, which may be ahead of its events, would not end a token made of it.
+    """
+    if place is None or not is_fresh(place):
+        return False
+    if revocations is None:
+        return True
+    ended = revocations.ended(principal(account, None, place, public_url, expires_at=int(time.time())))
+    return ended is None or ended.reason not in ("membership", "tenant")
+
+
+def principal(
+    account: Account, session_id: UUID | None, place: Place, public_url: str, *, expires_at: int
+) -> Principal:
     """The person in their tenant with what their roles grant there now."""
     roles = frozenset(place.membership.roles)
     return Principal(

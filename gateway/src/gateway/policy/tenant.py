@@ -6,16 +6,9 @@ from urllib.parse import urlsplit
 
 from gateway.exchange import Exchange
 from shared.identity import Principal
-from shared.problems import Forbidden, InvalidInput
+from shared.problems import InvalidInput, TenantMismatch
 
 _NAME: Final = re.compile(rb"[a-z0-9][a-z0-9-]{1,62}")
-
-
-class TenantMismatch(Forbidden):
-    """The request names a tenant (by subdomain or X-Tenant-ID) that is not the token's."""
-
-    status, title = 403, "The token is for another tenant"
-    remedy = "Name the token's own tenant or none; POST /auth/sessions opens a session in another of yours."
 
 
 class TenantRule:
