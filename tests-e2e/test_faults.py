@@ -14,6 +14,7 @@ from people import Person, Socket, Town
 from redis.asyncio import Redis
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from shared.dev.children import Child
 from shared.dev.launcher import Fleet
 from shared.testing import eventually
 
@@ -94,6 +95,9 @@ class Talker:
                     return
             gateway = (gateway + 1) % len(self.person.town.urls)
 
+    def has_said_some(self) -> bool:
+        return len(self.acked) >= 1
+
     async def _converse(self, socket: Socket, texts: list[str], until: int) -> None:
         resume = {"after": self.heard[-1][0], "epoch": self._epoch} if self.heard else {}
         subscribed = await socket.subscribe(self.room_id, **resume)
@@ -124,11 +128,12 @@ async def test_clients_of_a_killed_chat_replica_resume_on_the_other(fleet: Fleet
     room = await ann.room("private")
     await ann.call("PUT", f"/api/v1/rooms/{room}/members/{bob.id}", 201)
     texts = {person.id: [f"{person.username} {number}" for number in range(30)] for person in (ann, bob)}
-    talkers = [Talker(person, room) for person in (ann, bob)]
-    talks = [asyncio.create_task(one.talk(texts[one.person.id], until=60)) for one in talkers]
-    await eventually(lambda: min(len(one.acked) for one in talkers) >= 8, within_s=20, saying="they are in talk")
-
-    replica = fleet.children["chat"]
+    talkers, talks = [Talker(person, room) for person in (ann, bob)], []
+    for one in talkers:
+        talks.append(asyncio.create_task(one.talk(texts[one.person.id], until=60)))
+        await eventually(one.has_said_some, within_s=20, saying=f"{one.person.username} talks")
+        await history(ann, room)  # takes the other replica's turn, so that both are at the same one
+    replica = await the_one_with(fleet, sockets=len(talkers))
     before = replica.pid
     harm.crash(replica)
     await asyncio.wait_for(asyncio.gather(*talks), 60)
@@ -141,6 +146,22 @@ async def test_clients_of_a_killed_chat_replica_resume_on_the_other(fleet: Fleet
         own = [text for _, text in one.heard if text in texts[one.person.id]]
         assert own == texts[one.person.id] == one.acked
     await harm.runs_anew(replica, before)
+
+
+async def the_one_with(fleet: Fleet, sockets: int) -> Child:
+    """The chat replica that holds so many sockets; sockets of earlier tests may still be closing."""
+
+    async def look() -> Child | None:
+        for replica in (fleet.children["chat"], fleet.children["chat-2"]):
+            metrics = (await http.get(f"{replica.command.url}/metrics")).text
+            if f"\nflotilla_chat_connections {sockets}.0\n" in metrics:
+                return replica
+        return None
+
+    async with httpx2.AsyncClient(timeout=5) as http:
+        found = await eventually(look, within_s=20, saying=f"one chat replica holds {sockets} sockets")
+    assert found is not None
+    return found
 
 
 async def test_requests_do_not_notice_that_the_broker_is_away(fleet: Fleet, town: Town) -> None:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,6 +26,7 @@ from gateway.policy.tenant import TenantRule
 from gateway.portal.app import Portal
 from gateway.proxy.aiohttp_client import AiohttpClient
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.replicas import Origins, Replicas
 from gateway.proxy.upstream import UpstreamClient, UpstreamRequest
 from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
@@ -40,6 +42,10 @@ from shared.telemetry import metrics, traces
 from shared.web.health import Check, HealthChecks
 
 log = structlog.get_logger("gateway")
+
+READYZ: Final = UpstreamRequest(
+    method="GET", target="/readyz", headers=[], body=None, content_length=None, timeout_s=1.5
+)
 
 
 @dataclass
@@ -89,6 +95,7 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             limiter,
         )
         scheme = urlsplit(settings.public_url).scheme
+        replicas = {name: Replicas(name, origins) for name, origins in settings.origins.items()}
         checks = _checks(parts, revocations)
         checks.others |= _others(limiter, client, settings.origins)
         access_log = AccessLog(settings.log)
@@ -99,9 +106,9 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             admission=admission,
             tenants=tenants,
             tokens=tokens,
-            forwarder=Forwarder(client, settings.origins, scheme),
+            forwarder=Forwarder(client, replicas, scheme),
             streams=streams,
-            handshakes=Handshakes(admission, tokens, streams, open_socket, settings.origins, scheme),
+            handshakes=Handshakes(admission, tokens, streams, open_socket, replicas, scheme),
             cors=Cors(settings.cors.origins),
             portal=Portal(checks, settings.shown),
             access_log=access_log,
@@ -143,9 +150,13 @@ def _checks(parts: Parts, revocations: Revocations) -> HealthChecks:
     return checks
 
 
-def _others(limiter: Limiter, client: UpstreamClient, origins: Mapping[str, str]) -> dict[str, Check]:
-    """For the detailed health alone: the cache, and whether each service behind says that it is ready."""
-    others: dict[str, Check] = {name: _ready_at(client, origin.rstrip("/")) for name, origin in origins.items()}
+def _others(limiter: Limiter, client: UpstreamClient, origins: Mapping[str, Origins]) -> dict[str, Check]:
+    """For the detailed health alone: the cache, and whether each replica behind (`chat`, `chat-2` …) is ready."""
+    others: dict[str, Check] = {
+        name if number == 1 else f"{name}-{number}": _ready_at(client, origin)
+        for name, replicas in origins.items()
+        for number, origin in enumerate(replicas, 1)
+    }
     if (pipe := limiter.pipe) is not None:
 
         async def cache() -> str:
@@ -158,11 +169,7 @@ def _others(limiter: Limiter, client: UpstreamClient, origins: Mapping[str, str]
 
 def _ready_at(client: UpstreamClient, origin: str) -> Check:
     async def check() -> str:
-        response = await client.send(
-            UpstreamRequest(
-                method="GET", origin=origin, target="/readyz", headers=[], body=None, content_length=None, timeout_s=1.5
-            )
-        )
+        response = await client.send(READYZ, origin)
         response.close()
         if response.status != 200:
             raise ServiceUnavailable(f"It answers {response.status}.")

@@ -4,6 +4,7 @@ A browser sees no HTTP status of a refused handshake, so it is accepted and clos
 a program, which can send `Authorization`, is answered with the status itself.
 """
 
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from gateway.policy.admission import Admission
 from gateway.policy.identity import InternalTokens
 from gateway.policy.streams import OpenStreams
 from gateway.proxy.forward import onward_headers, problem_of, target
+from gateway.proxy.replicas import Replicas
 from gateway.proxy.tunnel import COME_BACK, FORBIDDEN, NOT_AUTHENTICATED, NOT_UNDERSTOOD, Tunnel
 from gateway.proxy.upstream import HandshakeRefused, OpenSocket, UpstreamError, UpstreamSocket
 from gateway.query import take_ticket
@@ -34,7 +36,7 @@ class SubprotocolMissing(MalformedRequest):
 
 
 class Handshakes:
-    """Takes WebSocket exchanges from the handshake to their end. `origins` are the upstreams' base URLs by name."""
+    """Takes WebSocket exchanges from the handshake to their end, at the `replicas` of each upstream by its name."""
 
     def __init__(
         self,
@@ -42,12 +44,11 @@ class Handshakes:
         tokens: InternalTokens,
         streams: OpenStreams,
         open_socket: OpenSocket,
-        origins: dict[str, str],
+        replicas: Mapping[str, Replicas],
         scheme: str,
     ) -> None:
         self._admission, self._tokens, self._streams, self._open_socket = admission, tokens, streams, open_socket
-        self._origins = {name: f"ws{url.removeprefix('http').rstrip('/')}" for name, url in origins.items()}
-        self._scheme = scheme
+        self._replicas, self._scheme = replicas, scheme
 
     async def carry(self, exchange: Exchange, matcher: Matcher) -> None:
         """Open the WebSocket, or refuse it, and carry it to its end."""
@@ -66,9 +67,13 @@ class Handshakes:
         principal = exchange.principal
         authorization = self._tokens.header(principal, route.upstream) if principal is not None else None
         headers = onward_headers(exchange, self._scheme, authorization)
-        url = self._origins[route.upstream] + target(exchange)
+        path = target(exchange)
+
+        def opened_at(origin: str) -> Awaitable[UpstreamSocket]:
+            return self._open_socket(f"ws{origin.removeprefix('http')}{path}", headers, route.websocket or "")
+
         try:
-            return await self._open_socket(url, headers, route.websocket or "")
+            return await self._replicas[route.upstream].reach(opened_at)
         except HandshakeRefused as refused:
             raise _passed_on(refused.status) from refused
         except UpstreamError as error:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from shared.settings import Section, ServiceSettings
+from shared.settings import HttpUrl, Section, ServiceSettings
 
 _DEVELOPMENT_SCALE = 100
 
@@ -26,9 +26,18 @@ class AdminSettings(Section):
 
 class ProxySettings(Section):
     trusted: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(), description="Whose X-Forwarded-For and -Proto are believed: the load balancer's networks."
+        default=(), description="Whose X-Forwarded-For is believed: the load balancer's networks."
     )
-    connections: int = Field(default=512, ge=1, description="Open connections to each upstream at most.")
+    connections: int = Field(default=512, ge=1, description="Open connections to each replica at most.")
+
+
+class UpstreamSettings(Section):
+    """Where several replicas are with nobody who balances between; as JSON lists."""
+
+    auth: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__AUTH_URL alone.")
+    users: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__USERS_URL alone.")
+    chat: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__CHAT_URL alone.")
+    tasks: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__TASKS_URL alone.")
 
 
 class GatewaySettings(ServiceSettings):
@@ -39,16 +48,22 @@ class GatewaySettings(ServiceSettings):
     limits: LimitSettings = LimitSettings()
     admin: AdminSettings = AdminSettings()
     proxy: ProxySettings = ProxySettings()
+    upstreams: UpstreamSettings = UpstreamSettings()
 
     @property
     def limit_scale(self) -> int:
         return self.limits.scale or (_DEVELOPMENT_SCALE if self.development else 1)
 
     @property
-    def origins(self) -> dict[str, str]:
-        """The base URL of each upstream, by its name in the route table."""
-        urls = self.services
-        return {"auth": urls.auth_url, "users": urls.users_url, "chat": urls.chat_url, "tasks": urls.tasks_url}
+    def origins(self) -> dict[str, tuple[str, ...]]:
+        """The base URLs of each upstream's replicas, by its name in the route table."""
+        named, one = self.upstreams, self.services
+        return {
+            "auth": named.auth or (one.auth_url,),
+            "users": named.users or (one.users_url,),
+            "chat": named.chat or (one.chat_url,),
+            "tasks": named.tasks or (one.tasks_url,),
+        }
 
     def production_faults(self) -> list[str]:
         faults = super().production_faults()

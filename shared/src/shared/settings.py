@@ -9,11 +9,20 @@ import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -25,6 +34,21 @@ from pydantic_settings import (
 
 DEMO_SECRETS = frozenset({"flotilla", "postgres", "changeme", "demo"})
 """Values that stand in this repository's examples: never a secret in production."""
+
+
+def _base_url(written: str) -> str:
+    try:
+        parts = urlsplit(written)
+        fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username
+    except ValueError:  # a port that is none
+        fit = False
+    if not fit or parts.query or parts.fragment:
+        raise ValueError("this takes a URL such as http://host:8001")
+    return written.rstrip("/")
+
+
+HttpUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
+"""Where a service is: a base URL, without the slash that paths begin with."""
 
 
 class Environment(StrEnum):
@@ -78,10 +102,10 @@ class RevocationSettings(Section):
 class ServiceUrls(Section):
     """Where the other services are, inside the fleet."""
 
-    auth_url: str = Field(default="http://127.0.0.1:8001", description="Where auth-service is.")
-    users_url: str = Field(default="http://127.0.0.1:8002", description="Where users-service is.")
-    chat_url: str = Field(default="http://127.0.0.1:8003", description="Where chat-service is.")
-    tasks_url: str = Field(default="http://127.0.0.1:8004", description="Where tasks-service is.")
+    auth_url: HttpUrl = Field(default="http://127.0.0.1:8001", description="Where auth-service is.")
+    users_url: HttpUrl = Field(default="http://127.0.0.1:8002", description="Where users-service is.")
+    chat_url: HttpUrl = Field(default="http://127.0.0.1:8003", description="Where chat-service is.")
+    tasks_url: HttpUrl = Field(default="http://127.0.0.1:8004", description="Where tasks-service is.")
 
 
 class LogSettings(Section):

@@ -57,7 +57,7 @@ async def test_every_process_runs_with_its_own_environment(plan: Plan, screen: R
         assert len(fleet.gateway_urls) == 2
         chat, gateway = await about(fleet.children["chat"].command.url), await about(fleet.gateway_urls[1])
         pids = [child.pid for child in fleet.children.values() if child.pid]
-        assert gateway["SERVICES__CHAT_URL"] == fleet.children["chat-2"].command.url
+        assert json.loads(gateway["UPSTREAMS__CHAT"]) == [fleet.children[n].command.url for n in ("chat", "chat-2")]
     assert chat["REVOCATIONS__FEEDS"] == '["auth", "users"]'
     assert chat["IDENTITY__KEY_FILE"].endswith("chat.pem")
     assert "DATABASE_OWNER_URL" not in chat

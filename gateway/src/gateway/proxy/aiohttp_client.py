@@ -43,21 +43,20 @@ class AiohttpClient:
             timeout=_timeout(None),
         )
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        body = request.body
+    async def send(self, request: UpstreamRequest, origin: str) -> UpstreamResponse:
         try:
             response = await self._session.request(
                 request.method,
-                URL(request.origin + request.target, encoded=True),
+                URL(origin + request.target, encoded=True),
                 headers=_headers(request),
-                data=body,
+                data=request.body,
                 allow_redirects=False,
                 timeout=_timeout(request.timeout_s),
             )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise UpstreamUnreachable from error
         except TimeoutError as error:
             raise UpstreamTimedOut from error
-        except aiohttp.ClientConnectorError as error:
-            raise UpstreamUnreachable from error
         except aiohttp.ClientError as error:
             raise UpstreamBroken from error
         return _Response(response)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from gateway.exchange import Exchange, Receive
 from gateway.proxy.headers import answer_headers
+from gateway.proxy.replicas import Replicas
 from gateway.proxy.upstream import (
     UpstreamBroken,
     UpstreamClient,
@@ -73,12 +75,10 @@ def too_large(limit: int) -> BodyTooLarge:
 
 
 class Forwarder:
-    """Sends exchanges on to `origins`, the base URL of each upstream by name."""
+    """Sends exchanges on to the `replicas` of each upstream, by its name."""
 
-    def __init__(self, client: UpstreamClient, origins: Mapping[str, str], scheme: str) -> None:
-        self._client = client
-        self._origins = {name: url.rstrip("/") for name, url in origins.items()}
-        self._scheme = scheme
+    def __init__(self, client: UpstreamClient, replicas: Mapping[str, Replicas], scheme: str) -> None:
+        self._client, self._replicas, self._scheme = client, replicas, scheme
 
     async def __call__(self, exchange: Exchange, route: Match, authorization: bytes | None) -> None:
         """Forward `exchange` and carry the answer back. Raises the Problem to answer with while none has begun."""
@@ -104,18 +104,16 @@ class Forwarder:
                 raise MalformedRequest("The body did not come in time.") from None
             if content is None:
                 content = body
+        request = UpstreamRequest(
+            method=exchange.method,
+            target=target(exchange),
+            headers=onward_headers(exchange, self._scheme, authorization),
+            body=content,
+            content_length=head.content_length if content is body and body is not None else None,
+            timeout_s=route.timeout_s,
+        )
         try:
-            return await self._client.send(
-                UpstreamRequest(
-                    method=exchange.method,
-                    origin=self._origins[route.upstream],
-                    target=target(exchange),
-                    headers=onward_headers(exchange, self._scheme, authorization),
-                    body=content,
-                    content_length=head.content_length if content is body and body is not None else None,
-                    timeout_s=route.timeout_s,
-                )
-            )
+            return await self._replicas[route.upstream].reach(partial(self._client.send, request))
         except UpstreamError as error:
             if body is not None and body.failure is not None:
                 raise body.failure from error

@@ -33,7 +33,6 @@ class UpstreamRequest:
     """
 
     method: str
-    origin: str
     target: str
     headers: list[tuple[bytes, bytes]]
     body: bytes | AsyncIterator[bytes] | None
@@ -106,7 +105,10 @@ class UpstreamClient(Protocol):
     idempotent and has no body in pieces is sent once more. Cancelling a call cuts its connection.
     """
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Returns when the answer's head is there. Raises UpstreamError."""
+    async def send(self, request: UpstreamRequest, origin: str) -> UpstreamResponse:
+        """Send to the service at the base URL `origin`; returns when the answer's head is there. Raises UpstreamError.
+
+        After UpstreamUnreachable none of the body was taken, so the same request may be sent elsewhere.
+        """
 
     async def close(self) -> None: ...

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -121,11 +122,11 @@ class Fleet:
                     self._start_working(_numbered(name, number), service, verb)
 
     def _start_serving(self, service: FleetService, number: int) -> None:
-        """The first one has the service's port; each gateway has replicas of its own before it, as far as they go."""
+        """The first one has the service's port; every gateway has all replicas before it."""
         port = self.around.ports[service.name] if number == 1 else free_port()
         more = {} if service.admin_port is None or number == 1 else {"ADMIN__PORT": str(free_port())}
         if service.name == "gateway":
-            more |= self._replicas_for(number)
+            more |= self._replicas()
         url = f"http://{HOST}:{port}"
         self._start_child(_numbered(service.name, number), service, "serve", port, url, **more)
 
@@ -135,14 +136,14 @@ class Fleet:
         more = {f"{verb.upper()}__PORT": str(port)}
         self._start_child(name, service, verb, port, f"http://{HOST}:{port}", **more)
 
-    def _replicas_for(self, gateway: int) -> dict[str, str]:
-        """The upstreams of the n-th gateway: the n-th replica of each service, the first where there are fewer."""
-        upstreams = {}
-        for name in self.plan.replicas.keys() & self.services.keys() - {"gateway"}:
-            child = self.children.get(_numbered(name, (gateway - 1) % self.plan.replicas[name] + 1))
-            if child is not None and child.command.url:
-                upstreams[f"SERVICES__{name.upper()}_URL"] = child.command.url
-        return upstreams
+    def _replicas(self) -> dict[str, str]:
+        """Where each service is that has several replicas; the gateways start last."""
+        urls: dict[str, list[str]] = {}
+        for name, child in self.children.items():
+            if self.plan.replicas.get(process_of(name), 1) > 1 and child.command.url:
+                urls.setdefault(process_of(name), []).append(child.command.url)
+        services = urls.keys() & self.services.keys() - {"gateway"}
+        return {f"UPSTREAMS__{name.upper()}": json.dumps(urls[name]) for name in services}
 
     def _start_child(self, name: str, service: FleetService, verb: str, port: int, url: str, **more: str) -> None:
         environment = {**self.around.environment(service, port), **more, **self.plan.settings}

@@ -59,8 +59,8 @@ class _QuietServer(PromptServer):
 
 
 @asynccontextmanager
-async def running(app: Any, **options: Any) -> AsyncIterator[str]:
-    """The base URL of `app`, served by uvicorn on a free port, its lifespan run; `options` are uvicorn.Config's."""
+async def running(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[str]:
+    """The base URL of `app`, served by uvicorn on `port` (0: a free one), its lifespan run; `options` are Config's."""
     defaults: dict[str, Any] = {
         "http": "httptools",
         "ws": "websockets-sansio",
@@ -75,7 +75,8 @@ async def running(app: Any, **options: Any) -> AsyncIterator[str]:
     server = _QuietServer(uvicorn.Config(app, **(defaults | options)))
     # The protocol is named because asyncio turns Nagle's delay off only on sockets that say they are TCP.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         port = listener.getsockname()[1]
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
