@@ -104,7 +104,8 @@ async def test_a_range_of_other_bytes_is_not_sent(
 
 async def test_head_says_what_get_would(client: httpx2.AsyncClient, upload: Upload, bob: dict[str, str]) -> None:
     file = await upload()
-    head, get = await client.head(content_of(file), headers=bob), await client.get(content_of(file), headers=bob)
+    ranged = bob | {"Range": "bytes=0-9"}  # a range is for GET alone
+    head, get = await client.head(content_of(file), headers=ranged), await client.get(content_of(file), headers=bob)
     assert (head.status_code, head.content) == (200, b"")
     varying = {"date", "x-request-id"}
     assert {k: v for k, v in head.headers.items() if k not in varying} == {

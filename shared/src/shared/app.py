@@ -71,13 +71,14 @@ class Service:
             lifespan=lambda app: _lifespan(self, settings, app, events),
             docs_url="/docs" if settings.docs_shown else None,
             redoc_url=None,
+            redirect_slashes=False,
             openapi_url="/openapi.json" if settings.docs_shown else None,
             generate_unique_id_function=lambda route: route.name,
             telemetry={"tracer_provider": provider, "operation_spans": False, "metrics": False, "logs": False},
         )
         checks = app.state.health = health.HealthChecks(self.name)
         errors.install(app)
-        openapi.describe_problems(app)
+        openapi.describe(app)
         health.install(app, checks, settings.shown)
         for router in self.routers:
             app.include_router(router)

@@ -1,5 +1,6 @@
 """A service with one slice that uses every web mechanism, migrated and served as real ones are."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -164,6 +165,16 @@ async def ticks(user: CurrentUser, db: Db, last: int = 0) -> Response:
             yield sse.event("tick", str(number), id=str(number))
 
     return sse.stream(three())
+
+
+@router.get("/endless-ticks")
+async def endless_ticks(user: CurrentUser) -> Response:
+    async def ticks() -> AsyncIterator[bytes]:
+        while True:
+            yield sse.event("tick", "")
+            await asyncio.sleep(0.01)
+
+    return sse.stream(ticks())
 
 
 class ProbeSettings(ServiceSettings):

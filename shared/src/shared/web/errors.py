@@ -14,6 +14,7 @@ from shared.data.faults import problem_of
 from shared.problems import FieldError, InternalError, InvalidInput, Problem
 from shared.web.answers import AnswerInstead, Refused
 from shared.web.json_input import escape
+from shared.web.router import allowed_methods
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     kind = _BY_STATUS.get(error.status_code, InternalError if error.status_code >= 500 else Problem)
     problem = kind()
     problem.headers.update(error.headers or {})
+    if error.status_code == 405:
+        problem.headers["Allow"] = ", ".join(allowed_methods(request.scope))
     return _reply(request, problem)
 
 

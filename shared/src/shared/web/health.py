@@ -5,9 +5,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
+
+from shared.web.router import Router
 
 Check = Callable[[], Awaitable[str]]
 """Looks at one dependency: returns a word about it, raises when it is not well."""
@@ -61,7 +63,7 @@ async def _checked(check: Check) -> DependencyHealth:
 
 def install(app: FastAPI, checks: HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> None:
     """Serve the health, metrics and configuration paths."""
-    router = APIRouter(include_in_schema=False)
+    router = Router(include_in_schema=False)
 
     @router.get("/livez")
     async def livez() -> dict[str, str]:

@@ -1,8 +1,10 @@
-"""The OpenAPI document says what the services do: every refusal is a Problem, never FastAPI's own validation shape."""
+"""The OpenAPI document says what the services do: every refusal is a Problem, a PATCH is a JSON Merge Patch too."""
 
 from typing import Any
 
 from fastapi import FastAPI
+
+from shared.web.router import JSON, MERGE_PATCH
 
 _PROBLEM: dict[str, Any] = {
     "title": "Problem",
@@ -34,8 +36,8 @@ _REFUSAL: dict[str, Any] = {
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
 
 
-def describe_problems(app: FastAPI) -> None:
-    """Make `app.openapi()` name the Problem shape for 4XX and 5XX of every operation."""
+def describe(app: FastAPI) -> None:
+    """Make `app.openapi()` name the Problem shape of every refusal, and both media types of a PATCH."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -45,17 +47,19 @@ def describe_problems(app: FastAPI) -> None:
             schemas["Problem"] = _PROBLEM
             for name in _FASTAPIS_OWN:
                 schemas.pop(name, None)
-            for operation in _operations(document):
+            for method, operation in _operations(document):
                 operation["responses"].pop("422", None)
                 operation["responses"] |= {"4XX": _REFUSAL, "5XX": _REFUSAL}
+                if method == "patch" and JSON in (content := operation.get("requestBody", {}).get("content", {})):
+                    content[MERGE_PATCH] = content[JSON]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+def _operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [
-        operation
+        (method, operation)
         for path in document.get("paths", {}).values()
         for method, operation in path.items()
         if method in ("get", "put", "post", "delete", "patch", "head", "options")

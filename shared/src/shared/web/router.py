@@ -1,17 +1,28 @@
-"""`Router`: FastAPI's router whose routes read bodies as strict JSON, up to a limit, and notice one that is cut off."""
+"""`Router`: FastAPI's router whose routes read bodies as strict JSON, up to a limit, and notice one that is cut off.
+
+Its GET operations answer HEAD too.
+"""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from inspect import isasyncgenfunction, iscoroutinefunction, isroutine
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
-from shared.problems import BodyTooLarge, MalformedRequest, Problem
+from shared.problems import BodyTooLarge, MalformedRequest, Problem, UnsupportedMediaType
 from shared.web import json_input
 from shared.web.answers import Refused
+
+METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+_HEAD_ONLY: Final = "flotilla.head_only"
 
 
 class StrictRequest(Request):
@@ -58,17 +69,63 @@ class StrictRoute(APIRoute):
     def __init__(self, *args: Any, max_body_size: int | None = None, **options: Any) -> None:
         self._max_body_bytes = max_body_size
         super().__init__(*args, **options)
+        self._media_types = (JSON, MERGE_PATCH) if self.methods == {"PATCH"} else (JSON,)
         _check_on_the_loop(self.dependant)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(self._as_get(scope))
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().handle(self._as_get(scope), receive, send)
+
+    def _as_get(self, scope: Scope) -> Scope:
+        """HEAD is found and documented as the GET that it stands for (RFC 9110, section 9.3.2)."""
+        if scope.get("method") == "HEAD" and self.methods == {"GET"}:
+            return {**scope, "method": "GET", _HEAD_ONLY: True}
+        return scope
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def read_strictly(request: Request) -> Response:
-            strict = StrictRequest(request.scope, request.receive)
+            self._check_media_type(request)
+            head_only = _HEAD_ONLY in request.scope
+            scope = {**request.scope, "method": "HEAD"} if head_only else request.scope
+            strict = StrictRequest(scope, request.receive)
             strict.max_body_bytes = self._max_body_bytes
-            return await handler(strict)
+            response = await handler(strict)
+            if response.status_code == 204:
+                del response.headers["content-type"]  # of nothing; FastAPI names one all the same
+            return _head_of(response) if head_only else response
 
         return read_strictly
+
+    def _check_media_type(self, request: Request) -> None:
+        """Raises UnsupportedMediaType for a body that FastAPI would hand on unread, or read as what it is not."""
+        if self.body_field is None or isinstance(self.body_field.field_info, Form):
+            return
+        if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
+            return
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in self._media_types:
+            raise UnsupportedMediaType(f"This operation reads {' and '.join(self._media_types)}.")
+
+
+def _head_of(response: Response) -> Response:
+    """Status and headers of `response`, whose content is never asked for: a stream's would have no end."""
+    head = Response(status_code=response.status_code)
+    head.raw_headers = response.raw_headers
+    return head
+
+
+def allowed_methods(scope: Scope) -> list[str]:
+    """All methods that the path takes: Starlette's 405 names those of one route."""
+    asked = {"type": "http", "path": scope["path"], "root_path": scope.get("root_path", ""), "headers": []}
+    routes = scope["app"].routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _check_on_the_loop(dependant: Dependant) -> None:

@@ -144,16 +144,9 @@ async def read_content(
     return StreamingResponse(sent, 206 if part else 200, headers, media_type=file.content_type)
 
 
-@router.head("/{file_id}/content", dependencies=READ, include_in_schema=False)
-async def head_content(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> Response:
-    file = await service.read(db, user, file_id)
-    conditions.shows(file.sha256)
-    return Response(headers=_headers(file, None), media_type=file.content_type)
-
-
 def _asked(request: Request, file: File) -> tuple[int, int] | None:
-    """The range to send; all where If-Range names other bytes (RFC 9110, section 13.1.5)."""
-    if request.headers.get("if-range", f'"{file.sha256}"') != f'"{file.sha256}"':
+    """The range to send; all where If-Range names other bytes, and for HEAD (RFC 9110, sections 13.1.5 and 14.2)."""
+    if request.method == "HEAD" or request.headers.get("if-range", f'"{file.sha256}"') != f'"{file.sha256}"':
         return None
     return asked_range(request.headers.get("range"), file.size_bytes)
 
