@@ -100,6 +100,7 @@ async def test_a_range_of_other_bytes_is_not_sent(
         assert reply.status_code == status, condition
     unchanged = await client.get(content_of(file), headers=bob | {"If-None-Match": etag})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["cache-control"] == "private, no-cache"
 
 
 async def test_head_says_what_get_would(client: httpx2.AsyncClient, upload: Upload, bob: dict[str, str]) -> None:

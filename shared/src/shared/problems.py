@@ -9,7 +9,7 @@ docs/problems.md and `/problems/room_full` show, `remedy` says what the caller d
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -183,6 +183,10 @@ class PreconditionFailed(Problem):
 
     status, title = 412, "The object has changed"
     remedy = "GET the object, apply your change to what it is now, and send it with the new ETag."
+
+
+AllowWrite = Callable[[int | None], None]
+"""Is told the version that a write is about to replace, None where there is none yet; raises PreconditionFailed."""
 
 
 class BodyTooLarge(Problem):

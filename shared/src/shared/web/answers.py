@@ -19,8 +19,9 @@ class AnswerInstead(Exception):
 class NotModified(AnswerInstead):
     """The client has this version already (RFC 9110, 15.4.5)."""
 
-    def __init__(self, etag: str) -> None:
-        super().__init__(Response(status_code=304, headers={"ETag": etag}))
+    def __init__(self, etag: str, cache_control: str | None = None) -> None:
+        told = {"ETag": etag} if cache_control is None else {"ETag": etag, "Cache-Control": cache_control}
+        super().__init__(Response(status_code=304, headers=told))
 
 
 class Replayed(AnswerInstead):

@@ -9,28 +9,44 @@ from shared.web.answers import NotModified
 
 
 class Preconditions:
-    """The request's If-None-Match and If-Match, and the answer's ETag."""
+    """The request's If-Match and If-None-Match, and the answer's ETag."""
 
     def __init__(self, request: Request, response: Response) -> None:
-        self._if_none_match = _tags(request.headers.getlist("if-none-match"))
         self._if_match = _tags(request.headers.getlist("if-match"))
+        self._if_none_match = frozenset(
+            tag.removeprefix("W/") for tag in _tags(request.headers.getlist("if-none-match"))
+        )
         self._response = response
 
-    def shows(self, version: int | str) -> None:
-        """Name the version that the answer shows. Raises NotModified where the client has it."""
-        etag = f'"{version}"'
-        if "*" in self._if_none_match or etag in {tag.removeprefix("W/") for tag in self._if_none_match}:
-            raise NotModified(etag)
+    def shows(self, version: int | str, *, cache_control: str | None = None) -> None:
+        """Name the version that the answer shows. Raises NotModified where the client has it, PreconditionFailed.
+
+        `cache_control` is what the whole answer would say, for a 304 says it too.
+        """
+        etag = self._checked(version)
+        if self._if_none_match & {"*", etag}:
+            raise NotModified(etag, cache_control)
         self.wrote(version)
 
     def wrote(self, version: int | str) -> None:
         """Name the version that a write made."""
         self._response.headers["ETag"] = f'"{version}"'
 
-    def allow_write(self, version: int | str) -> None:
-        """Raises PreconditionFailed where If-Match names another version; hold the row's lock when asking."""
-        if self._if_match and "*" not in self._if_match and f'"{version}"' not in self._if_match:
+    def allow_write(self, version: int | str | None) -> None:
+        """Raises PreconditionFailed where the client expects another version; None: there is nothing yet.
+
+        Hold the row's lock when asking.
+        """
+        etag = self._checked(version)
+        if version is not None and self._if_none_match & {"*", etag}:
             raise PreconditionFailed
+
+    def _checked(self, version: int | str | None) -> str:
+        """The version's tag. Raises PreconditionFailed where If-Match has another."""
+        etag = f'"{version}"'
+        if self._if_match and (version is None or not self._if_match & {"*", etag}):
+            raise PreconditionFailed
+        return etag
 
 
 def _tags(headers: list[str]) -> frozenset[str]:

@@ -90,13 +90,15 @@ async def _answer_instead(request: Request, error: Exception) -> Response:
 
 
 def invalid_input(errors: Any) -> InvalidInput:
-    """Pydantic's findings as one problem; what was sent is never repeated."""
-    return InvalidInput(errors=[_field_error(error) for error in errors])
+    """Pydantic's findings as one problem, each once; what was sent is never repeated."""
+    return InvalidInput(errors=list(dict.fromkeys(_field_error(error) for error in errors)))
 
 
 def _field_error(error: dict[str, Any]) -> FieldError:
     place, *path = error["loc"] or ("body",)
     detail = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "uuid_parsing":  # its own words quote the character that does not fit
+        detail = "Input should be a UUID"
     if place in ("query", "path", "header", "cookie"):
         return FieldError(detail, error["type"], parameter=str(path[0]) if path else str(place))
     return FieldError(detail, error["type"], pointer="/".join(["#", *(escape(str(part)) for part in path)]))

@@ -11,12 +11,13 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from shared.problems import FieldError, InvalidInput
+from shared.web.times import Moment
 
 T = TypeVar("T")
 Columns = Mapping[str, InstrumentedAttribute[Any]]
@@ -32,8 +33,15 @@ class ListQuery(BaseModel):
     cursor: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
     limit: int = Field(default=50, ge=1, le=_MAX_LIMIT)
     sort: str = Field(default="-created_at", max_length=200, description="Fields, `-` for descending: -created_at,name")
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_stored(cls, value: Any) -> Any:
+        if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list) else [value])):
+            raise ValueError("contains the character NUL")
+        return value
 
 
 class CursorPage(BaseModel, Generic[T]):

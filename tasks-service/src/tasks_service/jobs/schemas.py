@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from shared.web.json_input import Input
 from shared.web.paging import ListQuery
+from shared.web.times import Moment
 from tasks_service.jobs.models import ENDED, Job
 
 MAX_DELAY = timedelta(days=366)
@@ -37,7 +38,7 @@ class JobIn(Input):
     kind: str = Field(max_length=64, description="One of GET /api/v1/job-kinds.")
     input: dict[str, Any] = Field(description="What the kind's input schema says.")
     priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first within the tenant.")
-    run_at: Annotated[AwareDatetime, AfterValidator(_within_reach)] | None = Field(
+    run_at: Annotated[Moment, AfterValidator(_within_reach)] | None = Field(
         default=None, description="Not before this time; null or past: as soon as a worker is free."
     )
 

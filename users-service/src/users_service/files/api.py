@@ -32,6 +32,7 @@ from users_service.files.upload import OVERHEAD_BYTES, Received, Upload, too_lar
 router = Router(prefix="/api/v1/files", tags=["files"])
 
 READ, WRITE = [Depends(require_scopes("files:read"))], [Depends(require_scopes("files:write"))]
+_CACHE_CONTROL: Final = "private, no-cache"  # kept, but asked for again each time: access may have ended
 _COUNTED_HERE: Final = 2**62  # the upload keeps its own limit, byte by byte, and answers it as a problem
 
 
@@ -134,7 +135,7 @@ async def read_content(
 ) -> Response:
     """The file's bytes, whole or one `Range` of them; the ETag is their sha256."""
     file = await service.read(db, user, file_id)
-    conditions.shows(file.sha256)
+    conditions.shows(file.sha256, cache_control=_CACHE_CONTROL)
     part = _asked(request, file)
     start, end = part or (0, file.size_bytes)
     headers = _headers(file, part)
@@ -155,7 +156,7 @@ def _headers(file: File, part: tuple[int, int] | None) -> dict[str, str]:
     start, end = part or (0, file.size_bytes)
     headers = {
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": _CACHE_CONTROL,
         "Content-Disposition": disposition(file.name),
         "Content-Length": str(end - start),
         "Content-Security-Policy": "default-src 'none'; sandbox",  # were it shown after all, nothing in it runs

@@ -1,6 +1,6 @@
 """Files: the rows that say which objects exist, and whose they are."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.data.database import Database
 from shared.events import outbox
 from shared.identity.principal import Principal, tenant_of
-from shared.problems import InsufficientScope, NotFound, ServiceUnavailable
+from shared.problems import AllowWrite, InsufficientScope, NotFound, ServiceUnavailable
 from shared.web.paging import by_cursor
 from users_service.files import models
 from users_service.files.events import FileDeleted, FileUploaded
@@ -23,9 +23,6 @@ from users_service.tenants.members import MemberNotFound
 from users_service.tenants.models import find_membership
 
 log = structlog.get_logger(__name__)
-
-Allow = Callable[[int], None]
-"""Is told the version that a write is about to replace, and raises where the writer did not know it."""
 
 _SORTABLE = {"created_at": File.created_at, "name": File.name, "size_bytes": File.size_bytes}
 
@@ -122,7 +119,7 @@ async def read(db: AsyncSession, user: Principal, file_id: UUID, *, for_update: 
     return file
 
 
-async def delete(db: AsyncSession, user: Principal, file_id: UUID, allow: Allow) -> None:
+async def delete(db: AsyncSession, user: Principal, file_id: UUID, allow: AllowWrite) -> None:
     """Delete the row now and have its object removed: one's own with files:write, another's with files:delete."""
     file = await read(db, user, file_id, for_update=True)
     needed = "files:write" if file.owner_id == user.user_id else "files:delete"

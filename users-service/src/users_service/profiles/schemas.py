@@ -8,7 +8,8 @@ from uuid import UUID
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shared.web.json_input import Input
+from shared.web.json_input import Input, Line
+from shared.web.times import Day
 
 EARLIEST_BIRTH = date(1900, 1, 1)
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
@@ -37,10 +38,10 @@ def _locale(value: str) -> str:
     return value
 
 
-FullName = Annotated[str, Field(min_length=1, max_length=200)]
+FullName = Annotated[Line, Field(min_length=1, max_length=200)]
 Bio = Annotated[str, Field(max_length=2000)]
 Phone = Annotated[str, Field(max_length=32), AfterValidator(_phone)]
-BirthDate = Annotated[date, AfterValidator(_birth_date)]
+BirthDate = Annotated[Day, AfterValidator(_birth_date)]
 Locale = Annotated[str, Field(max_length=20), AfterValidator(_locale)]
 
 

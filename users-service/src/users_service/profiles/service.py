@@ -1,19 +1,15 @@
 """Reading and changing one's own profile."""
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
 from shared.identity import Principal
-from shared.problems import NotFound
+from shared.problems import AllowWrite, NotFound
 from users_service.profiles import models
 from users_service.profiles.events import UserUpdated
 from users_service.profiles.models import Profile
-
-Allow = Callable[[int], None]
-"""Is told the version that a write is about to replace, and raises where the writer did not know it."""
 
 
 class ProfileNotFound(NotFound):
@@ -26,11 +22,14 @@ async def read(db: AsyncSession, user: Principal) -> Profile:
     return await _own(db, user, for_update=False)
 
 
-async def change(db: AsyncSession, user: Principal, changes: dict[str, Any], allow: Allow) -> Profile:
-    """Set the fields in `changes`; the profile that results. `allow` sees the version under the row's lock."""
+async def change(db: AsyncSession, user: Principal, changes: dict[str, Any], allow: AllowWrite) -> Profile:
+    """Set the fields in `changes`; the profile that results. What is so already makes no version and no event."""
     profile = await _own(db, user, for_update=True)
     allow(profile.version)
-    for name, value in changes.items():
+    news = {name: value for name, value in changes.items() if getattr(profile, name) != value}
+    if not news:
+        return profile
+    for name, value in news.items():
         setattr(profile, name, value)
     profile.version += 1
     await db.flush()

@@ -1,8 +1,6 @@
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Response
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.problems import FieldError, InsufficientScope, InvalidInput
 from shared.web.paging import CursorPage, ListQuery
@@ -16,9 +14,7 @@ from users_service.deps import (
     require_any_scope,
     require_scopes,
 )
-from users_service.profiles import models as profiles
 from users_service.tenants import members, service
-from users_service.tenants.models import Membership
 from users_service.tenants.schemas import MemberIn, MemberOut, MemberQuery, TenantOut, TenantPatch
 from users_service.tenants.sessions import OwnTenantDb
 
@@ -76,7 +72,7 @@ async def list_members(
 ) -> CursorPage[MemberOut]:
     """Everyone in the tenant, invited and suspended members too."""
     found, following = await members.page(db, tenant_id, query)
-    return CursorPage(items=await _shown(db, found), next_cursor=following)
+    return CursorPage(items=[MemberOut.model_validate(one) for one in found], next_cursor=following)
 
 
 @router.get("/{tenant_id}/members/{user_id}", dependencies=READ)
@@ -84,7 +80,7 @@ async def read_member(tenant_id: TenantId, user_id: UserId, db: OwnTenantDb, con
     """One member of the tenant."""
     membership = await members.read(db, tenant_id, user_id)
     conditions.shows(membership.version)
-    return (await _shown(db, [membership]))[0]
+    return MemberOut.model_validate(membership)
 
 
 @router.put(
@@ -100,28 +96,10 @@ async def put_member(
     membership, made = await members.grant(db, tenant_id, user_id, roles, conditions.allow_write)
     response.status_code = 201 if made else 200
     conditions.wrote(membership.version)
-    return (await _shown(db, [membership]))[0]
+    return MemberOut.model_validate(membership)
 
 
 @router.delete("/{tenant_id}/members/{user_id}", dependencies=WRITE, status_code=204)
 async def delete_member(tenant_id: TenantId, user_id: UserId, db: OwnTenantDb, conditions: Conditions) -> None:
     """End a membership: the person's tokens for this tenant end within 2 s, their account stays."""
     await members.end(db, tenant_id, user_id, conditions.allow_write)
-
-
-async def _shown(db: AsyncSession, found: Sequence[Membership]) -> list[MemberOut]:
-    """Members as the tenant sees them: of who has not accepted, the username only."""
-    accepted = [one for one in found if one.status != "invited"]
-    known = await profiles.of_people(db, accepted[0].tenant_id, [one.user_id for one in accepted]) if accepted else {}
-    return [
-        MemberOut(
-            user_id=one.user_id,
-            username=one.username,
-            full_name=known[one.user_id].full_name if one.user_id in known else None,
-            roles=one.roles,
-            status=one.status,
-            created_at=one.created_at,
-            updated_at=one.updated_at,
-        )
-        for one in found
-    ]

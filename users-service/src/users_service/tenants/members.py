@@ -8,18 +8,17 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
-from shared.problems import Conflict, NotFound
+from shared.problems import AllowWrite, Conflict, NotFound
 from shared.web.paging import by_cursor
 from users_service.profiles import models as profiles
 from users_service.tenants import models
 from users_service.tenants.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.tenants.models import LIVING, Membership, Person
 from users_service.tenants.schemas import MemberQuery
-from users_service.tenants.service import Allow, TenantNotFound
+from users_service.tenants.service import TenantNotFound
 
 SORTABLE = {"created_at": Membership.created_at, "username": Membership.username}
 OPERATOR = "system"
-_NO_VERSION = 0  # what If-Match is compared with where there is no membership yet
 
 
 class PersonNotFound(NotFound):
@@ -62,7 +61,7 @@ async def read(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
 
 
 async def grant(
-    db: AsyncSession, tenant_id: UUID, user_id: UUID, roles: list[str], allow: Allow
+    db: AsyncSession, tenant_id: UUID, user_id: UUID, roles: list[str], allow: AllowWrite
 ) -> tuple[Membership, bool]:
     """Make the person a member with these roles, or give a member these roles; True where that made a membership.
 
@@ -72,7 +71,7 @@ async def grant(
     if (person := await db.get(Person, user_id)) is None:
         raise PersonNotFound
     membership = await models.find_membership(db, tenant_id, user_id)
-    allow(membership.version if membership and membership.living else _NO_VERSION)
+    allow(membership.version if membership and membership.living else None)
     if membership is None:
         return await make(db, tenant_id, person.user_id, person.username, roles, status="invited"), True
     if not membership.living:
@@ -115,7 +114,7 @@ async def make(
     return membership
 
 
-async def end(db: AsyncSession, tenant_id: UUID, user_id: UUID, allow: Allow) -> None:
+async def end(db: AsyncSession, tenant_id: UUID, user_id: UUID, allow: AllowWrite) -> None:
     """End the membership; the account and the profile stay. Raises MemberNotFound, LastAdmin."""
     await _take_turns(db, tenant_id)
     membership = await read(db, tenant_id, user_id)

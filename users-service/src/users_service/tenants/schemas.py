@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shared.web.json_input import Input
+from shared.web.json_input import Input, Line
 from shared.web.paging import ListQuery
 
 Tier = Literal["free", "premium", "enterprise"]
@@ -22,13 +22,7 @@ def _said_once(roles: list[TenantRole]) -> list[TenantRole]:
     return sorted(roles)
 
 
-def _visible(name: str) -> str:
-    if not name.strip():
-        raise ValueError("must not be blank")
-    return name
-
-
-TenantName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_visible)]
+TenantName = Annotated[Line, Field(min_length=1, max_length=100)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$")]
 Roles = Annotated[list[TenantRole], Field(min_length=1, max_length=4), AfterValidator(_said_once)]
 
@@ -69,11 +63,12 @@ class MemberIn(Input):
 
 
 class MemberOut(BaseModel):
-    """A member. Until the person has accepted, the tenant sees their username and nothing else of theirs."""
+    """A membership, and of the person the username alone: what their profile shows is at /users, once they accepted."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     user_id: UUID
     username: str
-    full_name: str | None
     roles: list[str]
     status: LivingStatus
     created_at: datetime

@@ -1,6 +1,6 @@
 """Tenants: reading one's own, changing what its admins or the fleet's operators may."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,14 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
 from shared.identity.principal import Principal
-from shared.problems import NotFound
+from shared.problems import AllowWrite, NotFound
 from shared.web.paging import ListQuery, by_cursor
 from users_service.tenants import models
 from users_service.tenants.events import TenantEvent, TenantResumed, TenantSuspended, TenantUpdated
 from users_service.tenants.models import LIVING, Membership, Tenant
-
-Allow = Callable[[int], None]
-"""Is told the version that a write is about to replace, and raises where the writer did not know it."""
 
 
 class TenantNotFound(NotFound):
@@ -43,7 +40,7 @@ async def page(fleet: AsyncSession, user: Principal, query: ListQuery) -> tuple[
     return await by_cursor(fleet, rows, query, _SORTABLE, Tenant.tenant_id)
 
 
-async def change(db: AsyncSession, tenant_id: UUID, changes: dict[str, Any], allow: Allow) -> Tenant:
+async def change(db: AsyncSession, tenant_id: UUID, changes: dict[str, Any], allow: AllowWrite) -> Tenant:
     """Set what `changes` names; the tenant that results. What is so already makes no version and no event."""
     tenant = await models.lock_tenant(db, tenant_id)
     if tenant is None:
