@@ -5,10 +5,13 @@ import inspect
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from asyncpg import InvalidAuthorizationSpecificationError
 from sqlalchemy.engine import make_url
 
 from shared.app import Service, run_events
@@ -84,7 +87,8 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
         """Bring the database to this release's schema, as its owner (DATABASE_OWNER_URL)."""
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
-        migrations.upgrade_now(_owner_url(), name, service.name, service.migrations)
+        with _reached(url := _owner_url()):
+            migrations.upgrade_now(url, name, service.name, service.migrations)
         typer.echo(f"{name} is at {migrations.head(service.migrations)}")
 
     @database.command()
@@ -109,7 +113,8 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
             for statement in _all_statements(service.name, name, login):
                 typer.echo(f"{statement};")
             return
-        asyncio.run(roles.create_database(_owner_url(), service.name, name, login, password))
+        with _reached(url := _owner_url()):
+            asyncio.run(roles.create_database(url, service.name, name, login, password))
         typer.echo(f"{name} is ready for {login}")
 
 
@@ -161,11 +166,22 @@ def openapi_document(service: Service) -> dict[str, Any]:
 
 
 def _owner_url() -> str:
-    if (url := OwnerSettings().database_owner_url) is None:
+    url = OwnerSettings().database_owner_url
+    if url is None or not url.get_secret_value():
         raise SettingsInvalid(
             "DATABASE_OWNER_URL is not set: an administrator's login, such as postgresql://admin@host"
         )
     return url.get_secret_value()
+
+
+@contextmanager
+def _reached(url: str) -> Iterator[None]:
+    """Say in a sentence that the server is not there, or does not know the login: both are for an operator to mend."""
+    try:
+        yield
+    except (OSError, InvalidAuthorizationSpecificationError) as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        raise SettingsInvalid(f"DATABASE_OWNER_URL is {shown}, and that server says: {error}") from None
 
 
 def _login(settings: ServiceSettings) -> tuple[str, str]:
