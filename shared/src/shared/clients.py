@@ -34,6 +34,7 @@ class ServiceClient:
     def __init__(self, base_url: str, audience: str, tokens: Tokens, *, timeout_s: float = 3.0) -> None:
         self._audience, self._tokens, self._timeout_s = audience, tokens, timeout_s
         limits = httpx2.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=30)
+        # Nor do calls that carry a token go to a proxy: see PlainClient.
         self._http = httpx2.AsyncClient(
             base_url=base_url, limits=limits, transport=httpx2.AsyncHTTPTransport(retries=1, limits=limits)
         )
@@ -105,10 +106,11 @@ class ServiceClient:
 
 
 class PlainClient:
-    """Fetches public documents, such as a JWKS; sends no identity."""
+    """Fetches public documents inside the fleet, such as a JWKS; sends no identity."""
 
     def __init__(self) -> None:
-        self._http = httpx2.AsyncClient(timeout=2.0)
+        # With a transport of its own the client asks no proxy that the environment names: none leads into the fleet.
+        self._http = httpx2.AsyncClient(timeout=2.0, transport=httpx2.AsyncHTTPTransport())
 
     async def json(self, url: str) -> Mapping[str, Any]:
         """The JSON object at `url`. Raises ServiceUnavailable where it cannot be had."""

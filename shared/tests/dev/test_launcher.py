@@ -14,6 +14,7 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
+from shared.clients import PlainClient
 from shared.dev.fleet import repository
 from shared.dev.folder import AlreadyRuns, DataFolder, FolderUnusable
 from shared.dev.guard import lives
@@ -74,6 +75,19 @@ async def test_keys_and_trust_are_for_their_owner_only(plan: Plan, screen: Recor
         assert trust["services"]["gateway"]["may"] == "speak_for_anyone"
         assert "files:read" in trust["services"]["tasks"]["cap"]
         assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
+
+
+async def test_a_proxy_in_the_environment_is_not_asked_for_what_runs_here(
+    plan: Plan, screen: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with running_fleet(plan, screen) as fleet:
+        client = PlainClient()
+        assert (await client.json(f"{fleet.children['chat'].command.url}/"))["path"] == "/"
+        await client.close()
 
 
 async def test_a_service_that_dies_is_started_again(plan: Plan, screen: Recorded) -> None:

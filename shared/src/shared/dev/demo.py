@@ -77,7 +77,7 @@ async def _enlarge(folder: DataFolder, gateway_url: str, demo: Demo) -> None:
     known = demo.known
     token = development_token(folder, gateway_url, "operator", tenant=demo.tenant, roles=["system"], known=known)
     tenant_id = known[demo.tenant]
-    async with httpx2.AsyncClient(base_url=gateway_url) as client:
+    async with httpx2.AsyncClient(base_url=gateway_url, trust_env=False) as client:
         reply = await client.patch(
             f"/api/v1/tenants/{tenant_id}", json={"tier": "enterprise"}, headers={"Authorization": f"Bearer {token}"}
         )

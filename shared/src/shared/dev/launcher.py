@@ -172,7 +172,7 @@ class Fleet:
 
     async def ready(self) -> None:
         """Wait until every process that answers `/readyz` says 200. Raises LaunchFailed."""
-        async with httpx2.AsyncClient(timeout=2) as client:
+        async with httpx2.AsyncClient(timeout=2, trust_env=False) as client:
             waiting = [self._ready(client, child) for child in self.children.values() if child.command.url]
             await asyncio.gather(*waiting)
 

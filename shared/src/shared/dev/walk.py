@@ -1,4 +1,7 @@
-"""The main job, walked through the gateway as clients do: a line per step with its time, as it happens."""
+"""The main job, walked through the gateway as clients do: a line per step with its time, as it happens.
+
+The gateway is on this machine: a proxy that the environment names is not asked for it.
+"""
 
 import asyncio
 import json
@@ -48,7 +51,7 @@ class Walk:
     def __init__(self, gateway_url: str, say: Callable[[str], None], *, tenant: str, tenant_name: str) -> None:
         self._url, self._say = gateway_url, say
         self._tenant, self._tenant_name, self.tenant_id = tenant, tenant_name, ""
-        self._http = httpx2.AsyncClient(base_url=gateway_url, timeout=WAIT_S)
+        self._http = httpx2.AsyncClient(base_url=gateway_url, timeout=WAIT_S, trust_env=False)
         self._steps = 0
 
     async def main_job(self, ann: Person, bob: Person) -> None:
@@ -166,6 +169,7 @@ class Walk:
             address.geturl(),
             subprotocols=[Subprotocol("flotilla.v1")],
             additional_headers=person.headers,
+            proxy=None,
         ) as connection:
             socket = Socket(connection)
             await socket.wait_for("welcome")
