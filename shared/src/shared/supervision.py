@@ -34,6 +34,10 @@ async def _forever(name: str, work: Work) -> None:
         try:
             await work()
             return
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            log.error("task_failed", task=name, exc_info=error)  # nobody asked: something that it waited for was
         except Exception:
             log.exception("task_failed", task=name)
         if asyncio.get_running_loop().time() - began > 60:

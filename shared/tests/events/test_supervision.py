@@ -1,0 +1,39 @@
+"""Background work of a process: what fails begins again, what is stopped ends."""
+
+import asyncio
+
+from shared.supervision import supervised
+from shared.testing import eventually
+
+
+async def test_work_that_fails_begins_again() -> None:
+    begun = 0
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise RuntimeError("it fails")
+        if begun == 2:
+            forgotten = asyncio.get_running_loop().create_future()
+            forgotten.cancel()
+            await forgotten  # cancelled by what it waits for, and by nobody who wants it to end
+        await asyncio.Event().wait()
+
+    async with supervised({"work": work}):
+        await eventually(lambda: begun == 3, within_s=20)
+
+
+async def test_the_block_ends_when_its_work_has_ended() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.set()
+
+    async with supervised({"work": work}):
+        await asyncio.sleep(0)
+    assert ended.is_set()
