@@ -68,6 +68,9 @@ async def test_the_command_line_shows_and_sends_again(
     assert "done" in (await run("list", "--box", "outbox")).output
     assert "1 event" in (await run("republish", "--since", "2026-01-01T00:00:00")).output
     assert "waiting" in (await run("list", "--box", "outbox")).output
+    assert (await run("list", "--box", "mailbox")).exit_code == 2
+    assert "red" in (await run("show", str(event.id))).output
+    assert (await run("show", str(new_id()))).exit_code == 2
 
     await Receiver(database, bus, "events", handlers).store(b"no event")
     listed = (await run("list", "--parked")).output

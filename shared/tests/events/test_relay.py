@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import select, text
 
 from shared.data.database import Database
-from shared.events import Bus, BusUnavailable, Event, MessageRefused, outbox, pump
+from shared.events import Bus, BusUnavailable, Event, MessageRefused, outbox, pump, replay
 from shared.events.event import Envelope
 from shared.events.housekeeping import prune
 from shared.events.models import OutboxRow
@@ -283,3 +284,17 @@ def test_an_event_class_says_what_it_is() -> None:
         class Taken(Event):
             type: ClassVar[str] = "thing.taken.v1"
             time: str
+
+
+async def test_what_inboxes_may_have_forgotten_is_not_published_again(database: Database, collecting: Any) -> None:
+    old, recent = await add(database, Grew(subject=new_id(), size=1), Grew(subject=new_id(), size=2))
+    relay = Relay(database, collecting, "garden")
+    await drain(relay)
+    async with database.transaction() as db:  # published late, or once more, a while ago
+        age = text("UPDATE outbox SET created_at = now() - interval '8 days' WHERE id = :id")
+        await db.execute(age, {"id": old})
+    async with database.transaction() as db:
+        assert await replay.republish(db, datetime(2026, 1, 1, tzinfo=UTC)) == 1
+    await drain(relay)
+    assert [event.id for event in collecting.events].count(old) == 1
+    assert [event.id for event in collecting.events].count(recent) == 2

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -35,13 +35,12 @@ def events_commands(name: str, handlers: EventHandlers, load_settings: Callable[
 
     @line.command("list")
     def list_rows(
-        box: Annotated[str, typer.Option(help="inbox or outbox.")] = "inbox",
+        box: Annotated[Box, typer.Option(help="What arrived, or what was published.")] = "inbox",
         parked: Annotated[bool, typer.Option(help="Only what was given up.")] = False,
         limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     ) -> None:
         """List events, newest first, with their state and what went wrong."""
-        chosen: Box = "outbox" if box == "outbox" else "inbox"
-        for row in with_database(lambda db: replay.listed(db, chosen, parked_only=parked, limit=limit)):
+        for row in with_database(lambda db: replay.listed(db, box, parked_only=parked, limit=limit)):
             typer.echo(f"{row.id}  {row.since:%F %T}  {row.state:8} {row.attempts:3}  {row.type}  {row.fault or ''}")
 
     @line.command()
@@ -64,11 +63,11 @@ def events_commands(name: str, handlers: EventHandlers, load_settings: Callable[
 
     @line.command()
     def republish(
-        since: Annotated[datetime, typer.Option(help="Such as 2026-01-31T12:00:00.")],
+        since: Annotated[datetime, typer.Option(help="In UTC, such as 2026-01-31T12:00:00.")],
         event_type: Annotated[str | None, typer.Option("--type")] = None,
     ) -> None:
-        """Publish again what was published since then; consumers ignore what they have seen."""
-        count = with_database(lambda db: replay.republish(db, since.astimezone(), event_type))
+        """Publish again what was published since then, of the last week; consumers ignore what they have seen."""
+        count = with_database(lambda db: replay.republish(db, since.replace(tzinfo=UTC), event_type))
         typer.echo(f"{count} events go out again")
 
     return line
@@ -98,4 +97,4 @@ async def _shown(db: AsyncSession, event_id: UUID) -> str:
         return f"{arrived.message.decode(errors='replace')}\n{arrived.fault or ''}"
     if (sent := await db.get(OutboxRow, event_id)) is not None:
         return f"{sent.type} {sent.subject} {sent.data}\n{sent.fault or ''}"
-    return "no event has this id"
+    raise typer.BadParameter("no event has this id")

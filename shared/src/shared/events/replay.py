@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.events.housekeeping import KEPT_DAYS
 from shared.events.models import InboxRow, OutboxRow
 
 Box = Literal["outbox", "inbox"]
@@ -63,8 +64,12 @@ async def replay(db: AsyncSession, event_id: UUID | None) -> int:
 
 
 async def republish(db: AsyncSession, since: datetime, event_type: str | None = None) -> int:
-    """Publish what was published since then once more, under its own ids; consumers ignore what they have seen."""
-    rows = update(OutboxRow).where(OutboxRow.published_at >= since)
+    """Publish what was published since then once more, under its own ids; consumers ignore what they have seen.
+
+    Older events than inboxes remember stay where they are: consumers would handle them a second time.
+    """
+    remembered = OutboxRow.created_at > func.now() - timedelta(days=KEPT_DAYS)
+    rows = update(OutboxRow).where(OutboxRow.published_at >= since, remembered)
     if event_type is not None:
         rows = rows.where(OutboxRow.type == event_type)
     done = await db.execute(rows.values(published_at=None, next_attempt_at=func.now()))
