@@ -1,9 +1,9 @@
 """What tasks-service reads beyond the shared settings: its jobs, the worker and the mail server."""
 
 import os
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from shared.settings import Section, ServiceSettings
 
@@ -46,6 +46,12 @@ class WorkerSettings(Section):
     timeout_scale: float = Field(default=1, gt=0, description="Multiplies the time-outs of all kinds.")
     max_file_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Larger files are not worked on.")
     max_result_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="A larger result fails its job.")
+
+    @model_validator(mode="after")
+    def _beats_within_the_lease(self) -> Self:
+        if self.heartbeat_s > self.lease_s / 2:
+            raise ValueError("HEARTBEAT_S must be at most half of LEASE_S: one late beat must not lose every job")
+        return self
 
 
 class SmtpSettings(Section):

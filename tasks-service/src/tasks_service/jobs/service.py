@@ -112,8 +112,10 @@ async def cancel(db: AsyncSession, user: Principal, job_id: UUID) -> Job:
 async def retry(db: AsyncSession, user: Principal, job_id: UUID, kind_attempts: Mapping[str, int]) -> Job:
     """Take up a failed or cancelled job, with as many attempts as a new one and its owner's scopes as they are now."""
     job = await _found(db, user, job_id, "admin:write", for_update=True)
-    if job.status not in (models.FAILED, CANCELLED) or job.kind not in kind_attempts:
+    if job.status not in (models.FAILED, CANCELLED):
         raise NotRetryable(f"The job is {job.status}.")
+    if job.kind not in kind_attempts:
+        raise NotRetryable(f"There is no kind {job.kind} here any more.")
     job.status, job.finished_at, job.error, job.cancel_requested = PENDING, None, None, False
     job.percent, job.message, job.run_at = 0, None, func.now()
     job.max_attempts = job.attempt + kind_attempts[job.kind]
