@@ -54,10 +54,13 @@ async def test_housekeeping_forgets_what_is_over_and_nothing_else(
     await door.run("UPDATE sessions SET ended_at = ended_at - interval '31 days'")
     await door.run("UPDATE tickets SET expires_at = expires_at - interval '1 hour'")
     await door.run("UPDATE revocations SET expires_at = expires_at - interval '1 hour'")
+    await door.run("UPDATE security_events SET created_at = created_at - interval '401 days' WHERE kind = 'sign_in'")
     await door.run("UPDATE sign_in_failures SET failed_at = failed_at - interval '1 hour'")
     await housekeeping.tidy(door.database, app.state.parts.client("users"), settings)
     assert await _counts(door) == {"sessions": 1, "tickets": 0, "revocations": 0, "sign_in_failures": 0}
     assert len(await door.rows("SELECT 1 FROM accounts")) == 1
+    kinds = {row["kind"] for row in await door.rows("SELECT kind FROM security_events")}
+    assert kinds == {"account_registered", "sign_in_refused", "session_ended"}
 
 
 async def _counts(door: Door) -> dict[str, int]:

@@ -1,14 +1,15 @@
 """The signing keys: made once by however many, published ahead of use, rotated without a refused token."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from fastapi import FastAPI
 
-from auth_service.keyring import CannotDecrypt, Keyring, KeyringInvalid, generate_root
-from auth_service.settings import KeySettings
+from auth_service.keyring import CannotDecrypt, Keyring, generate_root
+from auth_service.settings import AuthSettings, KeyringInvalid, KeySettings
 from auth_service.signing_keys import service
 from auth_service.signing_keys.held import HeldKey
 from auth_service.signing_keys.service import NextKeyTooYoung
@@ -17,6 +18,7 @@ from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
 from shared.identity.keys import thumbprint
 from shared.parts import MissingSetting
+from shared.settings import SettingsInvalid, load
 
 from .door import Door, principal_of
 
@@ -100,10 +102,23 @@ def test_what_is_sealed_opens_only_with_its_key_and_context() -> None:
             keyring.decrypt(stored, context=context)
 
 
-def test_a_keyring_says_what_is_wrong_and_never_the_key() -> None:
+@pytest.mark.parametrize("text", ["c2hvcnQ", "not base64url!", " "])
+def test_a_broken_encryption_key_is_told_at_the_start_and_never_shown(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "testing")
+    monkeypatch.setenv("KEYS__ENCRYPTION_KEY", text)
+    with pytest.raises(SettingsInvalid) as told:
+        load(AuthSettings)
+    assert "the encryption key" in str(told.value)
+    file = tmp_path / "keys"
+    file.write_text(text)
+    with pytest.raises(KeyringInvalid) as fault:
+        Keyring.load(KeySettings(encryption_key_file=file))
+    for said in (str(told.value), str(fault.value)):
+        assert text.strip() == "" or text not in said
+
+
+def test_without_an_encryption_key_there_is_no_keyring() -> None:
     with pytest.raises(MissingSetting):
         Keyring.load(KeySettings())
-    for text in ("c2hvcnQ", "not base64url!", " "):
-        with pytest.raises(KeyringInvalid) as fault:
-            _keyring(text)
-        assert text.strip() == "" or text not in str(fault.value)

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.accounts import abandoned, throttle
+from auth_service.audit import service as audit
 from auth_service.revocations import service as revocations
 from auth_service.sessions import service as sessions
 from auth_service.settings import AuthSettings
@@ -28,6 +29,7 @@ def prunes(settings: AuthSettings) -> Sequence[Prune]:
     return (
         lambda db: sessions.prune(db, settings.sessions),
         lambda db: throttle.prune(db, settings.sign_in.window_s),
+        lambda db: audit.prune(db, settings.audit.kept_days),
         revocations.prune,
         signing_keys.prune,
         tickets.prune,

@@ -6,7 +6,6 @@ them still read.
 """
 
 import base64
-import binascii
 import hmac
 import os
 from collections.abc import Sequence
@@ -16,17 +15,12 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from auth_service.settings import KeySettings
+from auth_service.settings import ROOT_BYTES, KeySettings, root_secrets
 from shared.parts import MissingSetting
 
-ROOT_BYTES: Final = 32
 KEY_ID_BYTES: Final = 4
 MAC_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
-
-
-class KeyringInvalid(ValueError):
-    """The encryption key is not 32 bytes of base64url; the message never shows it."""
 
 
 class CannotDecrypt(Exception):
@@ -66,10 +60,7 @@ class Keyring:
             text = settings.encryption_key_file.read_text(encoding="ascii")
         else:
             raise MissingSetting("KEYS__ENCRYPTION_KEY_FILE")
-        roots = [_root(part) for part in text.replace(",", " ").split()]
-        if not roots:
-            raise KeyringInvalid("the encryption key is empty")
-        return cls(roots)
+        return cls([Root.of(secret) for secret in root_secrets(text)])
 
     def find(self, key_id: bytes) -> Root | None:
         """The root of that name; None for one that was taken out."""
@@ -96,16 +87,6 @@ class Keyring:
 def generate_root() -> str:
     """A new root secret as the settings take it."""
     return base64.urlsafe_b64encode(os.urandom(ROOT_BYTES)).decode().rstrip("=")
-
-
-def _root(text: str) -> Root:
-    try:
-        secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise KeyringInvalid("the encryption key is not base64url") from None
-    if len(secret) != ROOT_BYTES:
-        raise KeyringInvalid(f"the encryption key has {len(secret)} bytes, not {ROOT_BYTES}")
-    return Root.of(secret)
 
 
 def _derived(secret: bytes, purpose: str) -> bytes:

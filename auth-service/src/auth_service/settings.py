@@ -1,11 +1,37 @@
 """What auth-service reads beyond the shared settings."""
 
+import base64
+import binascii
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from shared.settings import Section, ServiceSettings
+
+ROOT_BYTES: Final = 32
+
+
+class KeyringInvalid(ValueError):
+    """The encryption key is not 32 bytes of base64url; the message never shows it."""
+
+
+def root_secrets(text: str) -> list[bytes]:
+    """The root secrets of a setting or a file: base64url, with commas, spaces or line ends between. KeyringInvalid."""
+    secrets = [_root_secret(part) for part in text.replace(",", " ").split()]
+    if not secrets:
+        raise KeyringInvalid("the encryption key is empty")
+    return secrets
+
+
+def _root_secret(text: str) -> bytes:
+    try:
+        secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise KeyringInvalid("the encryption key is not base64url") from None
+    if len(secret) != ROOT_BYTES:
+        raise KeyringInvalid(f"the encryption key has {len(secret)} bytes, not {ROOT_BYTES}")
+    return secret
 
 
 class KeySettings(Section):
@@ -15,6 +41,13 @@ class KeySettings(Section):
         default=None, description="32 bytes as base64url; several by commas: the first is used, all still decrypt."
     )
     encryption_key_file: Path | None = Field(default=None, description="A file that holds the same, a key a line.")
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _readable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            root_secrets(value.get_secret_value())
+        return value
 
 
 class RegistrationSettings(Section):
@@ -51,6 +84,10 @@ class SignInSettings(Section):
     window_s: int = Field(default=900, ge=1, description="How long a failure counts.")
 
 
+class AuditSettings(Section):
+    kept_days: int = Field(default=400, ge=1, description="How long the trail of security events is kept.")
+
+
 class AuthSettings(ServiceSettings):
     service: ClassVar[str] = "auth"
     default_port: ClassVar[int] = 8001
@@ -60,6 +97,7 @@ class AuthSettings(ServiceSettings):
     passwords: PasswordSettings = PasswordSettings()
     sessions: SessionSettings = SessionSettings()
     sign_in: SignInSettings = SignInSettings()
+    audit: AuditSettings = AuditSettings()
 
     @property
     def people_may_register(self) -> bool:

@@ -1,8 +1,10 @@
-"""Writing the trail, in the transaction of what it tells of."""
+"""Writing the trail, in the transaction of what it tells of, and letting go of what is old."""
 
+from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
+from sqlalchemy import delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit.models import SecurityEvent
@@ -38,3 +40,8 @@ def record(
             details=details,
         )
     )
+
+
+async def prune(db: AsyncSession, kept_days: int) -> None:
+    """Forget what is older than the trail is kept."""
+    await db.execute(delete(SecurityEvent).where(SecurityEvent.created_at < func.now() - timedelta(days=kept_days)))
