@@ -1,7 +1,9 @@
 """Worker processes killed, stopped and drained, and a PostgreSQL that goes away: nothing is lost or done twice."""
 
 import asyncio
+import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -66,6 +68,29 @@ async def test_a_worker_that_wakes_after_its_lease_writes_nothing(
 async def _metrics(url: str) -> str:
     async with httpx2.AsyncClient() as client:
         return (await client.get(f"{url}/metrics")).text
+
+
+async def test_a_worker_removes_what_the_dead_left_and_nothing_else(
+    start_worker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container the dead worker was process 1, as the new one is."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = "something-else"
+    for folder in (tmp_path / "flotilla-worker-1-left", tmp_path / other):
+        folder.mkdir()
+        (folder / "file-1").write_bytes(b"copied")
+        os.utime(folder, (0, 0))
+    async with start_worker():
+        [alive] = _names(tmp_path) - {other}
+        assert alive != "flotilla-worker-1-left"
+        os.utime(tmp_path / alive, (0, 0))
+        async with start_worker():
+            assert alive in _names(tmp_path)
+    assert _names(tmp_path) == {other}
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 async def test_a_stopped_worker_lets_jobs_end_and_gives_the_rest_back(

@@ -1,14 +1,8 @@
 """The worker's process: the same parts, health and metrics as a service, with a worker instead of an API."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Final
 
-import psutil
 from fastapi import FastAPI
 
 from shared.app import Service
@@ -21,9 +15,8 @@ from tasks_service.settings import TasksSettings
 from tasks_service.worker import metrics, queue
 from tasks_service.worker.attempt import Means
 from tasks_service.worker.children import Children
+from tasks_service.worker.folder import own_folder
 from tasks_service.worker.worker import Worker
-
-_FOLDER: Final = "flotilla-worker-"
 
 
 @asynccontextmanager
@@ -32,24 +25,15 @@ async def _worker(app: FastAPI) -> AsyncIterator[None]:
     settings: TasksSettings = app.state.parts.settings
     notices = app.state.notices = Notices(parts.database, TasksSettings.service)
     app.state.refresh_metrics.append(lambda: _refresh_depth(parts))
-    _sweep()
-    with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-") as folder:
+    with own_folder() as folder:
         async with Children(settings.worker.children).opened() as children:
-            means = Means(parts.database, parts.client("users"), children, settings, Path(folder))
+            means = Means(parts.database, parts.client("users"), children, settings, folder)
             async with Worker(means, notices, available(settings)).working():
                 yield
 
 
 def _works(app: FastAPI) -> Mapping[str, Work]:
     return {"notices": app.state.notices.run}
-
-
-def _sweep() -> None:
-    """Remove the copies of files that a worker left behind when it was killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _refresh_depth(parts: Parts) -> None:
