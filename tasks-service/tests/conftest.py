@@ -120,11 +120,18 @@ async def users(as_user: People) -> AsyncIterator[Users]:
 
 @dataclass
 class Mailbox:
-    """What a real SMTP server received; `answer` is what it says to the next recipients."""
+    """What a real SMTP server received; `answer` is what it says to the next recipients, `sender_answer` to senders."""
 
     port: int = 0
     answer: str = "250 OK"
+    sender_answer: str = "250 OK"
     messages: list[Any] = field(default_factory=list)
+
+    async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any
+    ) -> str:
+        envelope.mail_from = address
+        return self.sender_answer
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any

@@ -188,6 +188,10 @@ async def test_mail_is_sent_once_with_an_id_of_the_job(
         await eventually(lambda: _attempted(jobs, later, 2))
         mailbox.answer = "250 OK"
         assert (await jobs.ended(later))["status"] == "completed"
+        mailbox.sender_answer = "550 we do not know you"
+        ours = await jobs.submit("email", given)
+        tried = await eventually(lambda: _attempted(jobs, ours, 1)) or {}
+        assert tried["error"]["code"] == "mail_server_unavailable"  # our sender's fault, and not the message's
 
 
 async def test_a_result_that_is_too_large_fails_the_job(start_worker: Any, jobs: Any) -> None:

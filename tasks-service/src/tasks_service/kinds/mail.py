@@ -80,9 +80,12 @@ async def _send(message: EmailMessage, job: Running) -> None:
         )
     except aiosmtplib.SMTPRecipientsRefused as error:
         raise _refusal(error.recipients[0].code) from error
-    except aiosmtplib.SMTPResponseException as error:
+    except aiosmtplib.SMTPDataError as error:
         raise _refusal(error.code) from error
-    except (aiosmtplib.SMTPException, OSError) as error:
+    except (
+        aiosmtplib.SMTPException,
+        OSError,
+    ) as error:  # its greeting, our sign-in, our sender: not the message's fault
         raise MailServerUnavailable from error
 
 
