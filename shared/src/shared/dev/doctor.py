@@ -42,6 +42,7 @@ def findings(root: Path, folder: DataFolder) -> Iterator[Finding]:
     yield from _ports(root, folder)
     yield _disk(root)
     yield _tool("podman or docker", ("podman", "docker"), "apt-get install podman   (for make images only)")
+    yield _tool("kubectl", ("kubectl",), "https://kubernetes.io/docs/tasks/tools   (for make manifests only)")
     yield _tool("uv", ("uv",), "pip install uv   (installs in seconds; pip does too, slower)")
 
 
