@@ -66,7 +66,7 @@ class Section(BaseModel):
 
 class ServerSettings(Section):
     host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 in a container.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Unset: the service's own port, 8000 to 8004.")
+    port: int | None = Field(default=None, ge=0, le=65535, description="Unset: the service's own port, 8000 to 8004.")
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="JSON bodies above this are 413.")
     drain_s: int = Field(default=20, ge=0, description="How long open requests may go on after a stop is asked for.")
 
@@ -204,7 +204,7 @@ class ServiceSettings(BaseSettings):
     @property
     def port(self) -> int:
         """`SERVER__PORT` where it is set, else the service's own port of the fleet's list."""
-        return self.server.port if "port" in self.server.model_fields_set else self.default_port
+        return self.default_port if self.server.port is None else self.server.port
 
     def production_faults(self) -> list[str]:
         """What production refuses to start with; a service adds its own."""

@@ -9,6 +9,7 @@ from shared.settings import ServiceSettings, SettingsInvalid, load
 
 class NotesSettings(ServiceSettings):
     service = "notes"
+    default_port = 8042
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,12 @@ def test_without_a_word_it_is_production_and_refuses_what_is_for_development(
     said = faults(tmp_path)
     for name in ("PUBLIC_URL", "DATABASE_URL", "BUS_URL", "IDENTITY__ACCEPT_ACCESS_TOKENS"):
         assert name in said
+
+
+def test_a_service_has_its_own_port_whatever_else_of_its_server_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER__HOST", "0.0.0.0")  # noqa: S104 - as the images do
+    assert load(NotesSettings, tmp_path).port == 8042
+    monkeypatch.setenv("SERVER__PORT", "9000")
+    assert load(NotesSettings, tmp_path).port == 9000
