@@ -150,7 +150,7 @@ class Pipe:
         self._address = CacheAddress.from_url(url)
         self._opening = (*self._address.greeting(), *opening)
         self._wire: _Wire | None = None
-        self._lost = asyncio.Event()
+        self._gone = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -180,21 +180,27 @@ class Pipe:
             if attempt:
                 log.info("cache_back")
             attempt = 0
-            await self._lost.wait()
-            self._wire = None
+            await self._gone.wait()
+
+    def _lost(self) -> None:
+        """At once: a call on a wire that is gone would be answered by nobody."""
+        self._wire = None
+        self._gone.set()
 
     async def _connect(self) -> None:
-        self._lost.clear()
+        self._gone.clear()
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(1.0):
             _, wire = await loop.create_connection(
-                lambda: _Wire(self._lost.set), self._address.host, self._address.port, ssl=self._address.tls or None
+                lambda: _Wire(self._lost), self._address.host, self._address.port, ssl=self._address.tls or None
             )
         try:
             await asyncio.gather(*(wire.call(packed(command)) for command in self._opening))
         except (CacheAway, CacheRefused):
             wire.abort()
             raise
+        if self._gone.is_set():
+            raise CacheAway
         self._wire = wire
 
     def close(self) -> None:
