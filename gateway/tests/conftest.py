@@ -67,12 +67,14 @@ class Upstream:
     entries: list[dict[str, Any]] = field(default_factory=list)
     tickets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     feed_status: int = 200
+    jwks_status: int = 200
     calls: int = 0
+    redeemed: int = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         match scope["path"]:
             case "/oauth2/jwks.json":
-                await reply(send, 200, orjson.dumps({"keys": [self.key.public_jwk]}))
+                await reply(send, self.jwks_status, orjson.dumps({"keys": [self.key.public_jwk]}))
             case "/internal/revocations":
                 await reply(send, self.feed_status, orjson.dumps({"entries": self.entries, "next": "1"}))
             case "/internal/tickets/redeem":
@@ -82,6 +84,7 @@ class Upstream:
                 await self.handler(scope, receive, send)
 
     async def _redeem(self, asked: dict[str, str], send: Any) -> None:
+        self.redeemed += 1
         claims = self.tickets.get((asked["ticket"], asked["path"]))
         await reply(send, 200 if claims else 401, orjson.dumps({"claims": claims}))
 
@@ -146,7 +149,9 @@ async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncI
                 "log": {"level": "ERROR"},
                 **changes,
             }
-            return await stack.enter_async_context(_running(GatewaySettings(_env_file=None, **values)))
+            ready = changes.pop("wait_until_ready", True)
+            values.pop("wait_until_ready", None)
+            return await stack.enter_async_context(_running(GatewaySettings(_env_file=None, **values), ready))
 
         yield opened
 
@@ -156,7 +161,7 @@ class _PromptEdge(EdgeServer, PromptServer):
 
 
 @asynccontextmanager
-async def _running(settings: GatewaySettings) -> AsyncIterator[Edge]:
+async def _running(settings: GatewaySettings, wait_until_ready: bool) -> AsyncIterator[Edge]:
     async with open_gateway(settings) as gateway:
         sockets = bound_sockets("127.0.0.1", 0, both_loopbacks=False)
         server = _PromptEdge(gateway.edge, 2, gateway.drain)
@@ -165,7 +170,8 @@ async def _running(settings: GatewaySettings) -> AsyncIterator[Edge]:
         async with httpx2.AsyncClient(base_url=edge.url) as client:
 
             async def ready() -> bool:
-                return server.started and (await client.get("/readyz")).status_code == 200
+                wanted = "/readyz" if wait_until_ready else "/livez"
+                return server.started and (await client.get(wanted)).status_code == 200
 
             await eventually(ready, saying="the gateway is ready")
         pipe = gateway.limiter.pipe

@@ -154,6 +154,8 @@ async def test_what_a_client_says_about_itself_does_not_pass(client: Any, sign_i
         "X-Forwarded-Host": "evil",
         "Forwarded": "for=6.6.6.6",
         "X-Real-IP": "6.6.6.6",
+        "Remote-User": "admin",
+        "X-Remote-User": "admin",
         "X-Original-URL": "/internal/x",
         "Proxy-Authorization": "Basic x",
         "TE": "trailers",
@@ -176,6 +178,8 @@ async def test_what_a_client_says_about_itself_does_not_pass(client: Any, sign_i
         "x-tenant-name",
         "x_tenant_id",
         "x-real-ip",
+        "remote-user",
+        "x-remote-user",
         "x-named",
         "te",
     ):
@@ -213,10 +217,15 @@ async def test_request_id_and_trace_are_made_or_carried(client: Any, sign_in: An
     assert headers_of(made)["x-request-id"] == [made.headers["x-request-id"]]
     assert len(headers_of(made)["traceparent"][0]) == 55
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    carried = await client.get(SIGNED, headers=sign_in("ann") | {"X-Request-ID": "mine.1", "traceparent": trace})
+    carried = await client.get(
+        SIGNED, headers=sign_in("ann") | {"X-Request-ID": "mine.1", "traceparent": trace, "tracestate": "a=1"}
+    )
     assert carried.headers["x-request-id"] == "mine.1"
     assert headers_of(carried)["traceparent"] == [trace]
-    refused = await client.get(SIGNED, headers=sign_in("ann") | {"X-Request-ID": "no good", "traceparent": "00-xyz"})
+    assert headers_of(carried)["tracestate"] == ["a=1"]
+    lies = {"X-Request-ID": "no good", "traceparent": "00-xyz", "tracestate": "a=1"}
+    refused = await client.get(SIGNED, headers=sign_in("ann") | lies)
+    assert "tracestate" not in headers_of(refused)  # it belongs to no trace
     assert refused.headers["x-request-id"] != "no good"
     assert headers_of(refused)["traceparent"] != ["00-xyz"]
 

@@ -2,20 +2,24 @@
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import httpx2
+import jwt
 import pytest
 
 from gateway.policy.limits.bucket import Decision, Limit, LocalBuckets
 from gateway.policy.limits.limiter import Limiter
 from gateway.policy.limits.pipe import CacheAddress, CacheAway, Pipe
-from gateway.policy.limits.tiers import network_of
+from gateway.policy.limits.tiers import network_of, refusal
 from shared.dev.guard import Guard
 from shared.dev.valkey import Valkey
 from shared.testing.waiting import eventually
 
 SIGNED = "/api/v1/rooms/7/messages"
+CONTENT = "/api/v1/files/1/content"
+EVENTS = "/api/v1/jobs/1/events"  # its requests are exempt, guesses are not
 REAL = {"scale": 1, "anonymous": 100}
 
 
@@ -69,6 +73,28 @@ async def test_who_is_not_signed_in_counts_by_address(open_edge: Any) -> None:
         assert "x-ratelimit-limit" not in exempt.headers
 
 
+async def test_who_guesses_tickets_is_refused_before_auth_service_is_asked(open_edge: Any, upstream: Any) -> None:
+    edge = await open_edge(limits={"scale": 1, "anonymous": 5})
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+        guesses = (client.get(f"{CONTENT if n % 2 else EVENTS}?ticket={n}") for n in range(40))
+        replies = await asyncio.gather(*guesses)
+    assert Counter(reply.status_code for reply in replies) == {401: 5, 429: 35}
+    assert upstream.redeemed == 5
+    assert all(reply.headers["x-ratelimit-tier"] == "anonymous" for reply in replies)
+
+
+async def test_a_good_ticket_counts_against_its_person_alone(open_edge: Any, sign_in: Any, upstream: Any) -> None:
+    edge = await open_edge(limits={"scale": 1, "anonymous": 1})
+    claims = jwt.decode(sign_in.token(sign_in.principal("ann", tier="free")), options={"verify_signature": False})
+    upstream.tickets[("good", CONTENT)] = claims
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+        replies = [await client.get(f"{CONTENT}?ticket=good") for _ in range(3)]
+        assert [reply.status_code for reply in replies] == [200, 200, 200]
+        assert [reply.headers["x-ratelimit-remaining"] for reply in replies] == ["99", "98", "97"]
+        assert (await client.post("/auth/login", json={})).status_code == 200
+        assert (await client.get(f"{CONTENT}?ticket=good")).status_code == 429  # the address is used up
+
+
 async def test_a_trusted_load_balancer_says_whose_request_it_is(open_edge: Any) -> None:
     edge = await open_edge(limits={"scale": 1, "anonymous": 1}, proxy={"trusted": ("127.0.0.0/8", "10.0.0.0/8")})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
@@ -114,7 +140,7 @@ async def test_without_the_cache_each_gateway_admits_its_share(open_edge: Any, s
 async def test_a_cache_that_hangs_costs_a_moment_and_no_answer(open_edge: Any, sign_in: Any, raw_upstream: Any) -> None:
     async def silent(reader: Any, writer: Any) -> None:
         await reader.readline()
-        writer.write(b"$2\r\nok\r\n")  # the script is loaded; then nothing is answered any more
+        writer.write(b"$2\r\nok\r\n" * 2)  # the scripts are loaded; then nothing is answered any more
         while await reader.read(65536):
             pass
 
@@ -123,6 +149,50 @@ async def test_a_cache_that_hangs_costs_a_moment_and_no_answer(open_edge: Any, s
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         replies = await asyncio.gather(*(client.get(SIGNED, headers=sign_in("ann", tier="free")) for _ in range(20)))
     assert {reply.status_code for reply in replies} == {200}
+
+
+async def test_after_the_time_in_retry_after_one_request_is_admitted(cache_url: str) -> None:
+    limiter = Limiter(cache_url, gateways=1)
+    pipe = limiter.pipe
+    assert pipe is not None
+    running = asyncio.create_task(pipe.run())
+    await eventually(lambda: pipe.connected)
+    limit = Limit("free", 3, per_s=3)
+    while (decision := await limiter.take("k", limit)).admitted:
+        pass
+    wait_s = int(refusal(decision).headers["Retry-After"])
+    assert wait_s == 1
+    await asyncio.sleep(wait_s)
+    assert (await limiter.take("k", limit)).admitted
+    running.cancel()
+    limiter.close()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_call_in_the_moment_the_connection_ends_is_not_waited_for(
+    own_cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd of requests stands between the end of the connection and whoever makes the next one."""
+    pipe = Pipe(own_cache.url)
+    running = asyncio.create_task(pipe.run())
+    await eventually(lambda: pipe.connected)
+    wire, refused = pipe._wire, asyncio.Event()
+    assert wire is not None
+    ends = wire.connection_lost
+
+    def ends_under_a_request(exc: Exception | None) -> None:
+        ends(exc)
+        with pytest.raises(CacheAway):
+            pipe.call("PING")
+        refused.set()
+
+    monkeypatch.setattr(wire, "connection_lost", ends_under_a_request)
+    await own_cache.stop()
+    async with asyncio.timeout(10):
+        await refused.wait()
+    running.cancel()
+    pipe.close()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_flushed_cache_loses_the_count_and_nothing_else(cache_url: str) -> None:

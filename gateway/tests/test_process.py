@@ -118,4 +118,6 @@ def test_bad_settings_are_told_in_a_sentence_each(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "LIMITS__SCALE" in ended.stderr
     assert "https" in ended.stderr
+    for name in ("IDENTITY__JWKS_URL", "REVOCATIONS__FEEDS lacks auth, users", "REDIS_URL"):
+        assert name in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -223,6 +223,25 @@ async def test_pipelined_requests_are_answered_in_order(raw: Any, sign_in: Any, 
     assert positions == sorted(positions)
 
 
+async def test_a_gateway_that_can_wait_no_longer_says_so(
+    edge: Any, client: Any, sign_in: Any, upstream: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    came = asyncio.Event()
+
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        came.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    upstream.handler = service
+    asked = asyncio.create_task(client.get("/api/v1/rooms", headers=sign_in("ann")))
+    await came.wait()
+    edge.server.should_exit = True
+    reply = await asked
+    assert (reply.status_code, reply.json()["code"]) == (504, "upstream_timeout")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_draining_gateway_ends_what_is_open_and_finishes_what_is_asked(
     edge: Any, client: Any, sign_in: Any, upstream: Any, helpers: Any
 ) -> None:

@@ -15,6 +15,7 @@ from shared.telemetry.metrics import REQUESTS
 
 log = structlog.get_logger("gateway.requests")
 
+_QUIET: Final = frozenset({"/livez", "/readyz", "/health"})  # asked all the time
 _FLUSH_S: Final = 0.1
 _FLUSH_BYTES: Final = 64 * 1024
 
@@ -31,14 +32,13 @@ class AccessLog:
 
     def record(self, exchange: Exchange, duration_s: float, error: str | None) -> None:
         """Count and log an exchange that has ended."""
-        route = exchange.route.name if exchange.route is not None else "unmatched"
-        key = (exchange.method, route, exchange.status)
+        key = (exchange.method, exchange.name, exchange.status)
         histogram = self._histograms.get(key)
         if histogram is None:
-            histogram = self._histograms[key] = REQUESTS.labels(exchange.method, route, str(exchange.status))
+            histogram = self._histograms[key] = REQUESTS.labels(exchange.method, exchange.name, str(exchange.status))
         histogram.observe(duration_s)
-        if self._shown:
-            self._write(_line(exchange, route, duration_s, error))
+        if self._shown and exchange.name not in _QUIET:
+            self._write(_line(exchange, duration_s, error))
 
     def _write(self, line: dict[str, object]) -> None:
         if not self._by_hand:
@@ -61,13 +61,13 @@ class AccessLog:
             sys.stdout.flush()
 
 
-def _line(exchange: Exchange, route: str, duration_s: float, error: str | None) -> dict[str, object]:
+def _line(exchange: Exchange, duration_s: float, error: str | None) -> dict[str, object]:
     """What is told of a request: never its query, where a ticket may stand, nor its path, where ids stand."""
     line: dict[str, object] = {
         "request_id": exchange.request_id,
         "trace_id": exchange.trace_id,
         "method": exchange.method,
-        "route": route,
+        "route": exchange.name,
         "status": exchange.status,
         "duration_ms": round(duration_s * 1000, 1),
     }

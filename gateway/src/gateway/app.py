@@ -110,7 +110,7 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             streams=streams,
             handshakes=Handshakes(admission, tokens, streams, open_socket, replicas, scheme),
             cors=Cors(settings.cors.origins),
-            portal=Portal(checks, settings.shown),
+            pages=Portal(checks, settings.shown),
             access_log=access_log,
             spans=_spans(settings),
             secure=scheme == "https",

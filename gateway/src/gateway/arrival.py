@@ -39,6 +39,8 @@ class Arrival:
         parent = read.get(b"traceparent")
         continued = parent is not None and _TRACEPARENT.fullmatch(parent) is not None
         exchange.traceparent = parent.decode() if continued and parent is not None else self._new_trace()
+        if continued and b"tracestate" in read:  # it belongs to the trace that it came with
+            exchange.head.forwarded.append((b"tracestate", read[b"tracestate"]))
         client = exchange.scope.get("client")
         exchange.address = client[0] if client else "unknown"
         if self._trusted and is_trusted(exchange.address, self._trusted):

@@ -21,12 +21,12 @@ from gateway.policy.cors import Cors, preflight_headers
 from gateway.policy.identity import InternalTokens
 from gateway.policy.streams import OpenStreams, Why
 from gateway.policy.tenant import TenantRule
-from gateway.portal.app import Portal
+from gateway.portal import app as portal
 from gateway.proxy.forward import ClientGone, Forwarder
 from gateway.query import take_ticket
 from gateway.routes.matching import Match, Matcher
 from gateway.tracing import Spans
-from shared.problems import InternalError, InvalidToken, MethodNotAllowed, NotFound, Problem
+from shared.problems import InternalError, InvalidToken, MethodNotAllowed, NotFound, Problem, UpstreamTimeout
 from shared.telemetry.metrics import IN_FLIGHT
 
 log = structlog.get_logger("gateway.edge")
@@ -67,7 +67,7 @@ class Edge:
         streams: OpenStreams,
         handshakes: Handshakes,
         cors: Cors,
-        portal: Portal,
+        pages: portal.Portal,
         access_log: AccessLog,
         spans: Spans | None,
         secure: bool,
@@ -75,7 +75,7 @@ class Edge:
         self.matcher = matcher
         self._arrival, self._admission, self._tenants, self._tokens = arrival, admission, tenants, tokens
         self._forwarder, self._streams, self._handshakes = forwarder, streams, handshakes
-        self._cors, self._portal, self._access_log, self._spans = cors, portal, access_log, spans
+        self._cors, self._portal, self._access_log, self._spans = cors, pages, access_log, spans
         self._always = (*_SECURITY, _HSTS) if secure else _SECURITY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,9 +108,11 @@ class Edge:
         except ClientGone:
             exchange.status = exchange.status or CLIENT_GONE
         except asyncio.CancelledError:
-            if connection is None or not connection.lost:
-                raise
-            exchange.status = exchange.status or CLIENT_GONE
+            if connection is not None and connection.lost:
+                exchange.status = exchange.status or CLIENT_GONE
+            else:  # the server stops, and has waited for as long as it may
+                code = UpstreamTimeout.code
+                await self._refuse(exchange, UpstreamTimeout("The gateway goes away and could wait no longer."))
         except Exception:  # one request ends here: its failure is logged and answered
             log.exception("request_failed", request_id=exchange.request_id, trace_id=exchange.trace_id)
             code = InternalError.code
@@ -122,19 +124,18 @@ class Edge:
             self._access_log.record(exchange, time.perf_counter() - exchange.started, code)
 
     async def _answer(self, exchange: Exchange) -> None:
-        check_readable(exchange)
         exchange.extra += self._cors.headers(exchange)
+        check_readable(exchange)
         route = exchange.route = self.matcher.find(exchange.path)
         if route is None:
-            if not self._portal.serves(exchange.path):
-                raise NotFound("There is no such path.")
-            await self._portal.answer(exchange)
+            await self._answer_here(exchange)
             return
+        exchange.name = route.name
         access = route.access.get(exchange.method)
         if route.websocket is not None and access is not None:
             raise UpgradeRequired
         if access is None:
-            await self._answer_method(exchange, route)
+            await _answer_method(exchange, route.allow, options=route.websocket is None)
             return
         if route.tickets:
             take_ticket(exchange)
@@ -148,14 +149,16 @@ class Edge:
         else:
             await self._forwarder(exchange, route, self._tokens.header(principal, route.upstream))
 
-    async def _answer_method(self, exchange: Exchange, route: Match) -> None:
-        """A method that the table does not have: OPTIONS is answered here, preflights among them."""
-        if exchange.method != "OPTIONS" or route.websocket:
-            raise method_not_allowed(route)
-        headers = [(b"allow", route.allow.encode())]
-        if b"access-control-request-method" in exchange.head.read:
-            headers += preflight_headers(exchange, route.allow)
-        await exchange.answer(204, headers)
+    async def _answer_here(self, exchange: Exchange) -> None:
+        """A path that the table does not have: one of the gateway's own, or none."""
+        name = self._portal.name_of(exchange.path)
+        if name is None:
+            raise NotFound("There is no such path.")
+        exchange.name = name
+        if exchange.method in ("GET", "HEAD"):
+            await self._portal.answer(exchange)
+        else:
+            await _answer_method(exchange, portal.ALLOW, options=True)
 
     def _name_tenant(self, exchange: Exchange) -> None:
         """Tell a service without a token to go by which tenant the request names, for a sign-in to choose it."""
@@ -202,5 +205,11 @@ class Edge:
             self._access_log.record(exchange, time.perf_counter() - exchange.started, None)
 
 
-def method_not_allowed(route: Match) -> MethodNotAllowed:
-    return MethodNotAllowed(f"{route.name} takes {route.allow}.", headers={"Allow": route.allow})
+async def _answer_method(exchange: Exchange, allow: str, *, options: bool) -> None:
+    """A method that the path does not have; with `options` that one is answered here, preflights among them."""
+    if exchange.method != "OPTIONS" or not options:
+        raise MethodNotAllowed(f"{exchange.name} takes {allow}.", headers={"Allow": allow})
+    headers = [(b"allow", allow.encode())]
+    if b"access-control-request-method" in exchange.head.read:
+        headers += preflight_headers(exchange, allow)
+    await exchange.answer(204, headers)

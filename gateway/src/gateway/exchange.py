@@ -43,6 +43,7 @@ class Exchange:
         "extra",
         "head",
         "method",
+        "name",
         "path",
         "principal",
         "query",
@@ -76,6 +77,8 @@ class Exchange:
         self.request_id = ""
         self.traceparent = ""
         self.route: Match | None = None
+        self.name = "unmatched"
+        """The path's template, for logs and metrics: a path has ids in it."""
         self.principal: Principal | None = None
         self.extra: list[tuple[bytes, bytes]] = []
         self.status = 0

@@ -56,6 +56,7 @@ class Handshakes:
         _take_credentials(exchange)
         try:
             route = exchange.route = _route(exchange, matcher)
+            exchange.name = route.name
             await self._admission.admit(exchange, route, route.access["GET"])
             upstream = await self._connect(exchange, route)
         except Problem as problem:

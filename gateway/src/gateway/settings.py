@@ -69,4 +69,10 @@ class GatewaySettings(ServiceSettings):
         faults = super().production_faults()
         if self.limits.scale not in (None, 1):
             faults.append(f"LIMITS__SCALE is {self.limits.scale}: limits are multiplied in development only")
+        if self.identity.jwks_url is None:
+            faults.append("IDENTITY__JWKS_URL is not set: no token could be verified")
+        if missing := {"auth", "users"}.difference(self.revocations.feeds):
+            faults.append(f"REVOCATIONS__FEEDS lacks {', '.join(sorted(missing))}: what has ended would go on")
+        if self.redis_url is None:
+            faults.append("REDIS_URL is not set: limits would hold for each gateway alone")
         return faults

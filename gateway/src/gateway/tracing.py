@@ -1,7 +1,7 @@
 """Spans of sampled requests, where an exporter is configured; elsewhere the gateway only carries `traceparent`."""
 
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.exchange import Exchange
@@ -17,7 +17,7 @@ class Spans:
 
     def begin(self, exchange: Exchange) -> Span | None:
         """Open a span where the exchange's trace is sampled, and make it the parent of what comes after."""
-        if not exchange.traceparent.endswith("1"):
+        if not int(exchange.traceparent[-1], 16) & TraceFlags.SAMPLED:
             return None
         parent = _propagator.extract({"traceparent": exchange.traceparent})
         span = self._tracer.start_span(exchange.method, context=parent, kind=SpanKind.SERVER)
@@ -27,12 +27,11 @@ class Spans:
 
     def end(self, span: Span, exchange: Exchange) -> None:
         """Close the span with what became of the exchange; never its query, where a ticket may stand."""
-        route = exchange.route.name if exchange.route is not None else "unmatched"
-        span.update_name(f"{exchange.method} {route}")
+        span.update_name(f"{exchange.method} {exchange.name}")
         span.set_attributes(
             {
                 "http.request.method": exchange.method,
-                "http.route": route,
+                "http.route": exchange.name,
                 "http.response.status_code": exchange.status,
                 "http.request_id": exchange.request_id,
             }

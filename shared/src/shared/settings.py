@@ -6,10 +6,11 @@ use.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -34,6 +35,8 @@ from pydantic_settings import (
 
 DEMO_SECRETS = frozenset({"flotilla", "postgres", "changeme", "demo"})
 """Values that stand in this repository's examples: never a secret in production."""
+
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def _base_url(written: str) -> str:
@@ -218,7 +221,15 @@ class ServiceSettings(BaseSettings):
 
     def shown(self) -> dict[str, Any]:
         """The settings as `/config` shows them: secrets and the passwords inside URLs are stars."""
-        return self.model_dump(mode="json")
+        return cast(dict[str, Any], _without_passwords(self.model_dump(mode="json")))
+
+
+def _without_passwords(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_passwords(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_passwords(one) for one in value]
+    return _CREDENTIALS.sub("**********@", value) if isinstance(value, str) else value
 
 
 def _url_faults(public_url: str) -> list[str]:

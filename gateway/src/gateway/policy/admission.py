@@ -1,13 +1,14 @@
 """The order in which a request is judged: identity, tenant, limit, scopes. The first that says no is the answer."""
 
 from gateway.exchange import Exchange
-from gateway.policy.identity import Identity, check_scopes
+from gateway.policy.identity import Identity, by_ticket, check_scopes
 from gateway.policy.limits.bucket import Limit
 from gateway.policy.limits.limiter import Limiter
 from gateway.policy.limits.tiers import Tiers, limit_headers, refusal
 from gateway.policy.tenant import TenantRule
 from gateway.routes.matching import Match
 from gateway.routes.model import Access
+from shared.identity import Principal
 from shared.problems import Unauthenticated
 
 
@@ -22,14 +23,38 @@ class Admission:
         if access.public:
             await self._count(exchange, access, *self._tiers.of_address(exchange.address))
             return
-        try:
-            principal = exchange.principal = await self._identity.of(exchange, route, access)
-        except Unauthenticated:
-            await self._count(exchange, access, *self._tiers.of_address(exchange.address))
-            raise
+        principal = exchange.principal = await self._identify(exchange, route, access)
         self._tenants.check(exchange, principal)
         await self._count(exchange, access, *self._tiers.of(principal))
         check_scopes(principal, access)
+
+    async def _identify(self, exchange: Exchange, route: Match, access: Access) -> Principal:
+        """Who sends the exchange; one that nobody can have sent counts against its address."""
+        if by_ticket(exchange, route):
+            return await self._redeem(exchange, route, access)
+        try:
+            return await self._identity.of(exchange, route, access)
+        except Unauthenticated:
+            await self._count(exchange, access, *self._tiers.of_address(exchange.address))
+            raise
+
+    async def _redeem(self, exchange: Exchange, route: Match, access: Access) -> Principal:
+        """Who has a ticket. Auth-service is asked for it, so whoever guesses is refused before, exempt route or not."""
+        address = self._tiers.of_address(exchange.address)
+        guess = await self._limiter.take(*address)
+        if not guess.admitted:
+            exchange.extra += limit_headers(guess)
+            raise refusal(guess)
+        wrong = False
+        try:
+            return await self._identity.of(exchange, route, access)
+        except Unauthenticated:
+            wrong = True
+            exchange.extra += limit_headers(guess)
+            raise
+        finally:
+            if not wrong:
+                await self._limiter.give_back(*address)
 
     async def _count(self, exchange: Exchange, access: Access, key: str, limit: Limit) -> None:
         """Take one request out of the caller's bucket. Raises TooManyRequests where it is empty."""

@@ -18,12 +18,13 @@ class Cors:
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
         self._any = b"*" in self._origins
+        self._otherwise = [(b"vary", b"Origin")] if self._origins and not self._any else []
 
     def headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        """What an answer to this request carries; nothing where its origin is not let in."""
+        """What an answer to this request carries; where its origin is not let in, only that it might have been."""
         origin = exchange.head.read.get(b"origin")
         if origin is None or not (self._any or origin in self._origins):
-            return []
+            return self._otherwise
         if origin not in self._origins:
             return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", _EXPOSED)]
         return [

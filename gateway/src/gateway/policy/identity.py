@@ -52,14 +52,15 @@ class Identity:
     async def of(self, exchange: Exchange, route: Match, access: Access) -> Principal:
         """The person, whose token counts now. Raises Unauthenticated, InvalidToken, or ServiceUnavailable."""
         if not self._loaded:
-            self._wait_for_revocations()
+            self._look_whether_loaded()
         principal = await self._shown(exchange, route)
         self._revocations.admit(principal, fresh=access.fresh)
         return principal
 
-    def _wait_for_revocations(self) -> None:
-        if not self._revocations.loaded:
-            raise ServiceUnavailable("Which sessions have ended is not known yet.")
+    def _look_whether_loaded(self) -> None:
+        """Nobody's token counts before the keys and the revocations are known, and none is called wrong either."""
+        if not (self._verifier.loaded and self._revocations.loaded):
+            raise ServiceUnavailable("Whose tokens count is not known yet.")
         self._loaded = True
 
     async def _shown(self, exchange: Exchange, route: Match) -> Principal:
@@ -68,12 +69,23 @@ class Identity:
             return await self._by_token(bearer(written))
         if exchange.bearer is not None:
             return await self._by_token(exchange.bearer)
-        if exchange.ticket is not None and route.tickets and exchange.method == "GET":
+        if exchange.ticket is not None and by_ticket(exchange, route):
             return await self._redeem(exchange.ticket, exchange.path)
         raise Unauthenticated
 
     async def _by_token(self, token: str) -> Principal:
         return self._verifier.verify_now(token) or await self._verifier.verify(token)
+
+
+def by_ticket(exchange: Exchange, route: Match) -> bool:
+    """Whether a ticket is all that the exchange shows, where one counts."""
+    return (
+        exchange.ticket is not None
+        and route.tickets
+        and exchange.method == "GET"
+        and exchange.bearer is None
+        and b"authorization" not in exchange.head.read
+    )
 
 
 def bearer(authorization: bytes) -> str:

@@ -12,6 +12,7 @@ from gateway.portal.catalogue import Explained, catalogue
 from shared.problems import NotFound
 from shared.web import errors, health
 
+ALLOW: Final = "GET, HEAD, OPTIONS"
 _PATHS: Final = frozenset({"/", "/livez", "/readyz", "/health"})
 _PROBLEMS: Final = "/problems/"
 
@@ -28,12 +29,12 @@ class Portal:
     def __init__(self, checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> None:
         self._app = application(checks, shown_settings)
 
-    def serves(self, path: str) -> bool:
-        """Whether the path is one of the gateway's own; the fleet's details are on the admin port alone."""
-        return path in _PATHS or path.startswith(_PROBLEMS)
+    def name_of(self, path: str) -> str | None:
+        """The template of one of the gateway's own paths, None for others; the fleet's details are not public."""
+        return path if path in _PATHS else f"{_PROBLEMS}{{code}}" if path.startswith(_PROBLEMS) else None
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer by FastAPI, with the headers that every answer of the gateway has."""
+        """Answer a GET or a HEAD by FastAPI, with the headers that every answer of the gateway has."""
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -42,7 +43,8 @@ class Portal:
                 await exchange.send(message)
 
         exchange.scope.setdefault("state", {})["request_id"] = exchange.request_id
-        await self._app(exchange.scope, exchange.receive, send)
+        # FastAPI answers no HEAD; as a GET it is one, because the server leaves the body out
+        await self._app({**exchange.scope, "method": "GET"}, exchange.receive, send)
 
 
 def application(checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> FastAPI:

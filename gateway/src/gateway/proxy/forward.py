@@ -160,8 +160,8 @@ def problem_of(error: UpstreamError, upstream: str) -> Problem:
 
 async def _carry_back(exchange: Exchange, response: UpstreamResponse) -> None:
     status = response.status
-    if status < 200:
-        raise BadUpstream("The service switched protocols unasked.")
+    if not 200 <= status < 600:
+        raise BadUpstream("The service switched protocols unasked, or answered what is no status.")
     headers = answer_headers(response.headers)
     if status in _BODILESS:
         headers = [pair for pair in headers if pair[0] != b"content-length"]

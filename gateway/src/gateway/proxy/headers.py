@@ -32,6 +32,7 @@ _READ_HERE: Final = frozenset(
         b"forwarded",
         b"host",
         b"traceparent",
+        b"tracestate",
         b"x-forwarded-for",
         b"x-forwarded-proto",
         b"x-request-id",
@@ -59,6 +60,8 @@ _IDENTITY_PREFIXES: Final = (
     b"x-internal",
     b"x-flotilla",
     b"x-forwarded",
+    b"x-remote",
+    b"remote-",
     b"sec-websocket-",
 )
 

@@ -24,6 +24,18 @@ return {math.floor((burst - (after - now)) / interval), after - now, 0}
 """
 """KEYS[1] the caller; ARGV interval and burst in µs. Answers {left or -1, µs until full, µs to wait}."""
 
+GIVE_BACK: Final = """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local full = tonumber(redis.call('GET', KEYS[1]) or 0) - tonumber(ARGV[1])
+if full > now then
+  redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+else
+  redis.call('DEL', KEYS[1])
+end
+"""
+"""KEYS[1] the caller; ARGV[1] the interval in µs: one request of the caller's counts no longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -79,5 +91,6 @@ class LocalBuckets:
             self._full_at.popitem(last=False)
         return Decision(limit, (limit.burst_us - (after - now_us)) // limit.interval_us, after - now_us, 0)
 
-    def clear(self) -> None:
-        self._full_at.clear()
+    def give_back(self, key: str, limit: Limit) -> None:
+        if key in self._full_at:
+            self._full_at[key] -= limit.interval_us

@@ -1,5 +1,6 @@
 """Who has which limit, as data, and what answers say about it."""
 
+import math
 import time
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -52,7 +53,7 @@ def limit_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
         (b"ratelimit", b'"%s";r=%d;t=%d' % (tier, left, seconds)),
         (b"x-ratelimit-limit", b"%d" % limit.requests),
         (b"x-ratelimit-remaining", b"%d" % left),
-        (b"x-ratelimit-reset", b"%d" % (int(time.time()) + seconds)),
+        (b"x-ratelimit-reset", b"%d" % math.ceil(time.time() + decision.full_in_us / 1_000_000)),
         (b"x-ratelimit-tier", tier),
     ]
 
