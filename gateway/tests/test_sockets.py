@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.proxy import tunnel
 from shared.testing.waiting import eventually
 
 FLOTILLA = "flotilla.v1"
@@ -95,8 +96,10 @@ async def test_a_browser_is_refused_with_a_close_code(edge: Any, path: str, subp
         assert (await close_of(socket))[0] == code
 
 
-async def test_without_any_subprotocol_it_is_closed_with_4000(edge: Any) -> None:
-    async with connect(edge.ws_url + "/ws", proxy=None) as socket:
+@pytest.mark.parametrize("signed_in", [False, True])
+async def test_without_any_subprotocol_it_is_closed_with_4000(edge: Any, sign_in: Any, signed_in: bool) -> None:
+    headers = sign_in("ann") if signed_in else None
+    async with connect(edge.ws_url + "/ws", additional_headers=headers, proxy=None) as socket:
         assert (await close_of(socket))[0] == 4000
 
 
@@ -237,6 +240,42 @@ async def test_a_client_that_does_not_read_stops_the_service(edge: Any, sign_in:
         assert sent < 2000
         socket.transport.abort()
     await eventually(lambda: len(edge.gateway.streams) == 0)
+
+
+async def stalled(edge: Any, upstream: Any, headers: Any) -> Any:
+    """A socket whose service has more to say than its client reads."""
+
+    async def floods(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
+        while True:
+            await send({"type": "websocket.send", "bytes": b"x" * 16_384})
+
+    upstream.handler = floods
+    socket = await opened(edge, headers=headers, max_queue=1, ping_interval=None)
+    await socket.recv()
+    return socket
+
+
+async def test_a_client_that_is_too_slow_is_told_so(
+    edge: Any, sign_in: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "SLOW_S", 0.5)
+    socket = await stalled(edge, upstream, sign_in("ann"))
+    connections = edge.server.server_state.connections
+    await eventually(lambda: any(one.ended for one in connections), within_s=15, saying="the gateway has closed")
+    assert await close_of(socket) == (4008, "too_slow")
+    await eventually(lambda: len(edge.gateway.streams) == 0)
+
+
+async def test_a_client_that_does_not_read_holds_up_no_end(edge: Any, sign_in: Any, upstream: Any) -> None:
+    ann = sign_in.principal("ann")
+    socket = await stalled(edge, upstream, {"Authorization": f"Bearer {sign_in.token(ann)}"})
+    upstream.end_session(ann.session_id)
+    await eventually(lambda: not edge.server.server_state.connections, within_s=10, saying="the connection is gone")
+    socket.transport.abort()
+    await socket.wait_closed()
+    await eventually(lambda: len(edge.gateway.streams) == 0, within_s=15, saying="the service was told")
 
 
 async def test_a_service_that_does_not_read_stops_the_client(edge: Any, sign_in: Any, upstream: Any) -> None:

@@ -121,7 +121,8 @@ def _passed_on(status: int) -> Problem:
 async def _refuse(exchange: Exchange, problem: Problem) -> None:
     """Say no in the way that this client can hear."""
     exchange.status = problem.status
-    if problem.status == 404 or b"authorization" in exchange.head.read:
+    by_status = b"authorization" in exchange.head.read and not isinstance(problem, SubprotocolMissing)
+    if problem.status == 404 or by_status:
         headers, body = rendered(problem, exchange.path, exchange.request_id)
         await exchange.send(
             {"type": "websocket.http.response.start", "status": problem.status, "headers": headers + exchange.extra}

@@ -12,7 +12,7 @@ import uvicorn
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from shared.web.sockets import HandshakeProtocol
+from shared.web.sockets import SocketProtocol
 
 log = structlog.get_logger("gateway.server")
 
@@ -24,7 +24,6 @@ HEAD_S: Final = 10.0  # a request's headers, or a handshake, are whole by then o
 KEEP_ALIVE_S: Final = 75
 _HEAD_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 2.0  # how long a body is thrown away that an early answer made useless, so that the answer is read
-_CLOSE_S: Final = 5.0
 _UNACKNOWLEDGED_MS: Final = 30_000  # a peer that takes nothing for so long is gone
 _PING_S: Final = 25.0
 _PONG_S: Final = 10.0
@@ -211,34 +210,6 @@ class EdgeProtocol(HttpToolsProtocol):
         self.loop.call_later(_LINGER_S, self.transport.close)
 
 
-class EdgeSocketProtocol(HandshakeProtocol):
-    """One client WebSocket. A lost connection is told from a clean close, and a close is not waited for for ever."""
-
-    lost = False
-    task: "asyncio.Task[None] | None" = None
-
-    async def run_asgi(self) -> None:
-        self.scope["extensions"]["flotilla.connection"] = self  # type: ignore[assignment]  # ours
-        await super().run_asgi()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        self.handshake_complete = False  # makes uvicorn report 1006; 1005 would be a close frame without a code
-        super().connection_lost(exc)
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.close" and self.close_timer is not None:
-            self.close_timer.cancel()
-            self.close_timer = self.loop.call_later(_CLOSE_S, self.transport.abort)
-
-    def hang_up(self) -> None:
-        """A WebSocket is answered before anything is sent on it."""
-
-    def cut(self) -> None:
-        self.transport.abort()
-
-
 class EdgeServer(uvicorn.Server):
     """Serves `app` on sockets that are bound already. `draining` is called once, when the server is asked to stop."""
 
@@ -247,7 +218,7 @@ class EdgeServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=EdgeProtocol,
-                ws=EdgeSocketProtocol,
+                ws=SocketProtocol,
                 ws_max_size=_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 ws_ping_interval=_PING_S,

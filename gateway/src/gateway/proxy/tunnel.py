@@ -12,16 +12,21 @@ from typing import Final
 from gateway.exchange import Exchange
 from gateway.policy.streams import Why
 from gateway.proxy.upstream import SocketClosed, UpstreamSocket
+from shared.web import sockets
 
 NOT_UNDERSTOOD: Final = 4000
 NOT_AUTHENTICATED: Final = 4001
 FORBIDDEN: Final = 4003
+TOO_SLOW: Final = 4008
 GOING_AWAY: Final = 1012
 COME_BACK: Final = 1013
 
 _LOST: Final = 1006
 _NO_CODE: Final = 1005
-_SLOW_S: Final = 10.0
+_SEND_BUFFER_BYTES: Final = 128 * 1024  # what the kernel holds for a client that does not read
+_UNACKNOWLEDGED_S: Final = 30.0
+
+SLOW_S: Final = 10.0
 """How long a client may read nothing while there is something to read for it."""
 
 _CODES: Final[dict[Why, int]] = {"membership": FORBIDDEN, "tenant": FORBIDDEN, "closing": GOING_AWAY}
@@ -32,6 +37,7 @@ class Tunnel:
 
     def __init__(self, exchange: Exchange, upstream: UpstreamSocket) -> None:
         self._exchange, self._upstream = exchange, upstream
+        sockets.of(exchange.scope).bound(send_buffer_bytes=_SEND_BUFFER_BYTES, unacknowledged_s=_UNACKNOWLEDGED_S)
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
 
     def end(self, why: Why) -> None:
@@ -64,7 +70,7 @@ class Tunnel:
         while True:
             message = await self._upstream.receive()
             kind = "text" if isinstance(message, str) else "bytes"
-            async with asyncio.timeout(_SLOW_S):
+            async with asyncio.timeout(SLOW_S):
                 await send({"type": "websocket.send", kind: message})
 
     async def _close_both(self, up: "asyncio.Task[SocketClosed]", down: "asyncio.Task[None]") -> None:
@@ -77,7 +83,8 @@ class Tunnel:
         elif (by_service := _closing(down) or _closing(up)) is not None:
             await self._close_client(GOING_AWAY if by_service.code == _LOST else by_service.code, by_service.reason)
         else:
-            self._cut()
+            await self._close_client(TOO_SLOW, "too_slow")  # without effect where the client is gone
+            self._upstream.abort()
 
     async def _close_upstream(self, by_client: SocketClosed) -> None:
         """A client that is lost is lost to the service too: only a clean close is passed on as one."""
@@ -90,12 +97,6 @@ class Tunnel:
         await self._exchange.send(
             {"type": "websocket.close", "code": 1000 if code == _NO_CODE else code, "reason": reason}
         )
-
-    def _cut(self) -> None:
-        """The client reads nothing, or is gone."""
-        self._upstream.abort()
-        if self._exchange.connection is not None:
-            self._exchange.connection.cut()
 
 
 def _result(task: "asyncio.Task[SocketClosed]") -> SocketClosed | None:

@@ -33,6 +33,7 @@ _log = logging.getLogger("shared.web.sockets")
 _log.setLevel(logging.WARNING)  # uvicorn tells of each handshake with its whole URL, tickets and all
 
 
+<<<<<<< Updated upstream
 class HandshakeProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol with handshakes that end as they should.
 
@@ -60,6 +61,9 @@ class HandshakeProtocol(WebSocketsSansIOProtocol):
 
 
 class SocketProtocol(HandshakeProtocol):
+=======
+class SocketProtocol(WebSocketsSansIOProtocol):
+>>>>>>> Stashed changes
     """One WebSocket connection. `on_writable` is called when the peer has caught up with its reading."""
 
     on_writable: Callable[[], None] | None = None
@@ -104,6 +108,15 @@ class SocketProtocol(HandshakeProtocol):
         self.ping_interval, self.ping_timeout = interval_s, answer_s
         self.start_keepalive()
 
+    async def send(self, message: Any) -> None:
+        """As ASGI says; but a close waits for nobody."""
+        if message["type"] == "websocket.close" and self.handshake_complete:
+            self.end(message.get("code", 1000), message.get("reason") or "")
+            return
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # else uvicorn logs that the application forgot its answer
+
     def end(self, code: int, reason: str = "") -> None:
         """Close with `code`; a peer that has not read that far within FLUSH_S is dropped. Safe to repeat."""
         if self.ended or self.conn.state is not State.OPEN:
@@ -124,6 +137,7 @@ class SocketProtocol(HandshakeProtocol):
             self.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.handshake_complete = False  # makes uvicorn report 1006; 1005 would be a close frame without a code
         super().connection_lost(exc)
         if self.on_writable is not None:
             self.on_writable()
