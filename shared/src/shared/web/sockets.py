@@ -33,41 +33,15 @@ _log = logging.getLogger("shared.web.sockets")
 _log.setLevel(logging.WARNING)  # uvicorn tells of each handshake with its whole URL, tickets and all
 
 
-<<<<<<< Updated upstream
-class HandshakeProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol with handshakes that end as they should.
-
-    uvicorn logs one that was answered by a status as an application's error, and leaves one that cannot be read
-    without an answer and without an end.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.logger = self.conn.logger = _log
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            answer = b"".join(self.conn.data_to_send())
-            self.transport.write(
-                answer or b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.close()
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
-            self.handshake_complete = True
-
-
-class SocketProtocol(HandshakeProtocol):
-=======
 class SocketProtocol(WebSocketsSansIOProtocol):
->>>>>>> Stashed changes
     """One WebSocket connection. `on_writable` is called when the peer has caught up with its reading."""
 
     on_writable: Callable[[], None] | None = None
     _lingering = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.logger = self.conn.logger = _log
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -143,8 +117,16 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.on_writable()
 
     def data_received(self, data: bytes) -> None:
-        if not self._lingering:
-            super().data_received(data)
+        """uvicorn leaves a handshake that cannot be read without an answer and without an end: not so here."""
+        if self._lingering:
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            answer = b"".join(self.conn.data_to_send())
+            self.transport.write(
+                answer or b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.close()
 
     def handle_ping(self) -> None:
         """Answer, unless the peer does not read: its pings would fill the memory with pongs."""
