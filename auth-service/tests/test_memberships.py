@@ -7,16 +7,22 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from auth_service.app import service as auth
 from auth_service.memberships import events, models
-from auth_service.memberships.handlers import handlers
 from shared.data.database import Database
 from shared.events.event import Envelope
 from shared.ids import new_id
 
+from .door import Door, claims_of, problem
+from .fake_users import FakeUsers
+
+handlers = auth.handlers
 TENANT, ANN, MEMBERSHIP = new_id(), new_id(), new_id()
 
 
-async def _told(database: Database, kind: str, subject: UUID, version: int, data: dict[str, Any]) -> None:
+async def _told(
+    database: Database, kind: str, subject: UUID, version: int, data: dict[str, Any], tenant: UUID = TENANT
+) -> None:
     """One event, as the inbox worker runs its handler."""
     envelope = Envelope.model_validate(
         {
@@ -25,14 +31,14 @@ async def _told(database: Database, kind: str, subject: UUID, version: int, data
             "type": f"{kind}.v1",
             "subject": subject,
             "time": "2026-01-01T00:00:00Z",
-            "tenantid": TENANT,
+            "tenantid": tenant,
             "subjectversion": version,
             "data": data,
         }
     )
     handler = handlers.get(envelope.type)
     assert handler is not None
-    async with database.transaction(TENANT) as db:
+    async with database.transaction(tenant) as db:
         await handler.handle(db, handler.event.of(envelope))
 
 
@@ -44,6 +50,29 @@ async def _place(database: Database) -> tuple[str, list[str], str] | None:
 
 def _member(*roles: str, status: str = "active") -> dict[str, Any]:
     return {"user_id": str(ANN), "username": "ann", "roles": list(roles), "status": status}
+
+
+async def test_a_membership_that_ends_takes_its_sessions_along(door: Door, users: FakeUsers) -> None:
+    """Even if the person comes back: who had the old refresh token begins anew."""
+    acme, globex = await door.signed_up("ann", slug="acme"), users.add_tenant("globex")
+    member = users.add_member("globex", claims_of(acme)["sub"], roles=["user"])
+    tokens = (await door.login("ann", tenant="globex")).json()
+    data = {"user_id": claims_of(acme)["sub"], "username": "ann", "roles": ["user"], "status": "ended"}
+    where = {"tenant": UUID(globex["id"])}
+    await _told(door.database, "membership.revoked", UUID(member["id"]), 2, data, **where)
+    sessions = await door.rows("SELECT id::text, end_reason FROM sessions ORDER BY created_at")
+    assert sessions == [
+        {"id": acme["session_id"], "end_reason": None},
+        {"id": tokens["session_id"], "end_reason": "membership_ended"},
+    ]
+    assert problem(await door.refresh(tokens["refresh_token"])) == (401, "refresh_refused")
+    assert await door.rows("SELECT 1 FROM revocations") == []  # the reason is users-service's to tell
+    await _told(door.database, "membership.granted", UUID(member["id"]), 3, data | {"status": "active"}, **where)
+    assert problem(await door.refresh(tokens["refresh_token"])) == (401, "refresh_refused")
+
+    newer = (await door.login("ann", tenant="globex")).json()
+    await _told(door.database, "membership.revoked", UUID(member["id"]), 2, data, **where)  # said again, late
+    assert (await door.refresh(newer["refresh_token"])).status_code == 200
 
 
 ACME = {"slug": "acme", "name": "Acme", "tier": "free", "status": "active"}

@@ -143,15 +143,22 @@ class TestRoles:
         users.end_member("acme", claims_of(first)["sub"])
         await door.a_minute_passes()
         assert problem(await door.refresh(first["refresh_token"])) == (401, "membership_ended")
-        assert await door.rows("SELECT generation FROM sessions") == [{"generation": 0}]
+        ended = await door.rows("SELECT generation, end_reason FROM sessions")
+        assert ended == [{"generation": 0, "end_reason": "membership_ended"}]
+        assert await door.rows("SELECT data FROM outbox WHERE type = 'session.revoked.v1'") == [
+            {"data": {"user_id": claims_of(first)["sub"], "reason": "membership_ended"}}
+        ]
         users.away = True
-        assert problem(await door.refresh(first["refresh_token"])) == (401, "membership_ended")
+        assert problem(await door.refresh(first["refresh_token"])) == (401, "refresh_refused")
 
     async def test_a_suspended_tenant_refuses_the_refresh(self, door: Door, users: FakeUsers) -> None:
         first = await door.signed_up("ann", slug="acme")
         users.tenants["acme"]["status"] = "suspended"
         await door.a_minute_passes()
         assert problem(await door.refresh(first["refresh_token"])) == (401, "membership_ended")
+        users.tenants["acme"]["status"] = "active"
+        await door.a_minute_passes()
+        assert (await door.refresh(first["refresh_token"])).status_code == 200
 
 
 class TestFeed:

@@ -2,16 +2,18 @@
 
 from auth_service.accounts.api import router as accounts
 from auth_service.accounts.events import AccountRegistered
-from auth_service.memberships.handlers import handlers
+from auth_service.memberships.handlers import handlers as memberships
 from auth_service.parts import open_keys, open_passwords, works
 from auth_service.revocations.api import router as revocations
 from auth_service.sessions.api import router as sessions
 from auth_service.sessions.events import SessionRevoked
+from auth_service.sessions.handlers import handlers as ended_memberships
 from auth_service.settings import AuthSettings
 from auth_service.signing_keys.api import router as signing_keys
 from auth_service.signing_keys.commands import commands
 from auth_service.tickets.api import router as tickets
 from shared.app import Service
+from shared.events import EventHandlers
 
 service = Service(
     name="auth",
@@ -19,7 +21,7 @@ service = Service(
     settings=AuthSettings,
     description="Accounts, sessions and the tokens that stand for them.",
     routers=[accounts, sessions, tickets, signing_keys, revocations],
-    handlers=handlers,
+    handlers=EventHandlers(memberships, ended_memberships),
     publishes=[AccountRegistered, SessionRevoked],
     opens=[open_keys, open_passwords],
     works=works,

@@ -1,4 +1,7 @@
-"""The projection follows users-service: the last word on each tenant and membership counts, not each word."""
+"""The projection follows users-service: the last word on each tenant and membership counts, not each word.
+
+What a revoked membership means for sessions stands in sessions/handlers.py.
+"""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -7,7 +10,6 @@ from auth_service.memberships.events import (
     MembershipChanged,
     MembershipEvent,
     MembershipGranted,
-    MembershipRevoked,
     TenantCreated,
     TenantErased,
     TenantEvent,
@@ -30,11 +32,11 @@ async def tenant_erased(db: AsyncSession, event: TenantErased) -> None:
 
 async def membership_told(db: AsyncSession, event: MembershipEvent) -> None:
     if event.tenant_id is not None:
-        await service.apply_membership(db, event.tenant_id, event, revoked=isinstance(event, MembershipRevoked))
+        await service.apply_membership(db, event.tenant_id, event, revoked=False)
 
 
 for kind in (TenantCreated, TenantUpdated, TenantSuspended, TenantResumed):
     handlers.on(kind, latest_only=True)(tenant_told)
 handlers.on(TenantErased, latest_only=True)(tenant_erased)
-for change in (MembershipGranted, MembershipChanged, MembershipRevoked):
+for change in (MembershipGranted, MembershipChanged):
     handlers.on(change, latest_only=True)(membership_told)

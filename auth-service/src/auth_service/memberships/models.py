@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Index, PrimaryKeyConstraint, Text, exists, func, select
@@ -8,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.data.models import Global, Tenanted
+
+ENDED: Final = "ended"
 
 
 class Tenant(Global):
@@ -56,6 +59,11 @@ class Place:
     @property
     def active(self) -> bool:
         return self.membership.status == "active" and self.tenant.status == "active"
+
+    @property
+    def left(self) -> bool:
+        """Whether the person is a member no more, or asked back in but not there yet."""
+        return self.membership.status in (ENDED, "invited")
 
     def is_named(self, name: str) -> bool:
         """Whether `name` is the tenant's slug or id, in whatever case."""

@@ -8,7 +8,7 @@ stands. While users-service is away the projection as it is goes on serving: its
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, update
@@ -17,11 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.memberships.authority import MembershipReply, TenantReply
 from auth_service.memberships.events import MembershipEvent, TenantEvent
-from auth_service.memberships.models import Membership, Place, Tenant
+from auth_service.memberships.models import ENDED, Membership, Place, Tenant
 from shared.data.database import enter_tenant
 from shared.identity.revocation_entries import PROJECTION_LAG_S
-
-ENDED: Final = "ended"
 
 
 def is_fresh(place: Place) -> bool:
@@ -72,9 +70,9 @@ async def store_end(db: AsyncSession, place: Place) -> None:
     await db.execute(update(Membership).where(*unchanged).values(ended))
 
 
-async def apply_membership(db: AsyncSession, tenant_id: UUID, event: MembershipEvent, *, revoked: bool) -> None:
-    """Take in an event; one that is older than what is held changes nothing."""
-    await _put_membership(
+async def apply_membership(db: AsyncSession, tenant_id: UUID, event: MembershipEvent, *, revoked: bool) -> bool:
+    """Take in an event, and whether it was news; one that is older than what is held changes nothing."""
+    return await _put_membership(
         db,
         tenant_id=tenant_id,
         user_id=event.user_id,
@@ -109,7 +107,7 @@ async def _put_tenant(
     await db.execute(row.on_conflict_do_update(index_elements=["id"], set_=changes, where=not_older))
 
 
-async def _put_membership(db: AsyncSession, *, created_at: datetime, checked_at: Any, **values: Any) -> None:
+async def _put_membership(db: AsyncSession, *, created_at: datetime, checked_at: Any, **values: Any) -> bool:
     row = insert(Membership).values(**values, created_at=created_at, checked_at=checked_at)
     new = row.excluded
     changes = {name: new[name] for name in ("id", "roles", "status", "version")}
@@ -117,4 +115,5 @@ async def _put_membership(db: AsyncSession, *, created_at: datetime, checked_at:
     if checked_at is not None:  # a reply, which also says that the version held is the current one
         changes |= {"checked_at": new.checked_at, "created_at": new.created_at}
         newer = Membership.version <= new.version
-    await db.execute(row.on_conflict_do_update(index_elements=["tenant_id", "user_id"], set_=changes, where=newer))
+    put = row.on_conflict_do_update(index_elements=["tenant_id", "user_id"], set_=changes, where=newer)
+    return await db.scalar(put.returning(Membership.version)) is not None

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from shared.events import Event
 
-Reason = Literal["logout", "logout_all", "reuse", "ended_by_owner"]
+Reason = Literal["logout", "logout_all", "reuse", "ended_by_owner", "membership_ended"]
 
 
 class SessionRevoked(Event):

@@ -48,6 +48,8 @@ class Refreshing:
             elif asked and place is not None:
                 await memberships.store_end(db, place)
             place = await models.find_place(db, session.tenant_id, account.id)
+            if place is None or place.left:
+                await service.end_in_tenant(db, account.id, session.tenant_id)
             if place is None or not place.active:
                 raise MembershipEnded
             if named_tenant is not None and not place.is_named(named_tenant):

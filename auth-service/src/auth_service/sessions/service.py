@@ -163,15 +163,18 @@ async def end(db: AsyncSession, session: Session, reason: Reason, address: str) 
     """End an open session: its row, the revocation that gateways see, and the event, in one transaction."""
     await _end(db, session, reason)
     await revocations.end_session(db, session.id)
-    audit.record(
-        db,
-        "session_ended",
-        account_id=session.account_id,
-        session_id=session.id,
-        tenant_id=session.tenant_id,
-        address=address,
-        reason=reason,
-    )
+    _record_end(db, session, reason, address)
+
+
+async def end_in_tenant(db: AsyncSession, user_id: UUID, tenant_id: UUID) -> None:
+    """The person is no member of the tenant any more, so their sessions there never go on, even if they return.
+
+    Their access tokens end by users-service's feed, which says why; no revocation of ours stands before it.
+    """
+    theirs = (Session.account_id == user_id, Session.tenant_id == tenant_id, Session.ended_at.is_(None))
+    for session in (await db.scalars(select(Session).where(*theirs).with_for_update())).all():
+        await _end(db, session, "membership_ended")
+        _record_end(db, session, "membership_ended", None)
 
 
 async def end_own(db: AsyncSession, user_id: UUID, session_id: UUID, reason: Reason, address: str) -> None:
@@ -243,6 +246,18 @@ async def _end(db: AsyncSession, session: Session, reason: Reason) -> None:
         reason=reason,
     )
     outbox.add(db, revoked)
+
+
+def _record_end(db: AsyncSession, session: Session, reason: Reason, address: str | None) -> None:
+    audit.record(
+        db,
+        "session_ended",
+        account_id=session.account_id,
+        session_id=session.id,
+        tenant_id=session.tenant_id,
+        address=address,
+        reason=reason,
+    )
 
 
 async def _reused(db: AsyncSession, session: Session, token: RefreshToken, address: str) -> None:

@@ -21,7 +21,7 @@ def choose(places: Sequence[Place], named: str | None, last_tenant_id: UUID | No
 
     None where there is none. An invitation is no default: it counts once the person names the tenant.
     """
-    held = [place for place in places if place.membership.status != memberships.ENDED]
+    held = [place for place in places if place.membership.status != models.ENDED]
     if named is not None:
         return next((place for place in held if place.is_named(named)), None)
     active = [place for place in held if place.active]

@@ -1,0 +1,17 @@
+"""A membership that ends takes the person's sessions in that tenant along."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.memberships import service as memberships
+from auth_service.memberships.events import MembershipRevoked
+from auth_service.sessions import service
+from shared.events import EventHandlers
+
+handlers = EventHandlers()
+
+
+@handlers.on(MembershipRevoked, latest_only=True)
+async def membership_revoked(db: AsyncSession, event: MembershipRevoked) -> None:
+    """Unless the projection knows something newer by then: that the person is a member again."""
+    if event.tenant_id is not None and await memberships.apply_membership(db, event.tenant_id, event, revoked=True):
+        await service.end_in_tenant(db, event.user_id, event.tenant_id)
