@@ -18,8 +18,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy import text
 
+from shared.data.fitness import Refusal, refuse_strong_login
 from shared.data.migrations import current, head
-from shared.data.policies import passes_by
 from shared.events import Event, EventHandlers
 from shared.events.works import event_works
 from shared.parts import Parts, open_parts
@@ -53,12 +53,18 @@ class Service:
     """Parts of the service's own, opened after the shared ones and closed before them."""
     works: Works = _no_works
     """Background work of the service's own, by name."""
+    refuses: Sequence[Refusal] = ()
+    """What production refuses to find in the database."""
     commands: Mapping[str, typer.Typer] = field(default_factory=dict)
     """Verbs of the service's own."""
 
     @property
     def migrations(self) -> Path:
         return Path(str(files(self.package) / "migrations"))
+
+    def refusals(self, settings: ServiceSettings) -> Sequence[Refusal]:
+        """What a process with these settings refuses to find in the database."""
+        return [refuse_strong_login, *(self.refuses if settings.guarded else ())]
 
     def create_app(self, settings: ServiceSettings | None = None, *, events: bool = True) -> FastAPI:
         """The application; `events=False` leaves the relay and the inbox worker to a process of their own."""
@@ -119,7 +125,7 @@ def _add_checks(service: Service, parts: Parts, checks: health.HealthChecks) -> 
 
     Never broker or cache: without them every answer is the same.
     """
-    checks.required["database"] = _Schema(parts, head(service.migrations))
+    checks.required["database"] = _Schema(parts, head(service.migrations), service.refusals(parts.settings))
     if parts.jwks is not None:
         checks.required["keys"] = _loaded(lambda: parts.jwks is not None and parts.jwks.loaded)
     if (revocations := parts.revocations) is not None:
@@ -129,10 +135,10 @@ def _add_checks(service: Service, parts: Parts, checks: health.HealthChecks) -> 
 
 
 class _Schema:
-    """The database answers, is migrated, and its login cannot pass by the policies: the latter two are seen once."""
+    """The database answers, is migrated, and is fit to run on: the latter two are seen once."""
 
-    def __init__(self, parts: Parts, wanted: str | None) -> None:
-        self._parts, self._wanted, self._at_head = parts, wanted, False
+    def __init__(self, parts: Parts, wanted: str | None, refusals: Sequence[Refusal]) -> None:
+        self._parts, self._wanted, self._refusals, self._at_head = parts, wanted, refusals, False
 
     async def __call__(self) -> str:
         async with self._parts.database.engine().connect() as connection:
@@ -142,15 +148,10 @@ class _Schema:
         found = await current(self._parts.database.engine())
         if found != self._wanted:
             raise NotMigrated(found, self._wanted)
-        async with self._parts.database.engine().connect() as connection:
-            if await passes_by(connection):
-                raise LoginTooStrong
+        for refuse in self._refusals:
+            await refuse(self._parts.database)
         self._at_head = True
         return f"at {found}"
-
-
-class LoginTooStrong(Exception):
-    """The login of DATABASE_URL owns tables or bypasses row-level security; use the one that `db create` made."""
 
 
 class NotMigrated(Exception):

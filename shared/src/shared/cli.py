@@ -15,14 +15,15 @@ from asyncpg import InvalidAuthorizationSpecificationError
 from sqlalchemy.engine import make_url
 
 from shared.app import Service, run_events
-from shared.data import migrations, roles
+from shared.data import fitness, migrations, roles
+from shared.data.database import Database
 from shared.data.models import Base
 from shared.data.roles import database_name
 from shared.events import contracts
 from shared.events.cli import events_commands
 from shared.problems import every_problem
 from shared.server import Server
-from shared.settings import OwnerSettings, ServiceSettings, SettingsInvalid, load
+from shared.settings import OwnerSettings, S, ServiceSettings, SettingsInvalid, load
 from shared.telemetry import logs, traces
 
 
@@ -53,8 +54,34 @@ def command_line(service: Service) -> typer.Typer:
     return line
 
 
+def load_fit(service: Service, kind: type[S]) -> S:
+    """The settings of a long-running process. Raises SettingsInvalid with every reason, those in the database too."""
+    faults = []
+    try:
+        settings = load(kind)
+    except SettingsInvalid as invalid:
+        if not isinstance(invalid.unfit, kind):
+            raise
+        settings, faults = invalid.unfit, [str(invalid)]
+    if settings.guarded and settings.database_url is not None:
+        found = asyncio.run(_reasons(service, settings))
+        faults += [f"{service.name}: the database is not fit for production:"] if found else []
+        faults += [f"  {reason}" for reason in found]
+    if faults:
+        raise SettingsInvalid("\n".join(faults))
+    return settings
+
+
+async def _reasons(service: Service, settings: ServiceSettings) -> list[str]:
+    database = Database(settings)
+    try:
+        return await fitness.reasons(database, service.migrations, service.refusals(settings))
+    finally:
+        await database.close()
+
+
 def start_process(service: Service, settings: ServiceSettings, name: str | None = None) -> None:
-    """What every long-running verb does first: logs and traces of the process."""
+    """What every long-running verb does once it has its settings: logs and traces of the process."""
     logs.configure(settings.log, name or service.name)
     traces.configure(settings.telemetry, name or service.name)
 
@@ -66,7 +93,7 @@ def _add_serve(line: typer.Typer, service: Service) -> None:
         events: Annotated[bool, typer.Option(help="Run the relay and the inbox worker inside.")] = True,
     ) -> None:
         """Serve the API until SIGTERM or Ctrl-C; open requests get SERVER__DRAIN_S seconds to end."""
-        settings = load(service.settings)
+        settings = load_fit(service, service.settings)
         start_process(service, settings)
         app = service.create_app(settings, events=events)
         Server(app, settings, port=port).run()
@@ -76,7 +103,7 @@ def _add_events_run(events: typer.Typer, service: Service) -> None:
     @events.command("run")
     def run_apart() -> None:
         """Run the relay and the inbox worker alone, beside processes that `serve --no-events`."""
-        settings = load(service.settings)
+        settings = load_fit(service, service.settings)
         start_process(service, settings)
         asyncio.run(run_events(service, settings))
 

@@ -201,6 +201,11 @@ class ServiceSettings(BaseSettings):
         return self.environment in (Environment.DEVELOPMENT, Environment.TESTING)
 
     @property
+    def guarded(self) -> bool:
+        """Production and staging: what only development may use is refused."""
+        return self.environment in (Environment.PRODUCTION, Environment.STAGING)
+
+    @property
     def docs_shown(self) -> bool:
         return self.environment is not Environment.PRODUCTION if self.docs is None else self.docs
 
@@ -215,8 +220,8 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
-        if self.environment in (Environment.PRODUCTION, Environment.STAGING) and (faults := self.production_faults()):
-            raise ValueError("; ".join(faults))
+        if self.guarded and (faults := self.production_faults()):
+            raise _Unfit(self, faults)
         return self
 
     def shown(self) -> dict[str, Any]:
@@ -256,6 +261,14 @@ def _identity_faults(settings: ServiceSettings) -> list[str]:
     return ["IDENTITY__ACCEPT_ACCESS_TOKENS is for development"] if settings.identity.accept_access_tokens else []
 
 
+class _Unfit(ValueError):
+    """Settings that are whole, and for development alone."""
+
+    def __init__(self, settings: ServiceSettings, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.settings = settings
+
+
 class OwnerSettings(BaseSettings):
     """The administrator's login, read by `db create` and `migrate` alone."""
 
@@ -270,7 +283,14 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class SettingsInvalid(Exception):
-    """The environment does not describe a service that can run; the message lists every fault."""
+    """The environment does not describe a service that can run; the message lists every fault.
+
+    `unfit` are the settings where they are whole, and production refuses them.
+    """
+
+    def __init__(self, message: str, *, unfit: ServiceSettings | None = None) -> None:
+        super().__init__(message)
+        self.unfit = unfit
 
 
 def load(cls: type[S], folder: Path | None = None) -> S:
@@ -284,7 +304,9 @@ def load(cls: type[S], folder: Path | None = None) -> S:
     try:
         return cls(_env_file=files)
     except ValidationError as error:
-        raise SettingsInvalid("\n".join(_faults(cls, error))) from None
+        causes = [fault.get("ctx", {}).get("error") for fault in error.errors(include_input=False, include_url=False)]
+        unfit = next((cause.settings for cause in causes if isinstance(cause, _Unfit)), None)
+        raise SettingsInvalid("\n".join(_faults(cls, error)), unfit=unfit) from None
 
 
 def _named_in(dotenv: Path) -> str | None:

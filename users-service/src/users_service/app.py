@@ -9,6 +9,7 @@ from users_service.profiles.events import UserUpdated
 from users_service.settings import UsersSettings
 from users_service.tenants.api import router as tenants
 from users_service.tenants.commands import operators
+from users_service.tenants.demo import refuse_demo_tenant
 from users_service.tenants.events import (
     MembershipChanged,
     MembershipGranted,
@@ -46,5 +47,6 @@ service = Service(
     ],
     opens=[open_storage],
     works=works,
+    refuses=[refuse_demo_tenant],
     commands={"operators": operators},
 )

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import start_process
+from shared.cli import load_fit, start_process
 from shared.server import Server
-from shared.settings import load
 from tasks_service.settings import TasksSettings
 from tasks_service.worker.app import worker_app, worker_service
 
@@ -16,6 +15,6 @@ commands = typer.Typer(invoke_without_command=True, help="Run jobs until SIGTERM
 @commands.callback()
 def worker(port: Annotated[int | None, typer.Option(help="Instead of WORKER__PORT.")] = None) -> None:
     """Run jobs until SIGTERM or Ctrl-C; running ones get WORKER__DRAIN_S seconds, the rest go back to the queue."""
-    settings = load(TasksSettings)
+    settings = load_fit(worker_service, TasksSettings)
     start_process(worker_service, settings, "tasks-worker")
     Server(worker_app(settings), settings, port=settings.worker.port if port is None else port).run()

@@ -31,6 +31,8 @@ async def put_registration(
     user_id: UserId, body: RegistrationIn, database: DatabasePart, settings: Settings
 ) -> RegistrationOut:
     """Make a person, with a tenant of their own or in the default one; a repeat answers the same."""
+    if body.tenant is not None:
+        registration.check_slug(body.tenant.slug, development=settings.development)
     tenant_id = body.tenant.id if body.tenant else None
     if body.tenant is None and (slug := settings.default_tenant) is not None:
         async with database.transaction(role="fleet") as fleet:

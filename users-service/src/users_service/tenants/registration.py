@@ -17,6 +17,7 @@ from shared.events import outbox
 from shared.problems import Conflict, FieldError, InvalidInput
 from users_service.profiles import models as profiles
 from users_service.tenants import members, models
+from users_service.tenants.demo import is_demo
 from users_service.tenants.events import MembershipRevoked, TenantCreated, TenantErased
 from users_service.tenants.models import EndedRegistration, Membership, Person, Tenant
 from users_service.tenants.schemas import NewTenant, RegistrationIn
@@ -64,8 +65,9 @@ class SlugReserved(InvalidInput):
     remedy = "Choose another slug."
 
 
-def check_slug(slug: str) -> None:
-    if slug in RESERVED:
+def check_slug(slug: str, *, development: bool) -> None:
+    """Raises SlugReserved; the demo tenant's is for development."""
+    if slug in RESERVED or (is_demo(slug) and not development):
         detail = "This name is reserved."
         raise SlugReserved(errors=[FieldError(detail, "slug_reserved", pointer="#/tenant/slug")])
 
@@ -75,7 +77,7 @@ async def register(
 ) -> Membership | None:
     """Make the person and, in `tenant_id`, their membership: admin of a tenant of their own, user of the default one.
 
-    None where there is no tenant to be in. Raises SlugTaken, SlugReserved, RegistrationEnded.
+    None where there is no tenant to be in. Raises SlugTaken, RegistrationEnded.
     """
     await _take_turns(db, user_id)
     if await db.get(EndedRegistration, user_id) is not None:
@@ -139,7 +141,6 @@ async def _take_turns(db: AsyncSession, user_id: UUID) -> None:
 
 async def _make_tenant(db: AsyncSession, new: NewTenant) -> None:
     """Make the tenant unless an earlier call did; on return its row is locked."""
-    check_slug(new.slug)
     row = insert(Tenant).values(tenant_id=new.id, slug=new.slug, name=new.name)
     made = await db.scalar(row.on_conflict_do_nothing().returning(Tenant.tenant_id))
     tenant = await models.lock_tenant(db, new.id)

@@ -1,0 +1,30 @@
+"""The demo tenant that `make up` seeds: a development's, known by its slug, which nobody gets outside of one."""
+
+import re
+from typing import Final
+
+from sqlalchemy import select
+
+from shared.data.database import Database
+from shared.data.fitness import Unfit
+from users_service.tenants.models import Tenant
+
+_SLUG: Final = "^demo(-[0-9a-f]{4})?$"
+
+
+class DemoTenant(Unfit):
+    """Its sign-ins were printed on a screen, and it is of the highest tier."""
+
+
+def is_demo(slug: str) -> bool:
+    return re.fullmatch(_SLUG, slug) is not None
+
+
+async def refuse_demo_tenant(database: Database) -> None:
+    async with database.transaction(role="fleet") as fleet:
+        slug = await fleet.scalar(select(Tenant.slug).where(Tenant.slug.regexp_match(_SLUG)).limit(1))
+    if slug is not None:
+        raise DemoTenant(
+            f"The demo tenant {slug} is in the database, which was made for development: "
+            "give each service a new one, by `db create` and `migrate`"
+        )
