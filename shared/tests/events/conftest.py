@@ -28,13 +28,14 @@ from shared.testing.servers import Servers
 _FIRST = """
 from alembic import op
 from shared.data.policies import enable_tenancy
-from shared.events.migration import create_event_tables
+from shared.events.migration import create_event_tables, index_parked_events
 
 revision, down_revision = "0001", None
 
 
 def upgrade():
     create_event_tables(op)
+    index_parked_events(op)
     op.execute("CREATE TABLE effects (tenant_id uuid NOT NULL, note text NOT NULL,"
         " CONSTRAINT uq_effects_note UNIQUE (tenant_id, note) DEFERRABLE INITIALLY DEFERRED)")
     enable_tenancy(op, "effects", service="events")

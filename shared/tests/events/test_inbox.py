@@ -19,7 +19,7 @@ from shared.data.migrations import owner_engine
 from shared.data.policies import catalogue_faults, passes_by
 from shared.events import Bus, Consumed, Event, EventHandlers, outbox
 from shared.events.event import Envelope
-from shared.events.housekeeping import prune
+from shared.events.housekeeping import MEASURE_INBOX, MEASURE_OUTBOX, prune
 from shared.events.inbox import InboxWorker
 from shared.events.models import InboxRow
 from shared.events.pump import Progress
@@ -300,6 +300,22 @@ async def test_rows_are_pruned_a_week_after_they_were_handled(inbox: Inbox) -> N
         await db.execute(text(old))
         assert await prune(db, "inbox", "handled_at") == 1
     assert len(await inbox.rows()) == 2
+
+
+async def test_what_waits_is_measured_without_reading_what_is_done(database: Database, postgres_admin_url: str) -> None:
+    engine = owner_engine(postgres_admin_url, str(database.url.database), "events")
+    async with engine.begin() as owner:
+        columns = "id, type, subject, subject_version"
+        rows = "SELECT gen_random_uuid(), 'a.b.v1', gen_random_uuid(), 1, now(), {} FROM generate_series(1, 5000)"
+        data, message = rows.format("'{}'"), rows.format("''")
+        await owner.exec_driver_sql(f"INSERT INTO outbox ({columns}, published_at, data) {data}")
+        await owner.exec_driver_sql(f"INSERT INTO inbox ({columns}, handled_at, message) {message}")
+        await owner.exec_driver_sql("ANALYZE outbox, inbox")
+    await engine.dispose()
+    async with database.transaction() as db:
+        for measure in (MEASURE_OUTBOX, MEASURE_INBOX):
+            plan = "\n".join(await db.scalars(text(f"EXPLAIN {measure.text}")))
+            assert "Seq Scan" not in plan, plan
 
 
 async def test_the_tables_keep_the_houses_rules(database: Database, postgres_admin_url: str) -> None:

@@ -15,15 +15,16 @@ KEPT_DAYS: Final = 7  # published and handled rows, to look at and to replay; pa
 EVERY_S: Final = 15.0
 PRUNED_AT_ONCE: Final = 1000
 
-_MEASURE_OUTBOX: Final = text(f"""
-    SELECT count(*) FILTER (WHERE {OUTBOX_WAITING}), count(*) FILTER (WHERE parked_at IS NOT NULL),
-        COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE {OUTBOX_WAITING})), 0)
-    FROM outbox WHERE published_at IS NULL
+# Each part reads along a partial index: what is done, a week of it, is not read.
+MEASURE_OUTBOX: Final = text(f"""
+    SELECT count(*), (SELECT count(*) FROM outbox WHERE parked_at IS NOT NULL),
+        COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(created_at)), 0)
+    FROM outbox WHERE {OUTBOX_WAITING}
 """)  # noqa: S608 - constants of ours
-_MEASURE_INBOX: Final = text(f"""
-    SELECT count(*) FILTER (WHERE {INBOX_WAITING}), count(*) FILTER (WHERE parked_at IS NOT NULL),
-        COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(received_at) FILTER (WHERE {INBOX_WAITING})), 0)
-    FROM inbox WHERE handled_at IS NULL
+MEASURE_INBOX: Final = text(f"""
+    SELECT count(*), (SELECT count(*) FROM inbox WHERE parked_at IS NOT NULL),
+        COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(received_at)), 0)
+    FROM inbox WHERE {INBOX_WAITING}
 """)  # noqa: S608 - constants of ours
 
 
@@ -33,7 +34,7 @@ def outbox_house(database: Database, bus: Bus) -> Pump:
     async def keep() -> Progress:
         async with database.transaction() as db:
             pruned = await prune(db, "outbox", "published_at")
-            pending, parked, oldest_s = (await db.execute(_MEASURE_OUTBOX)).one()
+            pending, parked, oldest_s = (await db.execute(MEASURE_OUTBOX)).one()
         metrics.OUTBOX_PENDING.set(pending)
         metrics.OUTBOX_PARKED.set(parked)
         metrics.OUTBOX_OLDEST_S.set(oldest_s)
@@ -49,7 +50,7 @@ def inbox_house(database: Database) -> Pump:
     async def keep() -> Progress:
         async with database.transaction() as db:
             pruned = await prune(db, "inbox", "handled_at")
-            pending, parked, oldest_s = (await db.execute(_MEASURE_INBOX)).one()
+            pending, parked, oldest_s = (await db.execute(MEASURE_INBOX)).one()
         metrics.INBOX_PENDING.set(pending)
         metrics.INBOX_PARKED.set(parked)
         metrics.INBOX_OLDEST_S.set(oldest_s)

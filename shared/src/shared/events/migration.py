@@ -21,6 +21,11 @@ def create_event_tables(op: Operations | ModuleType) -> None:
     )
 
 
+def index_parked_events(op: Operations | ModuleType) -> None:
+    """A later migration of every service: parked events of the outbox are counted without reading all of it."""
+    op.create_index("ix_outbox_parked", "outbox", ["position"], postgresql_where=sa.text("parked_at IS NOT NULL"))
+
+
 def _create_outbox(op: Operations | ModuleType) -> None:
     op.create_table(
         "outbox",

@@ -25,6 +25,7 @@ class OutboxRow(Global):
     __table_args__ = (
         Index("ix_outbox_waiting", "position", postgresql_where=text(OUTBOX_WAITING)),
         Index("ix_outbox_waiting_subject", "subject", "position", postgresql_where=text(OUTBOX_WAITING)),
+        Index("ix_outbox_parked", "position", postgresql_where=text("parked_at IS NOT NULL")),
         Index("ix_outbox_published", "published_at", postgresql_where=text("published_at IS NOT NULL")),
     )
 
