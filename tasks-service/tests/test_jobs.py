@@ -52,6 +52,8 @@ BAD_INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "wait", "input": {"seconds": 1, "more": 1}}, "#/input/more"),
     ({"kind": "wait", "input": {"seconds": 1}, "priority": 101}, "#/priority"),
     ({"kind": "wait", "input": {"seconds": 1}, "run_at": "2026-01-01T00:00:00"}, "#/run_at"),
+    ({"kind": "wait", "input": {"seconds": 1}, "run_at": 0}, "#/run_at"),
+    ({"kind": "wait", "input": {"seconds": 1}, "run_at": "1767225600"}, "#/run_at"),
     ({"kind": "wait", "input": {"seconds": 1}, "run_at": "2999-01-01T00:00:00Z"}, "#/run_at"),
     ({"kind": "wait", "input": {"seconds": 1}, "run_at": "0001-01-01T00:00:00+14:00"}, "#/run_at"),
     ({"kind": "data_processing", "input": {}}, "#/input/operation"),
