@@ -133,6 +133,27 @@ async def test_stale_feeds_close_fresh_routes_only(open_edge: Any, sign_in: Any,
         await eventually(lambda: _opened(client, admin))
 
 
+async def test_stale_feeds_close_everything_where_that_is_asked_for(
+    open_edge: Any, sign_in: Any, upstream: Any
+) -> None:
+    stale = {"feeds": ("auth", "users"), "interval_s": 0.05, "stale_after_s": 0.3, "on_stale": "refuse"}
+    edge = await open_edge(revocations=stale)
+    upstream.feed_status = 503
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+
+        async def closed() -> bool:
+            return bool((await client.get(SIGNED, headers=sign_in("ann"))).status_code == 503)
+
+        await eventually(closed)
+        reply = await client.get(SIGNED, headers=sign_in("ann"))
+        assert reply.json()["code"] == "service_unavailable"
+        assert int(reply.headers["retry-after"]) >= 1
+        assert (await client.post("/auth/login", json={})).status_code == 200
+        assert (await client.get("/readyz")).status_code == 200
+        checks = (await edge.gateway.checks.detailed()).checks
+        assert (checks["revocations_age"].status, checks["revocations"].status) == ("failing", "ok")
+
+
 async def _opened(client: Any, headers: dict[str, str]) -> bool:
     return bool((await client.get("/api/v1/tenants/1", headers=headers)).status_code == 200)
 

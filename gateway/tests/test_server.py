@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway import server as edge_server
+from gateway import connection
 from shared.testing.waiting import eventually
 
 
@@ -79,7 +79,7 @@ async def test_an_old_client_without_host_is_answered(raw: Any) -> None:
 
 
 async def test_headers_that_never_end_are_turned_away(open_edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge_server, "HEAD_S", 0.3)
+    monkeypatch.setattr(connection, "HEAD_S", 0.3)
     edge = await open_edge()
     for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: "):
         async with asyncio.timeout(5):
@@ -158,7 +158,7 @@ async def test_an_upgrade_to_what_is_not_spoken_is_passed_over(raw: Any, sign_in
 async def test_a_pipelined_body_may_take_its_time(
     edge: Any, sign_in: Any, monkeypatch: pytest.MonkeyPatch, raw_upstream: Any
 ) -> None:
-    monkeypatch.setattr(edge_server, "_LINGER_S", 0.05)
+    monkeypatch.setattr(connection, "_LINGER_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
     writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" + posting(sign_in, b"Content-Length: 6") + b"abc")
     async with asyncio.timeout(10):
@@ -188,7 +188,7 @@ async def test_a_broken_request_does_not_run_into_an_answer(edge: Any, sign_in: 
 
 
 async def test_a_kept_connection_without_a_request_ends(open_edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge_server, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.3)
     edge = await open_edge()
     for noise in (b"", b"\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)

@@ -97,7 +97,7 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         scheme = urlsplit(settings.public_url).scheme
         replicas = {name: Replicas(name, origins) for name, origins in settings.origins.items()}
         checks = _checks(parts, revocations)
-        checks.others |= _others(limiter, client, settings.origins)
+        checks.others |= _others(limiter, client, settings.origins, revocations)
         access_log = AccessLog(settings.log)
         stack.callback(access_log.flush)
         edge = Edge(
@@ -150,13 +150,22 @@ def _checks(parts: Parts, revocations: Revocations) -> HealthChecks:
     return checks
 
 
-def _others(limiter: Limiter, client: UpstreamClient, origins: Mapping[str, Origins]) -> dict[str, Check]:
-    """For the detailed health alone: the cache, and whether each replica behind (`chat`, `chat-2` …) is ready."""
+def _others(
+    limiter: Limiter, client: UpstreamClient, origins: Mapping[str, Origins], revocations: Revocations
+) -> dict[str, Check]:
+    """For the detailed health alone: the cache, the feeds, and whether each replica (`chat`, `chat-2` …) is ready."""
     others: dict[str, Check] = {
         name if number == 1 else f"{name}-{number}": _ready_at(client, origin)
         for name, replicas in origins.items()
         for number, origin in enumerate(replicas, 1)
     }
+
+    async def feeds() -> str:
+        if revocations.stale:
+            raise ServiceUnavailable("The feeds have been silent for too long.")
+        return "fresh"
+
+    others["revocations_age"] = feeds
     if (pipe := limiter.pipe) is not None:
 
         async def cache() -> str:
