@@ -70,13 +70,14 @@ async def test_ranges(client: httpx2.AsyncClient, upload: Upload, bob: dict[str,
         ("bytes=255000-", 255_000, size),
         ("bytes=-500", size - 500, size),
         (f"bytes=-{size + 9}", 0, size),
-        (f"bytes=10-{10**15}", 10, size),
+        (f"bytes=10-{2**64 - 1}", 10, size),
+        ("BYTES= 0-0", 0, 1),
     ]:
         reply = await client.get(content_of(file), headers=bob | {"Range": asked})
         assert (reply.status_code, reply.content == CONTENT[start:end]) == (206, True), asked
         assert reply.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
         assert reply.headers["content-length"] == str(end - start)
-    for asked in (f"bytes={size}-", "bytes=-0", "bytes=999999999-1000000000"):
+    for asked in (f"bytes={size}-", "bytes=-0", f"bytes={2**64}-{2**64 + 1}"):
         reply = await client.get(content_of(file), headers=bob | {"Range": asked})
         assert (reply.status_code, reply.json()["code"]) == (416, "range_not_satisfiable"), asked
         assert reply.headers["content-range"] == f"bytes */{size}"

@@ -1,6 +1,8 @@
+import httpx2
 import pytest
 
 from shared.data.database import Database
+from shared.testing import People
 from users_service.tenants.commands import set_operator
 from users_service.tenants.members import MemberNotFound
 from users_service.tenants.service import TenantNotFound
@@ -20,3 +22,14 @@ async def test_an_operator_is_made_by_the_command_line_alone(
         await set_operator(database, "acme", "eve", operator=True)
     with pytest.raises(TenantNotFound):
         await set_operator(database, "globex", "gil", operator=True)
+
+
+async def test_a_tenants_admin_does_not_take_the_role_away(
+    database: Database, acme: None, client: httpx2.AsyncClient, as_user: People
+) -> None:
+    await set_operator(database, "acme", "bob", operator=True)
+    path = f"/api/v1/tenants/{as_user.tenant_id('acme')}/members/{as_user.id('bob')}"
+    for roles in (["analyst"], ["analyst"], ["admin", "user"]):
+        reply = await client.put(path, json={"roles": roles}, headers=as_user("ann", roles=["admin"]))
+        assert (reply.status_code, reply.json()["roles"]) == (200, sorted([*roles, "system"]))
+    assert await set_operator(database, "acme", "bob", operator=False) == ["admin", "user"]

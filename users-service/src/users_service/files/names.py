@@ -13,7 +13,10 @@ SNIFFED_BYTES: Final = 8192
 MAX_NAME: Final = 200
 UNKNOWN: Final = "application/octet-stream"
 
-_MARKUP: Final = frozenset({"text/html", "application/xml", "image/svg+xml"})
+# What may be text all through and is told by its beginning all the same.
+_BY_BEGINNING: Final = frozenset(
+    {"text/html", "application/xml", "image/svg+xml", "application/pdf", "application/postscript", "application/rtf"}
+)
 # Text says nothing of its kind in its first bytes; these names may say it, for none of them is run by a browser.
 _TEXT_BY_SUFFIX: Final = {
     ".csv": "text/csv",
@@ -23,7 +26,11 @@ _TEXT_BY_SUFFIX: Final = {
 }
 _ZIP: Final = b"PK\x03\x04"
 _CONTROLS: Final = frozenset(range(32)) - set(b"\t\n\r\f")
-_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"*:<>?|]+')
+_UNSAFE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f"
+    r"\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # turns the line, ends it, or does not show
+    r'"*:<>?|]+'
+)
 
 
 def safe_name(sent: str) -> str:
@@ -45,10 +52,11 @@ def disposition(name: str) -> str:
 def content_type(head: bytes, name: str) -> str:
     """The media type that the first bytes tell; the name only chooses among those that the bytes allow."""
     suffix = PurePosixPath(name).suffix.lower()
-    matches = _magic(head)
-    if _is_text(head):
+    text = _is_text(head)
+    matches = _magic(head.lstrip() if text else head)
+    if text:
         found = matches[0][0] if matches else ""
-        return found if found in _MARKUP else _TEXT_BY_SUFFIX.get(suffix, "text/plain")
+        return found if found in _BY_BEGINNING else _TEXT_BY_SUFFIX.get(suffix, "text/plain")
     named = [kind for kind, extension in matches if extension == suffix]
     if named:
         return named[0]

@@ -4,7 +4,7 @@ import re
 
 from shared.problems import RangeNotSatisfiable
 
-_ONE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE | re.ASCII)
+_ONE = re.compile(r"bytes=[ \t]*(\d{0,30})-(\d{0,30})[ \t]*", re.IGNORECASE | re.ASCII)  # 2**64 has 20 digits
 
 
 def asked_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -77,6 +77,8 @@ async def grant(
     if not membership.living:
         membership.status, membership.roles = "invited", roles  # `ended_at` stays until the person accepts
         return await _changed(db, membership, MembershipGranted, ends_tokens=True), True
+    if OPERATOR in membership.roles:  # no tenant's to give, nor to take away
+        roles = sorted({*roles, OPERATOR})
     if membership.roles == roles:
         return membership, False
     if "admin" not in roles:
