@@ -40,16 +40,23 @@ def lives(fleet: Fleet) -> Mapping[str, tuple[int | None, int]]:
 
 
 async def is_ready(child: Child) -> bool:
-    async with httpx2.AsyncClient(timeout=2) as http:
+    return await _not_ready(child) is None
+
+
+async def unready(fleet: Fleet) -> Mapping[str, str]:
+    """What each process that is not ready says instead; empty when all are."""
+    asked = {name: child for name, child in fleet.children.items() if child.command.url}
+    said = await asyncio.gather(*map(_not_ready, asked.values()))
+    return {name: why for name, why in zip(asked, said, strict=True) if why is not None}
+
+
+async def _not_ready(child: Child) -> str | None:
+    async with httpx2.AsyncClient(timeout=15) as http:  # a busy machine is slow, and not unready
         try:
-            return (await http.get(f"{child.command.url}/readyz")).status_code == 200
-        except httpx2.TransportError:
-            return False
-
-
-async def all_ready(fleet: Fleet) -> bool:
-    looked = [is_ready(child) for child in fleet.children.values() if child.command.url]
-    return all(await asyncio.gather(*looked))
+            reply = await http.get(f"{child.command.url}/readyz")
+        except httpx2.TransportError as error:
+            return repr(error)
+    return None if reply.status_code == 200 else reply.text
 
 
 @asynccontextmanager
