@@ -84,9 +84,10 @@ WHERE jobs.tenant_id = held.tenant_id AND jobs.id = held.id AND jobs.attempt = h
 RETURNING jobs.tenant_id, jobs.id, jobs.attempt, jobs.cancel_requested
 """)
 
+OVERDUE_AT_ONCE: Final = 100
 _OVERDUE = text("""
 SELECT tenant_id, id, attempt FROM jobs WHERE status = 'running' AND lease_until < now()
-ORDER BY lease_until LIMIT 100
+ORDER BY lease_until LIMIT :limit
 """)
 
 _DEPTH = text("""
@@ -127,8 +128,9 @@ async def extend(fleet: AsyncSession, held: Collection[Held], lease_s: float) ->
 
 
 async def overdue(fleet: AsyncSession) -> list[Held]:
-    """Running attempts whose lease has run out, a hundred at most."""
-    return [Held(row.tenant_id, row.id, row.attempt) for row in await fleet.execute(_OVERDUE)]
+    """Running attempts whose lease has run out, OVERDUE_AT_ONCE at most."""
+    rows = await fleet.execute(_OVERDUE, {"limit": OVERDUE_AT_ONCE})
+    return [Held(row.tenant_id, row.id, row.attempt) for row in rows]
 
 
 async def depth(fleet: AsyncSession) -> tuple[int, int, float]:

@@ -131,20 +131,21 @@ class Worker:
     async def _reap(self) -> None:
         async with self._means.database.transaction(role="fleet") as fleet:
             overdue = await queue.overdue(fleet)
-        for held in overdue:
-            await self._reap_one(held)
-        if len(overdue) < 100:
+        reaped = [await self._reap_one(held) for held in overdue]
+        if len(overdue) < queue.OVERDUE_AT_ONCE or not any(reaped):
             await asyncio.sleep(self._settings.reap_s)
 
-    async def _reap_one(self, held: Held) -> None:
+    async def _reap_one(self, held: Held) -> bool:
+        """Whether it could be reaped now."""
         wait_s = delay_s(held.attempt, self._settings.backoff_first_s, self._settings.backoff_most_s)
         try:
             async with self._means.database.transaction(held.tenant_id) as db:
                 status = await settle.reap(db, held, wait_s)
         except LeaseLost:
-            return  # another reaper was faster, or the worker came back in time
+            return False  # another reaper was faster, the worker came back in time, or it hangs in a write
         metrics.REAPED.inc()
         log.warning("job_reaped", job_id=str(held.id), attempt=held.attempt, status=status)
+        return True
 
     async def _drain(self) -> None:
         """Let the running jobs end; give back those that take too long."""
