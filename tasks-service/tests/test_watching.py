@@ -46,6 +46,17 @@ async def test_progress_is_watched_live_to_the_end(worker: str, jobs: Any) -> No
     assert states[-1]["progress"] == {"percent": 100, "message": None}
 
 
+async def test_all_watchers_are_told_the_same(worker: str, jobs: Any) -> None:
+    job = await jobs.wait(0.6, steps=6)
+
+    async def watched() -> list[Event]:
+        return [event async for event in events(jobs, job, last=0)]
+
+    first, *others = await asyncio.gather(*(watched() for _ in range(12)))
+    assert first[-1][0] == "completed"
+    assert all(told == first for told in others)
+
+
 async def test_a_resumed_stream_goes_on_behind_what_was_seen_with_no_seam(worker: str, jobs: Any) -> None:
     job = await jobs.wait(0.6, steps=6)
     async with aclosing(events(jobs, job)) as stream:

@@ -65,6 +65,7 @@ class Attempt:
     held_until: float
     stopped: Stop | None = None
     _work: "asyncio.Task[bytes] | None" = None
+    _limit: "asyncio.Timeout | None" = None
     _owner: Principal | None = None
     _told: tuple[float, str | None] = (0.0, None)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,7 +99,8 @@ class Attempt:
             raise LeaseLost
 
     async def compute(self, function: Callable[..., bytes], **arguments: Any) -> bytes:
-        return await self.means.children.run(function, arguments, self.progress)
+        self._give(None)  # standing in line for a child is not the job's time
+        return await self.means.children.run(function, arguments, self.progress, lambda: self._give(self._timeout_s))
 
     def file(self, file_id: UUID) -> AbstractAsyncContextManager[LocalFile]:
         assert self._owner is not None  # noqa: S101 - asked for before the kind runs
@@ -151,15 +153,23 @@ class Attempt:
 
     async def _timed(self) -> bytes:
         """The kind's result. Raises what the kind raises, or JobTimedOut."""
-        timeout_s = self.kind.timeout_s * self.settings.worker.timeout_scale
         self.progress(0)
         try:
-            async with asyncio.timeout(timeout_s) as limit:
+            async with asyncio.timeout(self._timeout_s) as self._limit:
                 return await self._worked()
         except TimeoutError:
-            if limit.expired():
-                raise JobTimedOut(f"The attempt took longer than {timeout_s:g} s.") from None
+            if self._limit is not None and self._limit.expired():
+                raise JobTimedOut(f"The attempt took longer than {self._timeout_s:g} s.") from None
             raise
+
+    @property
+    def _timeout_s(self) -> float:
+        return self.kind.timeout_s * self.settings.worker.timeout_scale
+
+    def _give(self, more_s: float | None) -> None:
+        """Let the work go on for so many seconds from now; None: until it is told again."""
+        if self._limit is not None:
+            self._limit.reschedule(None if more_s is None else asyncio.get_running_loop().time() + more_s)
 
     async def _worked(self) -> bytes:
         if self.settings.worker.owners == "users":

@@ -43,8 +43,14 @@ class Children:
         finally:
             await asyncio.gather(*(self._end(process) for process in tuple(self._all)))
 
-    async def run(self, function: Callable[..., bytes], arguments: dict[str, Any], report: Report) -> bytes:
-        """What `function` returns, run in a child. Waits for a free one; cancelling it kills the child.
+    async def run(
+        self,
+        function: Callable[..., bytes],
+        arguments: dict[str, Any],
+        report: Report,
+        begins: Callable[[], None] = lambda: None,
+    ) -> bytes:
+        """What `function` returns, run in a child. Waits for a free one and calls `begins`; cancelling kills the child.
 
         Raises the Problem that the function raised, ChildDied, or ChildFailed.
         """
@@ -54,6 +60,7 @@ class Children:
             if process.returncode is not None:  # it died while it was idle: not this work's fault
                 await self._end(process)
                 process = await self._start()
+            begins()
             try:
                 kind, payload = await _exchange(process, orjson.dumps(asked), report)
             except (asyncio.IncompleteReadError, ConnectionError, BrokenPipeError):
