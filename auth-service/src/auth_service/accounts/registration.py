@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from auth_service.accounts import abandoned, service, throttle
 from auth_service.accounts.models import Account
 from auth_service.accounts.passwords import Passwords
+from auth_service.accounts.proof import is_shown
 from auth_service.accounts.rules import password_faults
 from auth_service.accounts.schemas import RegistrationIn
 from auth_service.accounts.service import (
@@ -89,7 +90,10 @@ class Registration:
             left = await service.find_pending(db, wanted.username)
         if left is None:
             return await self._new_pending(wanted, await self.passwords.hash(wanted.password))
-        await self._check_password(left, wanted.password)
+        counts = throttle.counted(left.username, left.id, self.address, self.settings)
+        limits = self.settings.sign_in
+        if not await is_shown(self.database, self.passwords, wanted.password, left.password_hash, counts, limits):
+            raise UsernameTaken
         if not _is_the_same(left, wanted):
             await abandoned.end(self.database, self.users, left.id)
             return await self._new_pending(wanted, left.password_hash)
@@ -106,21 +110,6 @@ class Registration:
             over = await service.in_the_way(db, username=wanted.username, email=wanted.email, ttl_s=ttl_s)
         for account_id in over:
             await abandoned.forget(self.database, self.users, account_id)
-
-    async def _check_password(self, left: Account, password: str) -> None:
-        """Raises UsernameTaken for who cannot show the password that the name was left with; SignInThrottled."""
-        limits = self.settings.sign_in
-        counts = throttle.counted(left.username, left.id, self.address, self.settings)
-        async with self.database.transaction() as db:
-            await throttle.check(db, counts, limits)
-        right = await self.passwords.matches(left.password_hash, password)
-        async with self.database.transaction() as db:
-            if right:
-                await throttle.check(db, counts, limits)
-            else:
-                await throttle.count_failure(db, counts, limits)
-        if not right:
-            raise UsernameTaken
 
     async def _new_pending(self, wanted: RegistrationIn, password_hash: str) -> Account:
         async with self.database.transaction() as db:

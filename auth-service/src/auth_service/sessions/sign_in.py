@@ -10,7 +10,7 @@ from auth_service.accounts import service as accounts
 from auth_service.accounts import throttle
 from auth_service.accounts.models import ACTIVE, Account, by_identifier
 from auth_service.accounts.passwords import HashingBusy, Passwords
-from auth_service.accounts.throttle import Counted
+from auth_service.accounts.proof import is_shown
 from auth_service.audit import service as audit
 from auth_service.sessions import models, service
 from auth_service.sessions.service import SignInRefused
@@ -46,15 +46,11 @@ class SignIn:
         """
         async with self.database.transaction() as db:
             account = await by_identifier(db, identifier)
-            counts = throttle.counted(identifier, account.id if account else None, self.visitor.address, self.settings)
-            await throttle.check(db, counts, self.settings.sign_in)
-        usable = account is not None and account.status == ACTIVE
-        stored = account.password_hash if account is not None and usable else None
-        right = await self.passwords.matches(stored, password)
-        if account is None or not right:
-            await self._refuse(account, counts)
-        async with self.database.transaction() as db:  # failures that came in while this password was checked
-            await throttle.check(db, counts, self.settings.sign_in)
+        stored = account.password_hash if account is not None and account.status == ACTIVE else None
+        counts = throttle.counted(identifier, account.id if account else None, self.visitor.address, self.settings)
+        limits = self.settings.sign_in
+        if not await is_shown(self.database, self.passwords, password, stored, counts, limits) or account is None:
+            await self._refuse(account)
         await self._renew_hash(account, password)
         return await self._open(account, named_tenant, by=None)
 
@@ -80,9 +76,8 @@ class SignIn:
             )
             return self.tokens.make(account, session, place)
 
-    async def _refuse(self, account: Account | None, counts: tuple[Counted, ...]) -> NoReturn:
+    async def _refuse(self, account: Account | None) -> NoReturn:
         async with self.database.transaction() as db:
-            await throttle.count_failure(db, counts, self.settings.sign_in)
             audit.record(
                 db, "sign_in_refused", account_id=account.id if account else None, address=self.visitor.address
             )
