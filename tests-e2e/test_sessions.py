@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from people import Person, Town
+from people import PASSWORD, Person, Town
 
 from shared.testing import eventually
 
@@ -99,6 +99,81 @@ async def test_a_suspended_tenant_is_refused_until_it_is_resumed(town: Town) -> 
     async with bob.at(1).socket() as again:
         await again.send(type="ping")
         await again.next("pong")
+
+
+async def test_changed_roles_end_the_tokens_from_before_and_come_with_the_refresh(town: Town) -> None:
+    ann = await town.founder()
+    bob = await town.member(ann)
+    before = bob.tokens
+    await ann.call("PUT", f"/api/v1/tenants/{ann.tenant_id}/members/{bob.id}", 200, json={"roles": ["moderator"]})
+    await eventually(bob.refused, within_s=EVERYWHERE_S, saying="the token with the old roles is refused")
+    refreshed = await town.refresh(before["refresh_token"], gateway=1)
+    assert refreshed.status_code == 200, refreshed.text
+    bob.tokens = refreshed.json()
+    assert bob.tokens["session_id"] == before["session_id"]
+    assert "chat:moderate" in bob.tokens["scope"].split()
+    await eventually(lambda: admitted(bob), within_s=10, saying="the token with the new roles is admitted")
+
+
+async def test_logout_all_ends_every_session_everywhere(town: Town) -> None:
+    ann = await town.founder()
+    elsewhere = Person(town, ann.username, ann.id, ann.tenant, ann.tenant_id)
+    await town.sign_in(elsewhere)
+    ended = (await ann.at(1).post("/auth/logout-all", 200)).json()["sessions_ended"]
+    assert ended >= 2
+    for person in (ann, elsewhere):
+        await eventually(person.refused, within_s=EVERYWHERE_S, saying="each session's token is refused")
+        assert (await town.refresh(person.tokens["refresh_token"])).status_code == 401
+    await town.sign_in(ann)
+    await eventually(lambda: admitted(ann), within_s=10, saying="a new sign-in is admitted")
+
+
+async def test_a_page_is_signed_in_by_cookie(town: Town) -> None:
+    ann = await town.founder()
+    here, there = town.urls
+    body = {"username": ann.username, "password": PASSWORD, "tenant": ann.tenant, "cookie": True}
+    signed_in = await town.http.post(f"{here}/auth/login", json=body)
+    assert "refresh_token" not in signed_in.json()
+    csrf = signed_in.json()["csrf_token"]
+    cookie, *flags = signed_in.headers["set-cookie"].split("; ")
+    assert cookie.startswith("flotilla_refresh=")
+    assert {"HttpOnly", "Path=/auth", "SameSite=strict"} <= set(flags)
+
+    public = town.fleet.around.public_url
+    scheme, _, host = public.partition("://")
+
+    async def refreshed(**headers: str) -> tuple[int, str | None]:
+        town.http.cookies.clear()  # only the cookie below
+        reply = await town.http.post(f"{there}/auth/refresh", json={}, headers={"Cookie": cookie, **headers})
+        return reply.status_code, reply.json().get("code")
+
+    refused = (403, "csrf_refused")
+    assert await refreshed() == refused
+    assert await refreshed(Origin=public) == refused
+    assert await refreshed(**{"X-CSRF-Token": csrf}) == refused
+    assert await refreshed(Origin="https://evil.example", **{"X-CSRF-Token": csrf}) == refused
+    assert await refreshed(Origin=f"{scheme}://no-{ann.tenant}.{host}", **{"X-CSRF-Token": csrf}) == refused
+    for origin in (public, f"{scheme}://{ann.tenant}.{host}"):
+        assert await refreshed(Origin=origin, **{"X-CSRF-Token": csrf}) == (200, None), origin
+
+
+async def test_a_ticket_stands_for_its_person_on_one_path(town: Town) -> None:
+    ann = await town.founder()
+    file = await ann.upload("boats.csv", b"city,boats\nKiel,12\n")
+    content = f"/api/v1/files/{file['id']}/content"
+
+    async def ticket(path: str) -> str:
+        return str((await ann.post("/auth/tickets", 201, json={"path": path})).json()["ticket"])
+
+    async def opened(path: str, given: str, gateway: int = 0) -> int:
+        return (await town.http.get(town.urls[gateway] + path, params={"ticket": given})).status_code
+
+    given = await ticket(content)
+    assert [await opened(content, given, gateway) for gateway in (0, 1)] == [200, 200]
+    assert await opened(f"/api/v1/files/{file['id']}", given) == 401
+    assert await opened(content, await ticket("/ws")) == 401
+    await ann.post("/auth/logout", 204)
+    assert await opened(content, given, 1) == 401
 
 
 async def admitted(person: Person) -> bool:
