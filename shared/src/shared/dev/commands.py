@@ -102,7 +102,9 @@ def demo(data: Data = None) -> None:
 
 
 @line.command()
-def run(service: str, data: Data = None) -> None:
+def run(
+    service: Annotated[str, typer.Argument(help="auth, users, chat, tasks or gateway.")], data: Data = None
+) -> None:
     """Run one service alone with what it needs; or the process that a running fleet left out."""
     folder = DataFolder(_data(data))
     with _told_plainly():
@@ -153,7 +155,9 @@ def token(
 
 
 @line.command()
-def logs(request_id: Annotated[str, typer.Argument()] = "", data: Data = None) -> None:
+def logs(
+    request_id: Annotated[str, typer.Argument(help="The X-Request-ID of an answer.")] = "", data: Data = None
+) -> None:
     """Tell one request's story over all processes, in order of time."""
     if not request_id:
         raise typer.BadParameter("which request? Its id is in the answer's X-Request-ID: make logs R=<id>")
