@@ -20,7 +20,8 @@ from shared.dev.folder import AlreadyRuns, DataFolder, FolderUnusable
 from shared.dev.guard import lives
 from shared.dev.launcher import LaunchFailed, Plan, running_fleet
 from shared.dev.lines import Screen, story
-from shared.dev.ports import NoSuchListener, PortTaken
+from shared.dev.ports import NoSuchListener, PortTaken, is_free
+from shared.dev.server import free_port
 from shared.testing import eventually
 
 from .processes import ended, gone, output, started
@@ -123,6 +124,17 @@ async def test_a_busy_port_is_named_with_its_holder(plan: Plan, screen: Recorded
         left_out = replace(plan, ports={"chat": port}, without=frozenset({"chat"}))
         async with running_fleet(left_out, screen):
             pass  # the port is for the debugger, who may have it already
+
+
+def test_a_listener_on_the_other_localhost_takes_the_port_too() -> None:
+    with socket.socket(socket.AF_INET6) as taken:
+        try:
+            taken.bind(("::1", free_port()))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        taken.listen()
+        assert not is_free(taken.getsockname()[1])
+    assert is_free(free_port())
 
 
 async def test_a_port_for_what_there_is_not_is_refused(plan: Plan, screen: Recorded) -> None:

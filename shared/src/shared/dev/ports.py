@@ -1,5 +1,6 @@
 """The ports of a running fleet: chosen once, checked before anything starts, named with their holder when taken."""
 
+import errno
 import socket
 from collections.abc import Iterable, Mapping
 
@@ -44,13 +45,20 @@ def check_free(ports: Mapping[str, int]) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there now; what only lingers in TIME_WAIT does not count."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-        except OSError:
-            return False
+    """Whether a server could listen there now; what only lingers in TIME_WAIT does not count.
+
+    A listener on ::1 alone (many a web tool's) takes the port, too: it would get what clients send to `localhost`.
+    """
+    return _bindable(socket.AF_INET, HOST, port) and (not socket.has_ipv6 or _bindable(socket.AF_INET6, "::1", port))
+
+
+def _bindable(family: socket.AddressFamily, host: str, port: int) -> bool:
+    try:
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE  # without IPv6 on this machine nobody listens there
     return True
 
 
