@@ -89,8 +89,9 @@ async def test_reserved_and_malformed_slugs_are_refused(client: httpx2.AsyncClie
 async def test_only_auth_service_registers(client: httpx2.AsyncClient, as_user: People) -> None:
     body = {"username": "eve", "tenant": None}
     for headers, status in [(as_user.service("chat"), 403), (as_user("ann", roles=["admin"]), 403), ({}, 401)]:
-        reply = await client.put(f"/internal/registrations/{new_id()}", json=body, headers=headers)
-        assert reply.status_code == status
+        path = f"/internal/registrations/{new_id()}"
+        assert (await client.put(path, json=body, headers=headers)).status_code == status
+        assert (await client.delete(path, headers=headers)).status_code == status
 
 
 @pytest.fixture
