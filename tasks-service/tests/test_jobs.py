@@ -177,6 +177,15 @@ async def test_a_waiting_job_is_cancelled_at_once_and_once(jobs: Any, database: 
     assert [tuple(row) for row in types] == [("job.accepted.v1", 1), ("job.cancelled.v1", 2)]
 
 
+async def test_asking_a_running_job_to_stop_twice_is_asking_once(jobs: Any, database: Any) -> None:
+    job = await jobs.wait()
+    await database.execute("UPDATE jobs SET status = 'running', attempt = 1, lease_until = now() + interval '1 hour'")
+    first, again = await jobs.post(job, "cancel"), await jobs.post(job, "cancel")
+    assert (first.status_code, first.json()["cancel_requested"], first.json()["status"]) == (202, True, "running")
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert await database.fetchval("SELECT count(*) FROM job_events") == 1
+
+
 async def test_a_cancelled_job_can_be_taken_up_again_and_a_waiting_one_cannot(jobs: Any) -> None:
     job = await jobs.wait()
     refused = await jobs.post(job, "retry")
