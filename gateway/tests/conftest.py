@@ -70,6 +70,8 @@ class Upstream:
     jwks_status: int = 200
     calls: int = 0
     redeemed: int = 0
+    redeemed_by: dict[str, str] = field(default_factory=dict)
+    """The headers of the last call about a ticket."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         match scope["path"]:
@@ -78,6 +80,7 @@ class Upstream:
             case "/internal/revocations":
                 await reply(send, self.feed_status, orjson.dumps({"entries": self.entries, "next": "1"}))
             case "/internal/tickets/redeem":
+                self.redeemed_by = {name.decode(): value.decode() for name, value in scope["headers"]}
                 await self._redeem(orjson.loads(await read_body(receive)), send)
             case _:
                 self.calls += 1

@@ -15,6 +15,7 @@ from shared.ids import new_id
 from shared.testing.waiting import eventually
 
 SIGNED = "/api/v1/rooms/7/messages"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def test_without_a_token_it_is_a_401_with_a_challenge(client: Any, upstream: Any) -> None:
@@ -196,7 +197,9 @@ async def test_a_ticket_opens_exactly_its_path_for_reading(client: Any, sign_in:
     principal = sign_in.principal("ann")
     claims = jwt.decode(sign_in.token(principal), options={"verify_signature": False})
     upstream.tickets[("t1", path)] = claims
-    reply = await client.get(f"{path}?ticket=t1&download=1")
+    reply = await client.get(f"{path}?ticket=t1&download=1", headers={"X-Request-ID": "mine", "traceparent": TRACE})
+    assert upstream.redeemed_by["x-request-id"] == "mine"
+    assert upstream.redeemed_by["traceparent"].startswith(TRACE[:36])
     assert (reply.status_code, reply.json()["query"]) == (200, "download=1")
     assert (await client.get("/api/v1/files/2/content?ticket=t1")).status_code == 401
     assert (await client.get("/api/v1/files/1?ticket=t1")).status_code == 401

@@ -78,6 +78,20 @@ async def test_an_old_client_without_host_is_answered(raw: Any) -> None:
     assert (await raw(b"GET /livez HTTP/1.0\r\n\r\n")).status == 200
 
 
+async def test_an_old_client_is_sent_no_chunks(raw: Any, sign_in: Any, upstream: Any) -> None:
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in (b"one ", b"two"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    upstream.handler = service
+    token = sign_in("ann")["Authorization"].encode()
+    answer = await raw(b"GET /api/v1/rooms HTTP/1.0\r\nAuthorization: " + token + b"\r\n\r\n")
+    assert (answer.status, answer.body) == (200, b"one two")
+    assert b"transfer-encoding" not in answer.head
+
+
 async def test_headers_that_never_end_are_turned_away(open_edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_S", 0.3)
     edge = await open_edge()

@@ -127,6 +127,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._loose_bytes = 0
         self.scope["headers"] = self.headers.copy()  # the parser adds trailers to its own list: they are no headers
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            _leave_unframed(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._loose_bytes = 0
@@ -199,3 +201,19 @@ class EdgeProtocol(HttpToolsProtocol):
         self._hanging_up = self._whole = True
         self.due = None
         self.loop.call_later(_LINGER_S, self.transport.close)
+
+
+def _leave_unframed(cycle: RequestResponseCycle) -> None:
+    """Make an answer without a length end with its connection: HTTP/1.0 knows no chunks (RFC 9112, section 6.1)."""
+    framed, plain = cycle.send, False
+
+    async def send(message: Any) -> None:
+        nonlocal plain
+        if message["type"] == "http.response.start":
+            plain = not any(name.lower() == b"content-length" for name, _ in message["headers"])
+            cycle.chunked_encoding = False if plain else None
+        elif plain:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await framed(message)
+
+    cycle.send = send  # type: ignore[method-assign]  # uvicorn frames by chunks whatever the client speaks

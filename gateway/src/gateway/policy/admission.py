@@ -1,5 +1,7 @@
 """The order in which a request is judged: identity, tenant, limit, scopes. The first that says no is the answer."""
 
+from structlog.contextvars import bound_contextvars
+
 from gateway.exchange import Exchange
 from gateway.policy.identity import Identity, by_ticket, check_scopes
 from gateway.policy.limits.bucket import Limit
@@ -10,6 +12,7 @@ from gateway.routes.matching import Match
 from gateway.routes.model import Access
 from shared.identity import Principal
 from shared.problems import Unauthenticated
+from shared.telemetry.traces import within
 
 
 class Admission:
@@ -47,7 +50,8 @@ class Admission:
             raise refusal(guess)
         wrong = False
         try:
-            return await self._identity.of(exchange, route, access)
+            with bound_contextvars(request_id=exchange.request_id), within(exchange.traceparent):
+                return await self._identity.of(exchange, route, access)
         except Unauthenticated:
             wrong = True
             exchange.extra += limit_headers(guess)

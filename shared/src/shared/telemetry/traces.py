@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.sdk.resources import Resource
@@ -43,8 +43,18 @@ def traceparent() -> str | None:
 
 
 @contextmanager
+def within(parent: str) -> Iterator[None]:
+    """What is called inside goes on with the trace of `parent`, without a span of its own."""
+    token = context.attach(_propagator.extract({"traceparent": parent}))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+@contextmanager
 def continued(name: str, parent: str | None, kind: SpanKind = SpanKind.CONSUMER) -> Iterator[Span]:
     """A span that continues the trace which a row carries (an event, a job); a new trace where it carries none."""
-    context = _propagator.extract({"traceparent": parent} if parent else {})
-    with trace.get_tracer("flotilla").start_as_current_span(name, context=context, kind=kind) as span:
+    carried = _propagator.extract({"traceparent": parent} if parent else {})
+    with trace.get_tracer("flotilla").start_as_current_span(name, context=carried, kind=kind) as span:
         yield span
