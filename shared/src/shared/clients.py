@@ -3,6 +3,7 @@
 The one place that imports the HTTP client (docs/decisions/0003).
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -51,18 +52,15 @@ class ServiceClient:
     ) -> httpx2.Response:
         """Send one request, for `principal` where one is given, else as this service itself.
 
-        Raises ServiceUnavailable when no answer came in time or the answer is a 5xx.
+        Raises ServiceUnavailable when no whole answer came in `timeout_s`, or it is a 5xx.
         """
+        left_s = self._time_left(timeout_s or self._timeout_s)
         try:
-            reply = await self._http.request(
-                method,
-                path,
-                json=json,
-                params=params,
-                headers=self._headers(principal),
-                timeout=self._time_left(timeout_s or self._timeout_s),
-            )
-        except httpx2.TransportError as error:
+            async with asyncio.timeout(left_s):  # the client's own counts for each read anew
+                reply = await self._http.request(
+                    method, path, json=json, params=params, headers=self._headers(principal), timeout=left_s
+                )
+        except (httpx2.TransportError, TimeoutError) as error:
             raise ServiceUnavailable(f"The {self._audience} service does not answer right now.") from error
         if reply.status_code >= 500:  # what a 4xx means, the caller knows
             raise ServiceUnavailable(f"The {self._audience} service cannot answer right now.")
