@@ -134,15 +134,15 @@ async def test_a_taken_slug_whose_end_is_interrupted_blocks_nobody(door: Door, u
     assert (await door.register("ann", slug="acme", **new_password("Other-word-8"))).status_code == 201
 
 
-async def test_what_users_service_knows_as_active_is_left_alone(
+async def test_what_users_service_knows_as_active_is_active(
     door: Door, users: FakeUsers, abandoned: str, tidy: Tidy
 ) -> None:
     """A database of this service that was set back to before the activation."""
     users.confirmed.add(abandoned)
     await door.run(AN_HOUR_LATER)
     await tidy()
-    assert await door.rows("SELECT id::text, status FROM accounts") == [{"id": abandoned, "status": "ending"}]
-    assert "acme" in users.tenants
+    assert await door.rows("SELECT id::text, status FROM accounts") == [{"id": abandoned, "status": "active"}]
+    assert claims_of((await door.login("ann")).json())["tenant_slug"] == "acme"
 
 
 @pytest.mark.usefixtures("abandoned")

@@ -4,6 +4,8 @@ First the account is marked as given up, so that nothing activates it any more. 
 made; a call of the registration that is still under way makes nothing after that. Last the row goes, and with it the
 hold on its names. What a crash leaves half done stays marked, and housekeeping or the next registration of the same
 names goes on with it.
+
+Where users-service knows the account as active, it was active: this database was set back. Then it is active again.
 """
 
 from contextlib import suppress
@@ -26,9 +28,12 @@ async def end(database: Database, users: ServiceClient, account_id: UUID) -> Non
 
 async def forget(database: Database, users: ServiceClient, account_id: UUID) -> None:
     """Do what is left to do for an account that was given up. Raises ServiceUnavailable."""
-    await authority.take_back(users, account_id)
+    taken_back = await authority.take_back(users, account_id)
     async with database.transaction() as db:
-        await service.forget(db, account_id)
+        if taken_back:
+            await service.forget(db, account_id)
+        else:
+            await service.recover(db, account_id)
 
 
 async def tidy(database: Database, users: ServiceClient, ttl_s: int) -> None:
@@ -36,5 +41,5 @@ async def tidy(database: Database, users: ServiceClient, ttl_s: int) -> None:
     async with database.transaction() as db:
         account_ids = await service.give_up_over(db, ttl_s)
     for account_id in account_ids:
-        with suppress(UsersReplyUnreadable):  # it is in the log; the others are not held up by it
+        with suppress(UsersReplyUnreadable):  # it is in the log, and holds up no other
             await forget(database, users, account_id)

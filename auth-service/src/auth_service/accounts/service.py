@@ -129,12 +129,15 @@ async def activate(db: AsyncSession, account_id: UUID, membership: MembershipRep
     if membership is not None:
         await memberships.store_reply(db, membership)
     if account.status == PENDING:
-        tenant_id = membership.tenant.id if membership else None
-        account.status, account.last_tenant_id = ACTIVE, tenant_id
-        account.pending_tenant_id = account.pending_tenant_slug = account.pending_tenant_name = None
-        outbox.add(db, AccountRegistered(subject=account.id, tenant_id=tenant_id, username=account.username))
-        audit.record(db, "account_registered", account_id=account.id, tenant_id=tenant_id, address=address)
+        _make_active(db, account, membership.tenant.id if membership else None, address)
     return account
+
+
+async def recover(db: AsyncSession, account_id: UUID) -> None:
+    """Make an account that was given up active all the same; its memberships are asked for at the next sign-in."""
+    account = await db.get(Account, account_id, with_for_update=True)
+    if account is not None and account.status == ENDING:
+        _make_active(db, account, None, None)
 
 
 async def give_up(db: AsyncSession, account_id: UUID) -> bool:
@@ -152,6 +155,13 @@ async def set_password_hash(db: AsyncSession, account_id: UUID, old_hash: str, n
     """Store the same password's newer hash, unless the password was changed meanwhile."""
     unchanged = (Account.id == account_id, Account.password_hash == old_hash)
     await db.execute(update(Account).where(*unchanged).values(password_hash=new_hash))
+
+
+def _make_active(db: AsyncSession, account: Account, tenant_id: UUID | None, address: str | None) -> None:
+    account.status, account.last_tenant_id = ACTIVE, tenant_id
+    account.pending_tenant_id = account.pending_tenant_slug = account.pending_tenant_name = None
+    outbox.add(db, AccountRegistered(subject=account.id, tenant_id=tenant_id, username=account.username))
+    audit.record(db, "account_registered", account_id=account.id, tenant_id=tenant_id, address=address)
 
 
 async def _flush(db: AsyncSession) -> None:

@@ -65,12 +65,18 @@ async def accept(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> Member
     return read_reply(MembershipReply, reply.status_code, reply.content)
 
 
-async def take_back(users: ServiceClient, user_id: UUID) -> None:
-    """Undo a registration whose account never became active, if it was ever made. Raises ServiceUnavailable."""
+async def take_back(users: ServiceClient, user_id: UUID) -> bool:
+    """Undo a registration, if it was ever made; False where users-service knows its account as active.
+
+    Raises ServiceUnavailable.
+    """
     reply = await users.call("DELETE", f"/internal/registrations/{user_id}")
-    if reply.status_code != 204:  # it knows the account as active: a database of ours was set back
-        log.error("registration_not_taken_back", user_id=str(user_id), status=reply.status_code)
+    if reply.status_code == 409 and b'"registration_confirmed"' in reply.content:
+        return False
+    if reply.status_code != 204:
+        log.error("users_refused_a_call", status=reply.status_code)
         raise UsersReplyUnreadable
+    return True
 
 
 M = TypeVar("M", bound=BaseModel)
