@@ -267,7 +267,7 @@ class Jobs:
     async def read(self, job: dict[str, Any]) -> dict[str, Any]:
         return self._dict(await self.client.get(f"/api/v1/jobs/{job['id']}", headers=self.headers))
 
-    async def becomes(self, job: dict[str, Any], *statuses: str, within_s: float = 10) -> dict[str, Any]:
+    async def becomes(self, job: dict[str, Any], *statuses: str, within_s: float = 30) -> dict[str, Any]:
         async def look() -> dict[str, Any] | None:
             found = await self.read(job)
             return found if found["status"] in statuses else None
@@ -275,7 +275,7 @@ class Jobs:
         found = await eventually(look, within_s=within_s, saying=f"the job becomes {statuses}")
         return found or {}
 
-    async def ended(self, job: dict[str, Any], within_s: float = 10) -> dict[str, Any]:
+    async def ended(self, job: dict[str, Any], within_s: float = 30) -> dict[str, Any]:
         return await self.becomes(job, *ENDED, within_s=within_s)
 
     async def result(self, job: dict[str, Any]) -> dict[str, Any]:
