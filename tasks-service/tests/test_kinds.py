@@ -189,6 +189,22 @@ def test_files_without_a_table_fail_for_good(tmp_path: Path, content: bytes, cod
     assert (refused.value.code, refused.value.status < 500) == (code, True)
 
 
+def test_numbers_are_distinct_by_their_values(tmp_path: Path) -> None:
+    [column] = of_file(tmp_path, b"a\n-1\n-2\n-2.0\n0\n2305843009213693951\n", "csv_profile")["columns"]
+    assert column["distinct"] == 4
+
+
+def test_a_header_alone_tells_its_columns(tmp_path: Path) -> None:
+    found = of_file(tmp_path, b"\na,b\n\n", "csv_profile")
+    assert (found["rows"], [(column["name"], column["type"]) for column in found["columns"]]) == (
+        0,
+        [("a", "empty"), ("b", "empty")],
+    )
+    assert from_file(tmp_path, b"a,b\n", "count") == {
+        "operation": "count", "field": None, "rows_read": 0, "missing": 0, "result": 0
+    }  # fmt: skip
+
+
 def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     columns = of_file(tmp_path, b"b_3,b,b\n1,2,3\n", "csv_profile")["columns"]
     assert [(column["name"], column["mean"]) for column in columns] == [("b_3", 1), ("b", 2), ("b_3_3", 3)]

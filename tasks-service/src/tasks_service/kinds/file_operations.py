@@ -69,12 +69,16 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes) -> str:
 
 
 class _Column:
-    """One column's profile, made in one pass. `distinct` counts hashes, so that long values cost no memory."""
+    """One column's profile, made in one pass.
+
+    `distinct` counts texts by their hashes, so that long ones cost no memory, and numbers as they are: -1 and -2 have
+    one hash in Python.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.missing = self._present = self._integers = self._numbers = self._booleans = self._times = 0
-        self._distinct: set[int] = set()
+        self._distinct: set[int | float] = set()
         self._sum = Sum()
         self._least: Any = None
         self._most: Any = None
@@ -93,7 +97,7 @@ class _Column:
             self._add_text(value)
         before = len(self._distinct)
         if room:
-            self._distinct.add(hash(value))
+            self._distinct.add(value if is_number(value) else hash(value))
         return len(self._distinct) > before
 
     def _add_number(self, value: int | float) -> None:
@@ -154,8 +158,10 @@ def csv_profile(path: Path, report: Report) -> dict[str, Any]:
     rows = distinct = 0
     with path.open("rb") as file:
         for header, values in reported(typed_cells(file), file, report):
+            if not values:
+                columns = [_Column(name) for name in header]
+                continue
             rows += 1
-            columns = columns or [_Column(name) for name in header]
             for place, column in enumerate(columns):
                 value = values[place] if place < len(values) else None
                 distinct += column.add(value, room=distinct < MAX_DISTINCT)

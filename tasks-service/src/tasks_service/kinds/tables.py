@@ -33,7 +33,7 @@ def rows_of(path: str, content_type: str, report: Report) -> Iterator[Row]:
         if "json" in content_type or start in (b"[", b"{"):
             rows = json_lines(file) if start == b"{" else json_list(file)
         else:
-            rows = (dict(zip(header, cells, strict=False)) for header, cells in typed_cells(file))
+            rows = (dict(zip(header, cells, strict=False)) for header, cells in typed_cells(file) if cells)
         yield from reported(rows, file, report)
 
 
@@ -48,13 +48,13 @@ def reported(rows: Iterator[Any], file: IO[bytes], report: Report) -> Iterator[A
 
 
 def typed_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[Any]]]:
-    """Each row's cells as values, beside the header."""
+    """Each row's cells as values, beside the header; the header comes first, without cells."""
     for header, cells in csv_cells(file):
         yield header, [of_cell(cell) for cell in cells]
 
 
 def csv_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[str]]]:
-    """Each row's cells as texts, beside the header; empty lines are left out."""
+    """Each row's cells as texts, beside the header; the header comes first, without cells. Empty lines are left out."""
     with decoded(file) as text:
         lines = _Lines(text)
         first = next(lines, "")
@@ -63,10 +63,11 @@ def csv_cells(file: IO[bytes]) -> Iterator[tuple[list[str], list[str]]]:
         try:
             for cells in csv.reader(chain((first,), lines), delimiter=delimiter):
                 lines.next_row()
-                if not header:
-                    header = _names(cells)
-                elif cells:
+                if header and cells:
                     yield header, cells
+                elif cells:
+                    header = _names(cells)
+                    yield header, []
         except csv.Error:
             raise FileNotTabular("The file is not readable as CSV.") from None
 
