@@ -20,8 +20,9 @@ from shared.data.database import Database
 from shared.data.models import Base
 from shared.data.roles import database_name
 from shared.events import contracts
+from shared.events.bus import BusUnavailable
 from shared.events.cli import events_commands
-from shared.problems import every_problem
+from shared.problems import DatabaseUnavailable, every_problem
 from shared.server import Server
 from shared.settings import OwnerSettings, S, ServiceSettings, SettingsInvalid, load
 from shared.telemetry import logs, traces
@@ -34,6 +35,12 @@ def run(service: Service) -> None:
     except SettingsInvalid as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
+    except BusUnavailable as error:
+        typer.echo(f"the bus that BUS_URL names does not answer: {error}", err=True)
+        sys.exit(1)
+    except DatabaseUnavailable as error:
+        typer.echo(f"the server that DATABASE_URL names does not answer: {error.__cause__ or error}", err=True)
+        sys.exit(1)
 
 
 def command_line(service: Service) -> typer.Typer:

@@ -16,14 +16,16 @@ class NotesSettings(ServiceSettings):
 NOTES = Service(name="notes", package="notes", settings=NotesSettings, description="Notes.")
 
 
-def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *verbs: str, **environment: str) -> str:
+def said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *verbs: str, code: int = 2, **environment: str
+) -> str:
     """What `python -m notes <verbs>` says as it gives up."""
     for name, value in {"ENVIRONMENT": "testing", "DATABASE_URL": "postgresql://notes:x@db", **environment}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.argv", ["notes", *verbs])
     with pytest.raises(SystemExit) as ended:
         cli.run(NOTES)
-    assert ended.value.code == 2
+    assert ended.value.code == code
     return capsys.readouterr().err
 
 
@@ -49,3 +51,19 @@ def test_a_login_that_the_server_does_not_know_is_told(
     told = said(capsys, monkeypatch, "db", "create", DATABASE_OWNER_URL=url)
     assert "password authentication failed" in told
     assert "wrong" not in told
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_a_bus_that_is_away_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    url = f"{scheme}://127.0.0.1:{free_port()}"
+    told = said(capsys, monkeypatch, "events", "declare", code=1, BUS_URL=url)
+    assert told.startswith("the bus that BUS_URL names does not answer: ")
+
+
+def test_a_database_that_is_away_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"postgresql://notes:secret@127.0.0.1:{free_port()}"
+    told = said(capsys, monkeypatch, "events", "list", code=1, DATABASE_URL=url)
+    assert told.startswith("the server that DATABASE_URL names does not answer: ")
+    assert "secret" not in told
