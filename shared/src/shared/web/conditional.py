@@ -1,8 +1,9 @@
 """Conditional requests (RFC 9110, section 13): strong ETags from a row's version, 304 and 412."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Header, Response
 
 from shared.problems import PreconditionFailed
 from shared.web.answers import NotModified
@@ -11,11 +12,9 @@ from shared.web.answers import NotModified
 class Preconditions:
     """The request's If-Match and If-None-Match, and the answer's ETag."""
 
-    def __init__(self, request: Request, response: Response) -> None:
-        self._if_match = _tags(request.headers.getlist("if-match"))
-        self._if_none_match = frozenset(
-            tag.removeprefix("W/") for tag in _tags(request.headers.getlist("if-none-match"))
-        )
+    def __init__(self, if_match: Iterable[str], if_none_match: Iterable[str], response: Response) -> None:
+        self._if_match = _tags(if_match)
+        self._if_none_match = frozenset(tag.removeprefix("W/") for tag in _tags(if_none_match))
         self._response = response
 
     def shows(self, version: int | str, *, cache_control: str | None = None) -> None:
@@ -49,12 +48,20 @@ class Preconditions:
         return etag
 
 
-def _tags(headers: list[str]) -> frozenset[str]:
+def _tags(headers: Iterable[str]) -> frozenset[str]:
     return frozenset(tag.strip() for header in headers for tag in header.split(",") if tag.strip())
 
 
-async def _preconditions(request: Request, response: Response) -> Preconditions:
-    return Preconditions(request, response)  # a class as a dependency would be called in a thread
+_IfMatch = Annotated[list[str] | None, Header(alias="If-Match", description="412 where the version is another.")]
+_IfNoneMatch = Annotated[
+    list[str] | None, Header(alias="If-None-Match", description="304 where this is the version; 412 for a write.")
+]
+
+
+async def _preconditions(
+    response: Response, if_match: _IfMatch = None, if_none_match: _IfNoneMatch = None
+) -> Preconditions:
+    return Preconditions(if_match or (), if_none_match or (), response)
 
 
 Conditions = Annotated[Preconditions, Depends(_preconditions)]

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from shared import problems
 from shared.data.faults import problem_of
-from shared.problems import FieldError, InternalError, InvalidInput, Problem
+from shared.problems import FieldError, InternalError, InvalidInput, MalformedRequest, Problem
 from shared.web.answers import AnswerInstead, Refused
 from shared.web.json_input import escape
 from shared.web.router import allowed_methods
@@ -64,7 +64,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     if isinstance(error, Refused):
         return _reply(request, error.problem)
-    kind = _BY_STATUS.get(error.status_code, InternalError if error.status_code >= 500 else Problem)
+    kind = _BY_STATUS.get(error.status_code, InternalError if error.status_code >= 500 else MalformedRequest)
     problem = kind()
     problem.headers.update(error.headers or {})
     if error.status_code == 405:

@@ -60,7 +60,6 @@ async def upload_file(
     settings: Settings,
     once: OnceUpload,
     db: Db,
-    conditions: Conditions,
     response: Response,
 ) -> FileOut:
     """Upload one file as multipart/form-data: `file`, and `description` and `category` where wanted."""
