@@ -40,6 +40,15 @@ async def test_one_signs_in_by_username_or_email_without_regard_to_case(door: Do
         assert (await door.login(name)).status_code == 200
 
 
+async def test_an_email_is_the_same_however_it_is_spelt(door: Door) -> None:
+    assert (await door.register("ann", email="änn@exämple.com")).status_code == 201
+    for spelt in ("änn@exämple.com", "a\u0308nn@exa\u0308mple.com", "änn@xn--exmple-cua.com", "änn@EXÄMPLE.com"):
+        assert (await door.login(spelt)).status_code == 200, spelt
+    for other in ("ann@exämple.com", "@", "änn@exämple.com@", "a b@example.com"):
+        assert problem(await door.login(other)) == (401, "sign_in_refused"), other
+    assert problem(await door.register("bob", email="änn@xn--exmple-cua.com")) == (409, "email_taken")
+
+
 async def test_swagger_signs_in_with_a_form(door: Door) -> None:
     await door.signed_up("ann", slug="acme")
     form = {"grant_type": "password", "username": "ann", "password": PASSWORD, "scope": "", "client_id": ""}

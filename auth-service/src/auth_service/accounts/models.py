@@ -2,10 +2,11 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, Index, LargeBinary, func, select, text
+from sqlalchemy import ColumnElement, DateTime, Index, LargeBinary, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from auth_service.accounts.emails import canonical
 from shared.data.models import Global
 from shared.ids import new_id
 
@@ -61,5 +62,14 @@ class SignInFailure(Global):
 
 async def by_identifier(db: AsyncSession, identifier: str) -> Account | None:
     """The account of that username or email, without regard to case; a username holds no @."""
-    column = Account.email if "@" in identifier else Account.username
-    return (await db.scalars(select(Account).where(func.lower(column) == func.lower(identifier)))).one_or_none()
+    if "@" not in identifier:
+        return await _one(db, func.lower(Account.username) == func.lower(identifier))
+    try:
+        email = canonical(identifier)
+    except ValueError:
+        return None
+    return await _one(db, func.lower(Account.email) == func.lower(email))
+
+
+async def _one(db: AsyncSession, condition: ColumnElement[bool]) -> Account | None:
+    return (await db.scalars(select(Account).where(condition))).one_or_none()

@@ -3,19 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from auth_service.accounts.emails import canonical
 from shared.web.json_input import Input
-
-
-def _email(value: str) -> str:
-    """The normalised address; no DNS is asked."""
-    try:
-        found = validate_email(value, check_deliverability=False, test_environment=True)
-    except EmailNotValidError as fault:
-        raise ValueError(f"is no email address: {fault}") from None
-    return found.normalized
 
 
 def _visible(name: str) -> str:
@@ -28,7 +19,7 @@ Username = Annotated[
     str,
     Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.\-]+$", description="Letters, digits, `_`, `.` and `-`."),
 ]
-Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)]
+Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(canonical)]
 NewPassword = Annotated[str, Field(min_length=8, max_length=256, json_schema_extra={"format": "password"})]
 Slug = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$", description="Small letters, digits and `-`, 3 to 40 of them.")

@@ -1,0 +1,14 @@
+"""Mail addresses in one spelling, so that however one is typed it is the same account."""
+
+from email_validator import EmailNotValidError, validate_email
+
+
+def canonical(address: str) -> str:
+    """The address with its domain decoded and its characters composed (Unicode NFC); case stays. No DNS is asked.
+
+    Raises ValueError, which says what is wrong.
+    """
+    try:
+        return validate_email(address, check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError as fault:
+        raise ValueError(f"is no email address: {fault}") from None
