@@ -121,3 +121,30 @@ def test_bad_settings_are_told_in_a_sentence_each(tmp_path: Path) -> None:
     for name in ("IDENTITY__JWKS_URL", "REVOCATIONS__FEEDS lacks auth, users", "REDIS_URL"):
         assert name in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"IDENTITY__KEY_FILE": "missing.pem"}, "IDENTITY__KEY_FILE is missing.pem: No such file"),
+        ({"IDENTITY__KEY_FILE": __file__}, "IDENTITY__KEY_FILE is "),
+        ({"IDENTITY__TRUST_FILE": __file__}, "IDENTITY__TRUST_FILE is "),
+        ({"REDIS_URL": "redis://cache:99999"}, "REDIS_URL: Port out of range"),
+        ({"REDIS_URL": "cache:6379"}, "REDIS_URL: this takes redis://"),
+        ({"SERVICES__CHAT_URL": "chat:8003"}, "SERVICES__CHAT_URL: this takes a URL"),
+        ({"UPSTREAMS__CHAT": '["http://a", "ftp://b"]'}, "UPSTREAMS__CHAT__1: this takes a URL"),
+    ],
+)
+def test_what_cannot_be_used_is_told_at_the_start(tmp_path: Path, setting: dict[str, str], said: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway", "serve"],
+        env={**os.environ, "ENVIRONMENT": "testing", **setting},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=90,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -14,7 +14,7 @@ from gateway.portal.catalogue import explain
 from gateway.routes import file
 from gateway.server import PortTaken
 from gateway.settings import GatewaySettings
-from shared.parts import MissingSetting
+from shared.parts import MissingSetting, mounted_faults
 from shared.problems import every_problem
 from shared.settings import SettingsInvalid, load
 from shared.telemetry import logs, traces
@@ -31,6 +31,8 @@ line.add_typer(routes, name="routes")
 def serve(port: Annotated[int | None, typer.Option(help="Instead of SERVER__PORT.")] = None) -> None:
     """Serve until SIGTERM or Ctrl-C; open requests get SERVER__DRAIN_S seconds to end."""
     settings = load(GatewaySettings)
+    if found := mounted_faults(settings):
+        raise SettingsInvalid("\n".join(["gateway: mounted files cannot be used:", *found]))
     logs.configure(settings.log, "gateway")
     traces.configure(settings.telemetry, "gateway")
     uvloop.run(app.serve(settings, port))

@@ -2,10 +2,11 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from gateway.policy.limits.pipe import CacheAddress
 from shared.settings import HttpUrl, Section, ServiceSettings
 
 _DEVELOPMENT_SCALE = 100
@@ -49,6 +50,15 @@ class GatewaySettings(ServiceSettings):
     admin: AdminSettings = AdminSettings()
     proxy: ProxySettings = ProxySettings()
     upstreams: UpstreamSettings = UpstreamSettings()
+
+    @model_validator(mode="after")
+    def _cache_has_an_address(self) -> Self:
+        if self.redis_url is not None:
+            try:
+                CacheAddress.from_url(self.redis_url.get_secret_value())
+            except ValueError as error:
+                raise ValueError(f"REDIS_URL: {error}") from None
+        return self
 
     @property
     def limit_scale(self) -> int:

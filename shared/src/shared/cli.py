@@ -22,6 +22,7 @@ from shared.data.roles import database_name
 from shared.events import contracts
 from shared.events.bus import BusUnavailable
 from shared.events.cli import events_commands
+from shared.parts import mounted_faults
 from shared.problems import DatabaseUnavailable, every_problem
 from shared.server import Server
 from shared.settings import OwnerSettings, S, ServiceSettings, SettingsInvalid, load
@@ -70,6 +71,8 @@ def load_fit(service: Service, kind: type[S]) -> S:
         if not isinstance(invalid.unfit, kind):
             raise
         settings, faults = invalid.unfit, [str(invalid)]
+    if found := mounted_faults(settings):
+        faults += [f"{service.name}: mounted files cannot be used:", *found]
     if settings.guarded and settings.database_url is not None:
         found = asyncio.run(_reasons(service, settings))
         faults += [f"{service.name}: the database is not fit for production:"] if found else []

@@ -1,8 +1,9 @@
 """What a running process holds: its connections, keys and followers, opened at the start and closed at the end."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -14,9 +15,10 @@ from shared.data.database import Database
 from shared.events import Bus, open_bus
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
+from shared.identity.keys import KeyInvalid, parse_private_key
 from shared.identity.revocations import Revocations
 from shared.identity.tokens import InternalVerifier, Signer
-from shared.identity.trust import Trust, watch_trust
+from shared.identity.trust import Trust, TrustInvalid, parse_trust, watch_trust
 from shared.identity.verifier import Verifier
 from shared.identity.watched import WatchedFile
 from shared.problems import ServiceUnavailable
@@ -163,6 +165,26 @@ class _Feed:
             raise ServiceUnavailable(f"The {self._service} service refused its revocations ({reply.status_code}).")
         page: Mapping[str, Any] = reply.json()
         return page
+
+
+def mounted_faults(settings: ServiceSettings) -> list[str]:
+    """What is wrong with the mounted key and trust file that the settings name, a line each."""
+    parse_here = partial(parse_trust, development=settings.development)
+    mounted: list[tuple[str, Path | None, Callable[[bytes], object]]] = [
+        ("IDENTITY__KEY_FILE", settings.identity.key_file, parse_private_key),
+        ("IDENTITY__TRUST_FILE", settings.identity.trust_file, parse_here),
+    ]
+    faults = []
+    for name, path, parse in mounted:
+        if path is None:
+            continue
+        try:
+            parse(path.read_bytes())
+        except OSError as error:
+            faults.append(f"  {name} is {path}: {error.strerror}")
+        except (KeyInvalid, TrustInvalid) as error:
+            faults += [f"  {name} is {path}: {line}" for line in str(error).splitlines()]
+    return faults
 
 
 @asynccontextmanager

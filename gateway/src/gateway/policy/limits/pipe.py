@@ -45,7 +45,10 @@ class CacheAddress:
 
     @classmethod
     def from_url(cls, url: str) -> "CacheAddress":
+        """Raises ValueError for what is no such URL."""
         parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss"):
+            raise ValueError("this takes redis://host:6379/0, or rediss:// for TLS")
         return cls(
             host=parts.hostname or "127.0.0.1",
             port=parts.port or 6379,
