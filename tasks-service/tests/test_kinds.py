@@ -194,6 +194,11 @@ def test_numbers_are_distinct_by_their_values(tmp_path: Path) -> None:
     assert column["distinct"] == 4
 
 
+def test_numbers_too_large_to_be_summed_have_no_mean(tmp_path: Path) -> None:
+    [column] = of_file(tmp_path, b"a\n1.7e308\n1.7e308\n", "csv_profile")["columns"]
+    assert (column["type"], column["max"], column["mean"]) == ("number", 1.7e308, None)
+
+
 def test_a_header_alone_tells_its_columns(tmp_path: Path) -> None:
     found = of_file(tmp_path, b"\na,b\n\n", "csv_profile")
     assert (found["rows"], [(column["name"], column["type"]) for column in found["columns"]]) == (

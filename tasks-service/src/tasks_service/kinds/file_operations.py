@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from tasks_service.kinds.data_operations import Sum
-from tasks_service.kinds.faults import FileNotText
+from tasks_service.kinds.faults import FileNotText, ResultNotFinite
 from tasks_service.kinds.report import Report
 from tasks_service.kinds.tables import reported, typed_cells
 from tasks_service.kinds.values import answer, is_number
@@ -133,8 +133,15 @@ class _Column:
             "distinct": len(self._distinct),
             "min": least,
             "max": most,
-            "mean": answer(self._sum.total() / self._present) if numeric else None,
+            "mean": self._mean() if numeric else None,
         }
+
+    def _mean(self) -> int | float | None:
+        """None where the numbers are too large to be summed: the rest of the profile is told all the same."""
+        try:
+            return answer(self._sum.total() / self._present)
+        except ResultNotFinite:
+            return None
 
 
 def _shown(text: str | None) -> str | None:
