@@ -1,7 +1,7 @@
 """Background work of a process, supervised: what fails is logged, counted and started again; what is stopped, stops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -12,6 +12,7 @@ from shared.telemetry.metrics import TASK_RESTARTS
 log = structlog.get_logger(__name__)
 
 Work = Callable[[], Awaitable[None]]
+_CANCEL_AGAIN_S: Final = 1.0
 _PAUSES_S: Final = (0.1, 0.5, 1, 2, 5)
 
 
@@ -22,9 +23,17 @@ async def supervised(works: Mapping[str, Work]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in running:
+        await _stopped(running)
+
+
+async def _stopped(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended. One cancellation may get lost on its way: before Python 3.12 asyncio.wait_for keeps
+    one that comes as its future is done, and redis-py sends every command through that."""
+    going = {task for task in tasks if not task.done()}
+    while going:
+        for task in going:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        _, going = await asyncio.wait(going, timeout=_CANCEL_AGAIN_S)
 
 
 async def _forever(name: str, work: Work) -> None:

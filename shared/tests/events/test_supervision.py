@@ -37,3 +37,20 @@ async def test_the_block_ends_when_its_work_has_ended() -> None:
     async with supervised({"work": work}):
         await asyncio.sleep(0)
     assert ended.is_set()
+
+
+async def test_work_that_loses_a_cancellation_is_stopped_all_the_same() -> None:
+    lost = 0
+
+    async def work() -> None:
+        nonlocal lost
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:  # what asyncio.wait_for does with one that comes too late
+            lost += 1
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(20):
+        async with supervised({"work": work}):
+            await asyncio.sleep(0)
+    assert lost == 1
