@@ -1,5 +1,6 @@
 """How a connection begins and ends: handshakes, tokens, revocations, readers that do not read, a server that goes."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from shared.web.sockets import SocketProtocol
 
 from .conftest import MakeRoom, Members, Said, Talking
 from .neighbours import Neighbours
-from .talk import Talk, talk
+from .talk import Talk, talk, talking
 
 
 async def test_a_refused_handshake_with_authorization_gets_a_status(base_url: str, members: Members) -> None:
@@ -212,3 +213,22 @@ async def test_a_peer_that_answers_no_ping_is_dropped(
         await ann.expect("pong")
         await deaf.drop()
         await ann.close()
+
+
+async def test_a_connection_that_ends_amid_its_work_leaves_nothing_running(
+    base_url: str, members: Members, make_room: MakeRoom
+) -> None:
+    room = await make_room("ann")
+    for number in range(40):
+        async with talking(base_url, members("ann")) as ann:
+            await ann.say("subscribe", room_id=room)
+            for more in range(5):
+                await ann.say("send", room_id=room, text="ahoy", client_id=f"{number}-{more}")
+            await asyncio.sleep(number / 4000)  # whatever is under way then is broken off
+            await ann.drop()
+
+    def working() -> list[str]:
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+        return [name for name in names if name == "Connection.work"]
+
+    await eventually(lambda: not working(), within_s=10, saying="no connection works any more")

@@ -236,6 +236,8 @@ BAD_FRAMES = [
     ("a long text", frame(type="send", room_id=ROOM, text="x" * 4001, client_id="1"), "too_long"),
     ("a long client_id", frame(type="send", room_id=ROOM, text="x", client_id="x" * 65), "too_long"),
     ("a ref that is a list", frame(type="ping", ref=[1]), "invalid_frame"),
+    ("a long ref", frame(type="ping", ref="x" * 129), "invalid_frame"),
+    ("a long field", '{"type": "ping", "' + "x" * 60_000 + '": 1}', "invalid_frame"),
 ]
 
 
@@ -248,8 +250,19 @@ async def test_bad_frames_are_answered_and_the_connection_stays(connected: Talki
                 assert error["code"] == code, name
                 assert error["title"]
                 assert error["ref"] is None
+                assert len(error["detail"]) < 200
             await ann.say("ping")
             await ann.expect("pong")
+
+
+@pytest.mark.parametrize("ref", ["a-1", "", 7, -1, 2**63 - 1])
+async def test_a_bad_frame_s_answer_repeats_its_ref(connected: Talking, ref: str | int) -> None:
+    async with connected("ann") as ann:
+        for bad in ({"type": "ping", "loud": 1}, {"type": "dance"}, {"type": "read", "room_id": ROOM, "seq": 2**63}):
+            await ann.socket.send(frame(**bad, ref=ref))
+            await ann.expect("error", ref=ref)
+        await ann.socket.send(frame(type="send", room_id=ROOM, text="a\0", client_id="1", ref=ref))
+        await ann.expect("error", ref=ref, code="invalid_frame", detail="Contains the character NUL.")
 
 
 async def test_the_tenth_bad_frame_in_a_minute_closes(connected: Talking) -> None:

@@ -95,8 +95,11 @@ class Connection:
             self._take(text, admit)
 
     async def work(self, handle: Handle) -> None:
-        """Handle the frames that were read, one after the other, for ever."""
-        while True:
+        """Handle the frames that were read, one after the other, until the connection ends.
+
+        Being cancelled is not enough: a library may lose that on its way (shared/supervision.py says which).
+        """
+        while not self.outgoing.ended:
             frame = await self._inbox.get()
             try:
                 await handle(self, frame)

@@ -75,7 +75,10 @@ class Fanout:
         """Listen, for ever, over any number of outages."""
         while True:
             client = Redis.from_url(
-                self._url, retry=Retry(NoBackoff(), 0), socket_timeout=_SILENT_S, socket_connect_timeout=1
+                self._url,
+                retry=Retry(NoBackoff(), 0),
+                socket_timeout=None,  # _read looks after that; with one, sending may lose this task's cancellation
+                socket_connect_timeout=1,
             )
             try:
                 async with client, client.pubsub() as pubsub:

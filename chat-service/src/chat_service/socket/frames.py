@@ -3,6 +3,7 @@
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
+import orjson
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, ValidationError
 
 from chat_service.messages.schemas import ClientId, Text
@@ -13,8 +14,9 @@ from shared.web.json_input import Input
 
 SUBPROTOCOL: Final = "flotilla.v1"
 
-_RefText = Annotated[str, StringConstraints(max_length=128, strict=True)]
-Ref = _RefText | StrictInt | None
+Ref = str | int | None
+_MAX_REF: Final = 128
+_SHOWN: Final = 64  # characters of a field's name that an error repeats
 _Seq = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
 
 
@@ -93,37 +95,49 @@ class Refused(Exception):
 
 def parse(text: str) -> Frame:
     """The frame that the text is. Raises Refused with InvalidFrame, UnknownType or TooLong."""
+    value = _object(text)
+    ref = value.get("ref")
+    if not _is_ref(ref):
+        told = f"ref: Give a string of at most {_MAX_REF} characters or an integer."
+        raise Refused(InvalidFrame(told), None)
     try:
-        value = json_input.loads(text)
+        return _frame(json_input.checked(value))
     except Problem as problem:
-        detail = problem.errors[0].detail if problem.errors else "The frame is not JSON."
-        raise Refused(InvalidFrame(detail), None) from None
+        raise Refused(problem, ref) from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise Refused(InvalidFrame("The frame is not JSON."), None) from None
     if not isinstance(value, dict):
         raise Refused(InvalidFrame("A frame is one JSON object."), None)
-    ref = _ref(value)
+    return value
+
+
+def _is_ref(ref: Any) -> bool:
+    if isinstance(ref, str):
+        return len(ref) <= _MAX_REF
+    return ref is None or (isinstance(ref, int) and not isinstance(ref, bool))
+
+
+def _frame(value: dict[str, Any]) -> Frame:
     kind = value.pop("type", None)
     if not isinstance(kind, str):
-        raise Refused(InvalidFrame("A frame needs a `type`."), ref)
+        raise InvalidFrame("A frame needs a `type`.")
     model = _FRAMES.get(kind)
     if model is None:
-        raise Refused(UnknownType(), ref)
+        raise UnknownType
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Refused(_problem(error), ref) from None
-
-
-def _ref(value: dict[str, Any]) -> Ref:
-    """The frame's own ref where it is one that may be repeated."""
-    ref = value.get("ref")
-    if isinstance(ref, str):
-        return ref if len(ref) <= 128 else None
-    return ref if isinstance(ref, int) and not isinstance(ref, bool) else None
+        raise _problem(error) from None
 
 
 def _problem(error: ValidationError) -> Problem:
     fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in fault["loc"]) or "frame"
+    place = ".".join(str(part) for part in fault["loc"])[:_SHOWN] or "frame"
     if fault["type"] == "string_too_long" and place in ("text", "client_id"):
         return TooLong(f"{place}: {fault['msg']}.")
     return InvalidFrame(f"{place}: {fault['msg']}.")

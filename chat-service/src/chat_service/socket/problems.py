@@ -50,4 +50,7 @@ _BY_STATUS: Final[dict[int, type[Problem]]] = {401: NotAuthenticated, 403: Forbi
 
 def for_frame(problem: Problem) -> Problem:
     """The problem by the frames' own list of codes: a slice's refinement becomes the common one."""
-    return problem if isinstance(problem, _OWN) else _BY_STATUS.get(problem.status, InvalidFrame)(problem.detail)
+    if isinstance(problem, _OWN):
+        return problem
+    detail = problem.errors[0].detail if problem.errors else problem.detail
+    return _BY_STATUS.get(problem.status, InvalidFrame)(detail)
