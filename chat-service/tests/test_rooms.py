@@ -1,5 +1,6 @@
 """Rooms and their members by HTTP."""
 
+import asyncio
 import json
 from typing import Any
 from uuid import uuid4
@@ -52,6 +53,23 @@ async def test_the_same_two_people_get_the_same_direct_room(client: httpx2.Async
     ):
         assert answer.status_code in (403, 409)
     assert (await client.get(f"{ROOMS}/{first.json()['id']}", headers=members("cy"))).status_code == 404
+
+
+async def test_two_people_who_open_their_direct_room_at_once_get_one(
+    client: httpx2.AsyncClient, members: Members, second_url: str
+) -> None:
+    """Nobody has heard of any of them yet, so that each request has the people to store as well."""
+
+    async def open_(http: httpx2.AsyncClient, maker: str, other: str) -> httpx2.Response:
+        body = {"kind": "direct", "user_id": str(members.id(other))}
+        return await http.post("/api/v1/rooms", json=body, headers=members(maker))
+
+    async with httpx2.AsyncClient(base_url=second_url, timeout=20) as elsewhere:
+        for one, two in (("ann", "bob"), ("cy", "dee"), ("ann", "cy"), ("bob", "dee")):
+            http = ((client, one, two), (elsewhere, two, one), (client, two, one), (elsewhere, one, two))
+            replies = await asyncio.gather(*(open_(*asked) for asked in http))
+            assert sorted(reply.status_code for reply in replies) == [200, 200, 200, 201]
+            assert len({reply.json()["id"] for reply in replies}) == 1
 
 
 async def test_a_direct_room_needs_another_person_of_the_tenant(client: httpx2.AsyncClient, members: Members) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chat_service.people import service as people
-from chat_service.people.service import AskMembership
+from chat_service.people.service import AskName
 from chat_service.rooms import models
 from chat_service.rooms.models import Room, RoomKind, RoomMember
 from chat_service.rooms.schemas import RoomQuery
@@ -50,7 +50,7 @@ async def make_named(db: AsyncSession, user: Principal, kind: RoomKind, name: st
     return room
 
 
-async def make_direct(db: AsyncSession, user: Principal, other_id: UUID, ask: AskMembership) -> tuple[Room, bool]:
+async def make_direct(db: AsyncSession, user: Principal, other_id: UUID, ask: AskName) -> tuple[Room, bool]:
     """The room of these two people, and whether it is new. Raises NotFound where the other is not in the tenant."""
     tenant_id = tenant_of(user)
     if other_id == user.user_id:
@@ -66,7 +66,8 @@ async def make_direct(db: AsyncSession, user: Principal, other_id: UUID, ask: As
         epoch=new_id().hex,
     )
     made = await db.scalar(row.on_conflict_do_nothing(constraint="uq_rooms_direct_key").returning(Room.id))
-    room = (await db.scalars(select(Room).where(Room.tenant_id == tenant_id, Room.direct_key == key))).one()
+    found = select(Room).where(Room.tenant_id == tenant_id, Room.direct_key == key)
+    room = (await db.scalars(found.with_for_update(key_share=True))).one()  # both at once would wait for each other
     await join(db, user, room)  # also into an old room: a membership that ended took both out of it
     await models.put_member(db, tenant_id, room.id, other_id, other)
     return room, made is not None
@@ -111,7 +112,7 @@ async def require_member(db: AsyncSession, user: Principal, room_id: UUID) -> Ro
 
 
 async def add_member(
-    db: AsyncSession, user: Principal, room_id: UUID, user_id: UUID, ask: AskMembership
+    db: AsyncSession, user: Principal, room_id: UUID, user_id: UUID, ask: AskName
 ) -> tuple[RoomMember, bool]:
     """Make a person of the tenant a member, and whether that is new. A member adds others; into a public room anyone
     of the tenant goes alone."""
