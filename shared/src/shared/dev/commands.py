@@ -68,7 +68,7 @@ async def _up(plan: Plan, reload: bool) -> None:
         await _until_asked_to_stop(restart_on_change(run) if reload else None)
         screen.say("stopping …")
         screen.quiet = True
-    screen.say(f"everything has ended; the data stays in {plan.data} until make reset")
+    screen.say(f"everything has ended; the data stays in {plan.data.absolute()} until make reset")
 
 
 async def _first_walk(run: Fleet) -> None:

@@ -123,7 +123,7 @@ class Servers:
         return await self._url("valkey", "TEST_REDIS_URL")
 
     async def bus_valkey_url(self) -> str:
-        """The bus on Valkey: a server of its own, fsynced; with TEST_REDIS_URL that one's next database."""
+        """The bus on Valkey: always a server of its own, fsynced."""
         return await self._url("bus", None)
 
     async def amqp_url(self) -> str:
