@@ -81,9 +81,10 @@ async def test_requests_and_sockets_are_spread_evenly(client: Any, twins: Twins,
 
 
 async def test_nobody_notices_a_replica_that_died(
-    client: Any, twins: Twins, sign_in: Any, caplog: pytest.LogCaptureFixture
+    client: Any, twins: Twins, sign_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A POST whose body comes in pieces too: no byte of it went to the dead one."""
+    monkeypatch.setattr(replicas, "AWAY_S", 600)
     await twins.kill(0)
 
     async def pieces() -> AsyncIterator[bytes]:
