@@ -64,7 +64,7 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """Takes FastAPI's own `max_body_size`, and answers it as a problem (Starlette would send plain text)."""
+    """Reads JSON alone, of FastAPI's own `max_body_size` at most; a refusal is a problem. GET answers HEAD too."""
 
     def __init__(self, *args: Any, max_body_size: int | None = None, **options: Any) -> None:
         self._max_body_bytes = max_body_size
@@ -90,6 +90,7 @@ class StrictRoute(APIRoute):
         async def read_strictly(request: Request) -> Response:
             self._check_media_type(request)
             head_only = _HEAD_ONLY in request.scope
+            # The operation sees HEAD again: a Range, for one, is for GET alone.
             scope = {**request.scope, "method": "HEAD"} if head_only else request.scope
             strict = StrictRequest(scope, request.receive)
             strict.max_body_bytes = self._max_body_bytes
