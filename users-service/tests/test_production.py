@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from shared.data.database import Database
 from shared.data.fitness import reasons
 from shared.dev.demo import Demo
 from shared.dev.folder import DataFolder
@@ -83,6 +84,14 @@ async def test_a_database_without_it_is_fit(register: Register, settings: Servic
     await register("bob", tenant="demo-1f2e")
     assert len(await reasons(database, users.migrations, users.refusals(guarded))) == 1
     assert await reasons(database, users.migrations, users.refusals(settings)) == []
+
+
+@pytest.mark.parametrize("away", [{"database": {"name": "nowhere"}}, {"database_url": "postgresql://a:b@127.0.0.1:9"}])
+async def test_a_database_that_cannot_be_asked_stops_nobody(settings_values: dict[str, Any], away: Any) -> None:
+    settings = users.settings(_env_file=None, **settings_values | away)
+    database = Database(settings)
+    assert await reasons(database, users.migrations, users.refusals(settings)) == []
+    await database.close()
 
 
 def test_the_slugs_are_those_that_the_launcher_seeds(tmp_path: Path) -> None:
