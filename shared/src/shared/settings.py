@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -90,7 +91,7 @@ class IdentitySettings(Section):
     accept_access_tokens: bool = Field(
         default=False, description="Development: take a client's own token without a gateway."
     )
-    jwks_url: str | None = Field(default=None, description="Where auth-service publishes its keys.")
+    jwks_url: HttpUrl | None = Field(default=None, description="Where auth-service publishes its keys.")
 
 
 class RevocationSettings(Section):
@@ -117,6 +118,13 @@ class LogSettings(Section):
     file: Path | None = Field(default=None, description="Also write JSON lines here, rotated.")
     file_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="Rotated when it is as large.")
     file_backups: int = Field(default=5, ge=0, description="Rotated files that are kept.")
+
+    @field_validator("file")
+    @classmethod
+    def _has_a_folder(cls, file: Path | None) -> Path | None:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise ValueError(f"there is no folder {file.absolute().parent}")
+        return file
 
 
 class TelemetrySettings(Section):
@@ -160,7 +168,7 @@ class ServiceSettings(BaseSettings):
     environment: Environment = Field(
         default=Environment.PRODUCTION, description="development, testing, staging or production."
     )
-    public_url: str = Field(default="http://localhost:8000", description="The gateway as clients see it.")
+    public_url: HttpUrl = Field(default="http://localhost:8000", description="The gateway as clients see it.")
     docs: bool | None = Field(default=None, description="Documentation pages; unset: everywhere but in production.")
 
     database_url: SecretStr | None = Field(
