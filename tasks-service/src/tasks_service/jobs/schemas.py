@@ -37,7 +37,7 @@ class JobIn(Input):
 
     kind: str = Field(max_length=64, description="One of GET /api/v1/job-kinds.")
     input: dict[str, Any] = Field(description="What the kind's input schema says.")
-    priority: int = Field(default=0, ge=-100, le=100, description="Higher runs first within the tenant.")
+    priority: int = Field(default=0, strict=True, ge=-100, le=100, description="Higher runs first within the tenant.")
     run_at: Annotated[Moment, AfterValidator(_within_reach)] | None = Field(
         default=None, description="Not before this time; null or past: as soon as a worker is free."
     )

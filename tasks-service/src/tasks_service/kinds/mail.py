@@ -82,10 +82,8 @@ async def _send(message: EmailMessage, job: Running) -> None:
         raise _refusal(error.recipients[0].code) from error
     except aiosmtplib.SMTPDataError as error:
         raise _refusal(error.code) from error
-    except (
-        aiosmtplib.SMTPException,
-        OSError,
-    ) as error:  # its greeting, our sign-in, our sender: not the message's fault
+    except (aiosmtplib.SMTPException, OSError) as error:
+        # Its greeting, our sign-in, our sender: none of it is the message's fault.
         raise MailServerUnavailable from error
 
 

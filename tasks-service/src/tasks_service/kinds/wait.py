@@ -12,8 +12,8 @@ from tasks_service.kinds.kind import Kind, Running
 class WaitInput(Input):
     model_config = ConfigDict(json_schema_extra={"example": {"seconds": 2, "steps": 4}})
 
-    seconds: float = Field(ge=0.1, le=60)
-    steps: int = Field(default=1, ge=1, le=100)
+    seconds: float = Field(strict=True, ge=0.1, le=60)
+    steps: int = Field(default=1, strict=True, ge=1, le=100)
 
 
 async def run(given: WaitInput, job: Running) -> bytes:
