@@ -25,3 +25,11 @@ def test_a_missing_frame_is_taken_however_many_wait_for_it() -> None:
     for seq in range(1, 1000):  # what the database is read for
         line.offer(seq, b"read")
     assert heard.numbers == list(range(1, 1000))
+
+
+def test_what_came_before_the_beginning_was_read_is_not_skipped() -> None:
+    line, heard = NumberedLine(KEY), Heard()
+    line.followers.add(heard)
+    line.offer(7, b"told here")
+    line.begin_at(7)  # read after 7 was stored
+    assert (heard.numbers, line.head) == ([7], 7)

@@ -68,12 +68,6 @@ class RoomPresence:
         return [user_id for user_id, since in self.missing_since.items() if now - since >= ABSENT_S]
 
     @property
-    def users(self) -> dict[UUID, str]:
-        """Who is shown as present, by id."""
-        present = self.here.keys() | self.leaving.keys() | self.elsewhere
-        return {user_id: self.names[user_id] for user_id in present}
-
-    @property
     def empty(self) -> bool:
         """Whether this replica has nobody here any more, and so nobody to tell."""
         return not self.here and not self.leaving

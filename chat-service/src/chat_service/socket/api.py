@@ -31,14 +31,14 @@ async def connect(websocket: WebSocket) -> None:
     parts: Parts = websocket.app.state.parts
     runtime: SocketRuntime = websocket.app.state.socket
     settings: ChatSettings = websocket.app.state.parts.settings
+    if SUBPROTOCOL not in websocket.scope["subprotocols"]:
+        await websocket.accept()
+        await websocket.close(Close.NOT_UNDERSTOOD, "subprotocol_missing")
+        return
     try:
         principal = await _caller(websocket, parts)
     except Problem as problem:
         await _refuse(websocket, problem)
-        return
-    if SUBPROTOCOL not in websocket.scope["subprotocols"]:
-        await websocket.accept()
-        await websocket.close(Close.TOO_MANY_FAULTS, "flotilla.v1 is not among the subprotocols")
         return
     await websocket.accept(SUBPROTOCOL)
     await _serve(websocket, principal, runtime, settings)
@@ -91,6 +91,6 @@ async def _refuse(websocket: WebSocket, problem: Problem) -> None:
         request_id = websocket.scope.get("state", {}).get("request_id")
         await websocket.send_denial_response(answer(problem, instance="/ws", request_id=request_id))
         return
-    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
+    await websocket.accept(SUBPROTOCOL)
     codes = {401: Close.TOKEN_ENDED, 403: Close.FORBIDDEN}
     await websocket.close(codes.get(problem.status, 1013), problem.code)

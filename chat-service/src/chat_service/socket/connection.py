@@ -74,7 +74,7 @@ class Connection:
         error = {"type": "error", "code": told.code, "title": told.title, "detail": told.detail, "ref": ref}
         self.outgoing.put(encoded(error))
         if isinstance(told, NOT_UNDERSTOOD) and self._faults.full():
-            self.outgoing.close(Close.TOO_MANY_FAULTS)
+            self.outgoing.close(Close.NOT_UNDERSTOOD)
         elif isinstance(told, RateLimited) and self._refusals.full():
             self.outgoing.close(Close.TOO_MANY_MESSAGES)
 

@@ -1,6 +1,6 @@
 """Hints between replicas over the cache's publish/subscribe: fast, and free to get lost.
 
-Every line has a channel, so a replica hears only of what it serves. While the cache is away nothing is told; the hub's
+Every line has a channel, so a replica hears only of what it serves. While the cache is away nothing is told; the
 comparison finds what was stored.
 """
 
@@ -16,13 +16,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from chat_service.push import LineKey
+from chat_service.socket import hints
+from chat_service.socket.hints import Hint
 from shared.ids import new_id
 
 log = structlog.get_logger(__name__)
 
 DROPPED = Counter("flotilla_chat_hints_dropped_total", "Hints that were not sent because the cache was away or slow.")
 
-OnHint = Callable[[str, bytes], None]
+OnHint = Callable[[LineKey, Hint], None]
 
 _QUEUE: Final = 2_000
 _BATCH: Final = 100
@@ -34,26 +37,27 @@ _ALWAYS: Final = "chat:always"  # a subscription that is never given up keeps th
 
 class Fanout:
     def __init__(self, cache: Redis, url: str, on_hint: OnHint, on_back: Callable[[], None]) -> None:
-        """`on_hint` gets channel and payload; `on_back` is called when more is heard than before: some was missed."""
+        """`on_hint` gets the line and what is said of it; `on_back` is called when more is heard than before: some was
+        missed."""
         self._cache, self._on_hint, self._on_back = cache, on_hint, on_back
         self._url, self._away = url, False
         self._origin = new_id().bytes  # stands before each payload, so that nobody hears themselves
-        self._wanted: set[str] = {_ALWAYS}
+        self._followed: dict[str, LineKey] = {}
         self._changed = asyncio.Event()
         self._outbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
 
-    def follow(self, channel: str) -> None:
-        self._wanted.add(channel)
+    def follow(self, key: LineKey) -> None:
+        self._followed[hints.channel(key)] = key
         self._changed.set()
 
-    def unfollow(self, channel: str) -> None:
-        self._wanted.discard(channel)
+    def unfollow(self, key: LineKey) -> None:
+        self._followed.pop(hints.channel(key), None)
         self._changed.set()
 
-    def publish(self, channel: str, payload: bytes) -> None:
+    def publish(self, key: LineKey, hint: bytes) -> None:
         """Send soon, in order; never waits."""
         try:
-            self._outbox.put_nowait((channel, self._origin + payload))
+            self._outbox.put_nowait((hints.channel(key), self._origin + hint))
         except asyncio.QueueFull:
             DROPPED.inc()
 
@@ -90,7 +94,7 @@ class Fanout:
             await asyncio.sleep(_PAUSE_S)
 
     async def _listen(self, pubsub: PubSub) -> None:
-        subscribed = set(self._wanted)
+        subscribed = self._wanted()
         await pubsub.subscribe(*subscribed)
         if self._away:
             log.info("fanout_back")
@@ -102,15 +106,15 @@ class Fanout:
 
     async def _keep_subscribed(self, pubsub: PubSub, subscribed: set[str]) -> None:
         while True:
-            if new := self._wanted - subscribed:
+            if new := self._wanted() - subscribed:
                 await pubsub.subscribe(*new)
                 subscribed |= new
                 self._on_back()
-            if old := subscribed - self._wanted:
+            if old := subscribed - self._wanted():
                 await pubsub.unsubscribe(*old)
                 subscribed -= old
             self._changed.clear()
-            if self._wanted == subscribed:
+            if self._wanted() == subscribed:
                 await self._changed.wait()
 
     async def _read(self, pubsub: PubSub) -> None:
@@ -125,4 +129,12 @@ class Fanout:
                 continue
             heard_at = clock()
             if message["type"] == "message" and not message["data"].startswith(self._origin):
-                self._on_hint(message["channel"].decode(), message["data"][len(self._origin) :])
+                self._heard(message["channel"].decode(), message["data"][len(self._origin) :])
+
+    def _heard(self, channel: str, payload: bytes) -> None:
+        key, hint = self._followed.get(channel), hints.parse(payload)
+        if key is not None and hint is not None:
+            self._on_hint(key, hint)
+
+    def _wanted(self) -> set[str]:
+        return {_ALWAYS, *self._followed}

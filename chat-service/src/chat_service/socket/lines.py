@@ -32,9 +32,12 @@ class NumberedLine:
         return bool(self._early)
 
     def begin_at(self, head: int) -> None:
-        """Set where the line begins for this process, unless it has begun; what came meanwhile follows."""
+        """Set where the line begins for this process, unless it has begun; what came meanwhile follows.
+
+        `head` may have been read after something came: that was told here first, and is not skipped.
+        """
         if self.head is None:
-            self.head = head
+            self.head = min((head, *(seq - 1 for seq in self._early)))
             self._release()
 
     def offer(self, seq: int, frame: bytes) -> None:

@@ -21,7 +21,7 @@ class Close(IntEnum):
     """Why a connection ends, as the client sees it."""
 
     BINARY = 1003
-    TOO_MANY_FAULTS = 4000
+    NOT_UNDERSTOOD = 4000
     TOKEN_ENDED = 4001
     FORBIDDEN = 4003
     TOO_SLOW = 4008

@@ -14,6 +14,7 @@ from chat_service.socket.commands import Commands
 from chat_service.socket.connection import Connection
 from chat_service.socket.fanout import Fanout
 from chat_service.socket.hub import Hub
+from chat_service.socket.outgoing import Close
 from shared.identity.revocations import Revocations
 from shared.parts import Parts
 from shared.supervision import Work
@@ -28,8 +29,8 @@ class SocketRuntime:
 
     def end_if_revoked(self, connection: Connection) -> None:
         """End a connection whose token ended between the handshake's look and the hub's listening."""
-        if self.revocations is not None and (ended := self.revocations.ended(connection.principal)) is not None:
-            self.hub.end(connection, ended)
+        if self.revocations is not None and self.revocations.ended(connection.principal) is not None:
+            connection.outgoing.close(Close.TOKEN_ENDED)
 
 
 @asynccontextmanager
@@ -39,7 +40,7 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
     settings: ChatSettings = app.state.parts.settings
     hub = Hub(parts.database, settings.poll_s)
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
-    hub.fanout = Fanout(parts.cache, url, hub.on_hint, hub.look_now)
+    hub.fanout = Fanout(parts.cache, url, hub.on_hint, hub.delivery.compare_soon)
     hub.presence = Presence(parts.cache, settings.presence, on_change=hub.on_presence, tell_others=hub.tell_presence)
     rate = MessageRate(parts.cache)
     commands = Commands(parts.database, hub, hub.presence, rate, parts.access_tokens, parts.revocations)
@@ -60,6 +61,6 @@ def works(app: FastAPI) -> Mapping[str, Work]:
     return idempotency_keys.works(app) | {
         "fanout": hub.fanout.receive,
         "hints": hub.fanout.send,
-        "compare": hub.compare,
+        "compare": hub.delivery.compare,
         "presence": hub.presence.run,
     }

@@ -38,8 +38,8 @@ class OpenStreams:
         """Watch over a stream; `until_expiry`: it also ends with the token it was opened with."""
         stream = OpenStream(principal, end)
         loop = asyncio.get_running_loop()
-        if (ended := self._revocations.ended(principal)) is not None:  # since it was let in
-            loop.call_soon(end, ended.reason)
+        if self._revocations.ended(principal) is not None:  # since it was let in
+            loop.call_soon(end, "token")
         elif until_expiry:
             stream.expiry = loop.call_later(max(0.0, principal.expires_at - time.time()), end, "expired")
         self._open.add(stream)
