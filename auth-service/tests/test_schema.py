@@ -1,10 +1,13 @@
 """The database: its migrations match the models, its policies the house's rules, its rows are pruned."""
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from auth_service import housekeeping
 from auth_service.accounts.passwords import HashingBusy, Passwords
@@ -13,6 +16,7 @@ from shared.data.database import Database
 from shared.data.migrations import differences
 from shared.data.models import Base
 from shared.data.policies import catalogue_faults
+from shared.ids import new_id
 from shared.problems import every_problem
 from shared.settings import Environment
 
@@ -38,6 +42,15 @@ async def test_the_projection_shows_a_tenant_its_own_rows_only(door: Door) -> No
     async with door.database.transaction(tenants[0]["id"]) as db:
         count = await db.connection()
         assert len((await count.exec_driver_sql("SELECT 1 FROM memberships")).all()) == 1
+
+
+async def test_a_database_error_shows_no_values(database: Database) -> None:
+    """What is unexpected is logged with its text, and a statement's values may be secrets."""
+    secret = str(new_id())
+    with pytest.raises(DBAPIError) as error:
+        async with database.transaction() as db:
+            await db.execute(text("INSERT INTO accounts (password_hash) VALUES (:value)"), {"value": secret})
+    assert secret not in "".join(traceback.format_exception(error.value))
 
 
 async def test_housekeeping_forgets_what_is_over_and_nothing_else(

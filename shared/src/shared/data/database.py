@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import Connection, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -38,6 +39,13 @@ async def enter_tenant(db: AsyncSession, tenant_id: UUID) -> None:
     """Go on as `tenant_id` from here: for an entry point that learns its tenant only on the way (a sign-in)."""
     db.info["tenant_id"] = tenant_id
     await db.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+
+
+def _hide_row(context: ExceptionContext) -> None:
+    """For the same reason: PostgreSQL's DETAIL shows the row or the key that failed."""
+    cause = context.original_exception.__cause__
+    if isinstance(cause, asyncpg.PostgresError):
+        cause.detail = None
 
 
 class Database:
@@ -102,10 +110,13 @@ class Database:
             "idle_in_transaction_session_timeout": str(int(limits.idle_in_transaction_timeout_s * 1000)),
         }
         connect_args: dict[str, Any] = {"server_settings": server_settings, "timeout": limits.connect_timeout_s}
-        return create_async_engine(
+        engine = create_async_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=limits.pool_wait_s,
             connect_args=connect_args,
+            hide_parameters=True,  # an error's text is logged, and a statement's values may be secrets
         )
+        event.listen(engine.sync_engine, "handle_error", _hide_row)
+        return engine
