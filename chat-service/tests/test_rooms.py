@@ -55,6 +55,25 @@ async def test_the_same_two_people_get_the_same_direct_room(client: httpx2.Async
     assert (await client.get(f"{ROOMS}/{first.json()['id']}", headers=members("cy"))).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        ({"kind": "public"}, "missing", "#/name"),
+        ({"kind": "public", "name": ""}, "string_too_short", "#/name"),
+        ({"kind": "direct", "user_id": "x"}, "uuid_parsing", "#/user_id"),
+        ({"kind": "direct", "user_id": str(uuid4()), "name": "x"}, "extra_forbidden", "#/name"),
+        ({"kind": "secret", "name": "x"}, "literal_error", "#/kind"),
+        ({"name": "x"}, "missing", "#/kind"),
+    ],
+)
+async def test_what_is_wrong_with_a_room_is_said_where_it_stands(
+    client: httpx2.AsyncClient, members: Members, body: dict[str, Any], code: str, pointer: str
+) -> None:
+    reply = await client.post(ROOMS, json=body, headers=members("ann"))
+    assert [(error["code"], error["pointer"]) for error in reply.json()["errors"]] == [(code, pointer)]
+    assert "secret" not in reply.text
+
+
 async def test_two_people_who_open_their_direct_room_at_once_get_one(
     client: httpx2.AsyncClient, members: Members, second_url: str
 ) -> None:

@@ -74,7 +74,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    return _reply(request, invalid_input(error.errors()))
+    return _reply(request, invalid_input(error.errors(), error.body))
 
 
 async def _database_fault(request: Request, error: Exception) -> Response:
@@ -89,16 +89,36 @@ async def _answer_instead(request: Request, error: Exception) -> Response:
     return error.response
 
 
-def invalid_input(errors: Any) -> InvalidInput:
-    """Pydantic's findings as one problem, each once; what was sent is never repeated."""
-    return InvalidInput(errors=list(dict.fromkeys(_field_error(error) for error in errors)))
+def invalid_input(errors: Any, sent: Any = None) -> InvalidInput:
+    """Pydantic's findings in the body `sent` as one problem; what was sent is never repeated."""
+    return InvalidInput(errors=[_field_error(error, sent) for error in errors])
 
 
-def _field_error(error: dict[str, Any]) -> FieldError:
+def _field_error(error: dict[str, Any], sent: Any) -> FieldError:
     place, *path = error["loc"] or ("body",)
-    detail = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "uuid_parsing":  # its own words quote the character that does not fit
+    code, detail = error["type"], error["msg"].removeprefix("Value error, ")
+    if code == "uuid_parsing":  # its own words quote the character that does not fit
         detail = "Input should be a UUID"
     if place in ("query", "path", "header", "cookie"):
-        return FieldError(detail, error["type"], parameter=str(path[0]) if path else str(place))
-    return FieldError(detail, error["type"], pointer="/".join(["#", *(escape(str(part)) for part in path)]))
+        return FieldError(detail, code, parameter=str(path[0]) if path else str(place))
+    if code in ("union_tag_invalid", "union_tag_not_found"):  # these words quote the tag, and tell of unions
+        path = [*path, error["ctx"]["discriminator"].strip("'")]
+        expected = error["ctx"].get("expected_tags")
+        code, detail = ("literal_error", f"Input should be {expected}") if expected else ("missing", "Field required")
+    return FieldError(detail, code, pointer="/".join(["#", *(escape(str(part)) for part in _places(path, sent))]))
+
+
+def _places(path: list[str | int], sent: Any) -> list[str | int]:
+    """The path without the tags of unions, which Pydantic names on the way although nothing sent stands there."""
+    if not isinstance(sent, dict):
+        return path
+    places = []
+    for part in path[:-1]:
+        inside = sent.get(part) if isinstance(sent, dict) else None
+        if isinstance(sent, list) and isinstance(part, int):
+            inside = sent[part]
+        if inside is None:
+            continue
+        places.append(part)
+        sent = inside
+    return [*places, *path[-1:]]
