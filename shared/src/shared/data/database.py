@@ -89,12 +89,16 @@ class Database:
                 info={"tenant_id": tenant_id},
             ) as session:
                 try:
-                    yield session
-                except Problem as problem:
-                    if problem.keeps_writes:
-                        await session.commit()
+                    try:
+                        yield session
+                    except Problem as problem:
+                        if problem.keeps_writes:
+                            await session.commit()
+                        raise
+                    await session.commit()
+                except TimeoutError:
+                    await session.invalidate()  # a rollback would wait for the silent server as well
                     raise
-                await session.commit()
 
     async def close(self) -> None:
         for engine in self._engines.values():
@@ -109,7 +113,12 @@ class Database:
             "statement_timeout": str(int(limits.statement_timeout_s * 1000)),
             "idle_in_transaction_session_timeout": str(int(limits.idle_in_transaction_timeout_s * 1000)),
         }
-        connect_args: dict[str, Any] = {"server_settings": server_settings, "timeout": limits.connect_timeout_s}
+        connect_args: dict[str, Any] = {
+            "server_settings": server_settings,
+            "timeout": limits.connect_timeout_s,
+            # The server ends a statement itself, unless it cannot be heard any more.
+            "command_timeout": limits.statement_timeout_s + limits.connect_timeout_s,
+        }
         engine = create_async_engine(
             self.url,
             pool_size=pool_size,
