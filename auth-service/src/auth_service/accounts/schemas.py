@@ -6,14 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from auth_service.accounts.emails import canonical
-from shared.web.json_input import Input
-
-
-def _visible(name: str) -> str:
-    if not name.strip():
-        raise ValueError("must not be blank")
-    return name
-
+from shared.web.json_input import Input, Line
 
 Username = Annotated[
     str,
@@ -27,7 +20,7 @@ Slug = Annotated[
 
 
 class TenantIn(Input):
-    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_visible)]
+    name: Annotated[Line, Field(min_length=1, max_length=100)]
     slug: Slug
 
 

@@ -7,10 +7,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from chat_service.rooms.models import RoomKind
-from shared.web.json_input import Input
+from shared.web.json_input import Input, Line
 from shared.web.paging import ListQuery
 
-RoomName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+RoomName = Annotated[Line, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
 
 class NamedRoomIn(Input):
