@@ -90,8 +90,8 @@ async def _answer_instead(request: Request, error: Exception) -> Response:
 
 
 def invalid_input(errors: Any, sent: Any = None) -> InvalidInput:
-    """Pydantic's findings in the body `sent` as one problem; what was sent is never repeated."""
-    return InvalidInput(errors=[_field_error(error, sent) for error in errors])
+    """Pydantic's findings in the body `sent` as one problem, each once; what was sent is never repeated."""
+    return InvalidInput(errors=list(dict.fromkeys(_field_error(error, sent) for error in errors)))
 
 
 def _field_error(error: dict[str, Any], sent: Any) -> FieldError:
