@@ -1,6 +1,9 @@
 """The signing keys: made once by however many, published ahead of use, rotated without a refused token."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +125,24 @@ def test_a_broken_encryption_key_is_told_at_the_start_and_never_shown(
 def test_without_an_encryption_key_there_is_no_keyring() -> None:
     with pytest.raises(MissingSetting):
         Keyring.load(KeySettings())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file"), (b"\xff", "is not base64url"), (b"", "is empty")]
+)
+def test_a_key_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "encryption"
+    if content is not None:
+        file.write_bytes(content)
+    ended = subprocess.run(
+        [sys.executable, "-m", "auth_service", "serve"],
+        env={**os.environ, "ENVIRONMENT": "testing", "KEYS__ENCRYPTION_KEY_FILE": str(file)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert f"KEYS__ENCRYPTION_KEY_FILE is {file}: " in ended.stderr
+    assert said in ended.stderr

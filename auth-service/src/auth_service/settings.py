@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from shared.settings import Section, ServiceSettings
+from shared.settings import MountedFile, Section, ServiceSettings
 
 ROOT_BYTES: Final = 32
 
@@ -22,6 +22,10 @@ def root_secrets(text: str) -> list[bytes]:
     if not secrets:
         raise KeyringInvalid("the encryption key is empty")
     return secrets
+
+
+def _read_root_secrets(content: bytes) -> list[bytes]:
+    return root_secrets(content.decode(errors="replace"))
 
 
 def _root_secret(text: str) -> bytes:
@@ -106,6 +110,9 @@ class AuthSettings(ServiceSettings):
     @property
     def tenants_may_register(self) -> bool:
         return (self.registration.tenants or "open") == "open"
+
+    def mounted_files(self) -> list[MountedFile]:
+        return [("KEYS__ENCRYPTION_KEY_FILE", self.keys.encryption_key_file, _read_root_secrets)]
 
     def production_faults(self) -> list[str]:
         faults = super().production_faults()

@@ -1,9 +1,8 @@
 """What a running process holds: its connections, keys and followers, opened at the start and closed at the end."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -22,7 +21,7 @@ from shared.identity.trust import Trust, TrustInvalid, parse_trust, watch_trust
 from shared.identity.verifier import Verifier
 from shared.identity.watched import WatchedFile
 from shared.problems import ServiceUnavailable
-from shared.settings import ServiceSettings
+from shared.settings import MountedFile, ServiceSettings
 from shared.supervision import Work
 from shared.web.health import Check
 
@@ -168,11 +167,12 @@ class _Feed:
 
 
 def mounted_faults(settings: ServiceSettings) -> list[str]:
-    """What is wrong with the mounted key and trust file that the settings name, a line each."""
+    """What is wrong with the mounted files that the settings name, a line each."""
     parse_here = partial(parse_trust, development=settings.development)
-    mounted: list[tuple[str, Path | None, Callable[[bytes], object]]] = [
+    mounted: list[MountedFile] = [
         ("IDENTITY__KEY_FILE", settings.identity.key_file, parse_private_key),
         ("IDENTITY__TRUST_FILE", settings.identity.trust_file, parse_here),
+        *settings.mounted_files(),
     ]
     faults = []
     for name, path, parse in mounted:
@@ -182,7 +182,7 @@ def mounted_faults(settings: ServiceSettings) -> list[str]:
             parse(path.read_bytes())
         except OSError as error:
             faults.append(f"  {name} is {path}: {error.strerror}")
-        except (KeyInvalid, TrustInvalid) as error:
+        except (KeyInvalid, TrustInvalid, ValueError) as error:
             faults += [f"  {name} is {path}: {line}" for line in str(error).splitlines()]
     return faults
 

@@ -7,7 +7,7 @@ use.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, cast
@@ -53,6 +53,10 @@ def _base_url(written: str) -> str:
 
 HttpUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 """Where a service is: a base URL, without the slash that paths begin with."""
+
+
+MountedFile: TypeAlias = tuple[str, Path | None, Callable[[bytes], object]]
+"""A setting, the file that it names, and what reads the file's content or raises ValueError."""
 
 
 class Environment(StrEnum):
@@ -221,6 +225,10 @@ class ServiceSettings(BaseSettings):
     def port(self) -> int:
         """`SERVER__PORT` where it is set, else the service's own port of the fleet's list."""
         return self.default_port if self.server.port is None else self.server.port
+
+    def mounted_files(self) -> list["MountedFile"]:
+        """The service's own files that a process must be able to use from its start."""
+        return []
 
     def production_faults(self) -> list[str]:
         """What production refuses to start with; a service adds its own."""
