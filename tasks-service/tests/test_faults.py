@@ -34,7 +34,7 @@ async def test_a_worker_killed_with_twenty_jobs_running_loses_none(
     worker_process: Any, start_worker: Any, jobs: Any, database: Any
 ) -> None:
     first = await worker_process()
-    submitted = await asyncio.gather(*(jobs.wait(4, steps=4) for _ in range(20)))
+    submitted = await asyncio.gather(*(jobs.wait(3, steps=4) for _ in range(20)))
     running = "SELECT count(*) = 20 FROM jobs WHERE status = 'running'"
     await eventually(lambda: database.fetchval(running), saying="twenty jobs run")
     await first.kill()
@@ -47,7 +47,7 @@ async def test_a_worker_that_wakes_after_its_lease_writes_nothing(
     worker_process: Any, start_worker: Any, jobs: Any, database: Any
 ) -> None:
     zombie = await worker_process(lease_s=3)
-    submitted = [await jobs.wait(4, steps=30) for _ in range(5)]
+    submitted = await asyncio.gather(*(jobs.wait(3, steps=30) for _ in range(5)))
     await asyncio.gather(*(jobs.becomes(job, "running") for job in submitted))
     zombie.signal(signal.SIGSTOP)
     async with start_worker(lease_s=10):
@@ -96,8 +96,8 @@ def _names(folder: Path) -> set[str]:
 async def test_a_stopped_worker_lets_jobs_end_and_gives_the_rest_back(
     worker_process: Any, start_worker: Any, jobs: Any, database: Any
 ) -> None:
-    first = await worker_process(drain_s=3)
-    short, long = await jobs.wait(0.5), await jobs.wait(8)
+    first = await worker_process(drain_s=2)
+    short, long = await jobs.wait(0.5), await jobs.wait(4)
     await asyncio.gather(jobs.becomes(short, "running", "completed"), jobs.becomes(long, "running"))
     first.signal(signal.SIGTERM)
     async with asyncio.timeout(30):

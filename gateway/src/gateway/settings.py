@@ -2,9 +2,9 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, field_validator
 
 from gateway.policy.limits.pipe import CacheAddress
 from shared.settings import HttpUrl, Section, ServiceSettings
@@ -51,14 +51,12 @@ class GatewaySettings(ServiceSettings):
     proxy: ProxySettings = ProxySettings()
     upstreams: UpstreamSettings = UpstreamSettings()
 
-    @model_validator(mode="after")
-    def _cache_has_an_address(self) -> Self:
-        if self.redis_url is not None:
-            try:
-                CacheAddress.from_url(self.redis_url.get_secret_value())
-            except ValueError as error:
-                raise ValueError(f"REDIS_URL: {error}") from None
-        return self
+    @field_validator("redis_url")
+    @classmethod
+    def _has_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            CacheAddress.from_url(url.get_secret_value())
+        return url
 
     @property
     def limit_scale(self) -> int:
