@@ -104,7 +104,7 @@ $(SERVICE_TESTS): test-%: .venv/.installed
 
 .PHONY: check
 check: .venv/.installed ## Lint, types, import rules, contracts, migrations and docs: what CI checks besides tests.
-	@$(PY) -m shared.dev.check
+	@$(PY) -m shared.dev.checks.check
 
 .PHONY: format
 format: .venv/.installed ## Format the code and sort the imports.
@@ -112,7 +112,7 @@ format: .venv/.installed ## Format the code and sort the imports.
 
 .PHONY: contracts
 contracts: .venv/.installed ## Write the contracts (OpenAPI, AsyncAPI, event examples) and docs/problems.md anew.
-	@$(PY) -m shared.dev.contracts
+	@$(PY) -m shared.dev.checks.contracts
 
 .PHONY: bench
 bench: .venv/.installed ## Measure the gateway beside a direct call and beside nginx.
@@ -120,21 +120,21 @@ bench: .venv/.installed ## Measure the gateway beside a direct call and beside n
 
 .PHONY: images
 images: .venv/.installed ## Build every service image and try it: non-root, read-only, ready against servers on this host.
-	@$(PY) -m shared.dev.images
+	@$(PY) -m shared.dev.images.build
 
 .PHONY: manifests
 manifests: .venv/.installed ## Check Dockerfiles, compose.yaml, skaffold.yaml and k8s/: their schemas, and that they hold the whole fleet.
-	@$(PY) -m shared.dev.manifests
+	@$(PY) -m shared.dev.checks.manifests
 
 .PHONY: compose
 compose: .venv/.installed ## Start the fleet in containers on real servers (docker compose), on http://127.0.0.1:8000.
-	@$(PY) -m shared.dev.secret_files compose
+	@$(PY) -m shared.dev.images.secret_files compose
 	$(COMPOSE) up --build
 
 .PHONY: cluster-secrets
 cluster-secrets: .venv/.installed ## Put the secrets of k8s/overlays/dev into the current cluster, made where there are none yet.
 	@kubectl apply --filename k8s/overlays/dev/namespace.yaml
-	@$(PY) -m shared.dev.secret_files cluster | kubectl apply --namespace flotilla --filename -
+	@$(PY) -m shared.dev.images.secret_files cluster | kubectl apply --namespace flotilla --filename -
 
 .PHONY: clean
 clean: ## Remove the environment and every cache (not the development data).

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from people import Town
 
-from shared.dev.binaries import rabbitmq_binary
 from shared.dev.fleet import repository
-from shared.dev.launcher import Fleet, Plan, running_fleet
-from shared.dev.lines import Screen
+from shared.dev.launcher.logs import Screen
+from shared.dev.launcher.running_fleet import Fleet, Plan, running_fleet
+from shared.dev.servers.binaries import rabbitmq_binary
 
 REPLICAS = {"gateway": 2, "chat": 2, "worker": 2}
 SETTINGS = {

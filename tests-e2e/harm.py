@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
 
-from shared.dev.children import Child
-from shared.dev.launcher import Fleet
+from shared.dev.launcher.child_process import Child
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 COMES_BACK_S = 30

@@ -15,8 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from shared.dev.launcher import Fleet
-from shared.dev.tokens import development_token
+from shared.dev.demo.development_tokens import development_token
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 PASSWORD = "Correct-Horse-7"

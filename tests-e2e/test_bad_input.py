@@ -13,7 +13,7 @@ import pytest
 from people import PASSWORD, Person, Town
 
 from shared.dev.fleet import repository
-from shared.dev.launcher import Fleet
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 Json = Any

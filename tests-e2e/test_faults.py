@@ -14,8 +14,8 @@ from people import Person, Socket, Town
 from redis.asyncio import Redis
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from shared.dev.children import Child
-from shared.dev.launcher import Fleet
+from shared.dev.launcher.child_process import Child
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 ONE_WORKERS_JOBS: Final = 20  # WORKER__CONCURRENCY

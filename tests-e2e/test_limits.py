@@ -8,7 +8,7 @@ import harm
 import httpx2
 from people import Person, Town
 
-from shared.dev.launcher import Fleet
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 FREE = 100  # requests an hour and person

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from people import Person, Town
 
-from shared.dev.launcher import Fleet
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 CSV = b"city,boats\nKiel,12\nBremen,7\nHusum,3\n"

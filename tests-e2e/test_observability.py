@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from people import Town
 
-from shared.dev.children import Child
-from shared.dev.launcher import Fleet, process_of
+from shared.dev.launcher.child_process import Child
+from shared.dev.launcher.running_fleet import Fleet, process_of
 from shared.testing import eventually
 
 CSV: Final = b"city,boats\nKiel,12\n"

@@ -7,7 +7,7 @@ import harm
 import httpx2
 from people import PASSWORD, Town
 
-from shared.dev.launcher import Fleet
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 

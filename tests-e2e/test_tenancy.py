@@ -12,7 +12,7 @@ import pytest
 from operations import Ids, Operation, operations, without_example
 from people import Person, Town
 
-from shared.dev.launcher import Fleet
+from shared.dev.launcher.running_fleet import Fleet
 
 EXCEPTION: Final = ("POST", "/api/v1/jobs")
 """Takes a `file_id` in the input of some kinds, and looks at it when the job runs, which fails."""

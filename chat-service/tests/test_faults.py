@@ -19,11 +19,11 @@ import pytest
 from redis.asyncio import Redis
 
 from chat_service.app import service as chat
-from shared.dev.binaries import postgres_binaries
-from shared.dev.guard import Guard
-from shared.dev.postgres import Postgres
-from shared.dev.server import free_port
-from shared.dev.valkey import Valkey
+from shared.dev.servers.binaries import postgres_binaries
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.postgres import Postgres
+from shared.dev.servers.server import free_port
+from shared.dev.servers.valkey import Valkey
 from shared.testing import People, eventually
 from shared.testing.databases import template
 

@@ -30,7 +30,7 @@ import orjson
 import psutil
 import typer
 
-from shared.dev.binaries import valkey_binary
+from shared.dev.servers.binaries import valkey_binary
 from shared.identity.access_tokens import sign_access_token
 from shared.identity.keys import SigningKey
 from shared.testing.people import People

@@ -13,8 +13,8 @@ from gateway.policy.limits.bucket import Decision, Limit, LocalBuckets
 from gateway.policy.limits.limiter import Limiter
 from gateway.policy.limits.pipe import CacheAddress, CacheAway, Pipe
 from gateway.policy.limits.tiers import network_of, refusal
-from shared.dev.guard import Guard
-from shared.dev.valkey import Valkey
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.valkey import Valkey
 from shared.testing.waiting import eventually
 
 SIGNED = "/api/v1/rooms/7/messages"

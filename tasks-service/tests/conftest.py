@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from fastapi import FastAPI, Request, Response
 
 from shared.app import Service
-from shared.dev.server import free_port
+from shared.dev.servers.server import free_port
 from shared.identity import InternalVerifier, Principal, watch_trust
 from shared.identity.tokens import read_header
 from shared.ids import new_id

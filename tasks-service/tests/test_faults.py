@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from shared.dev.binaries import postgres_binaries
-from shared.dev.guard import Guard
-from shared.dev.postgres import Postgres
+from shared.dev.servers.binaries import postgres_binaries
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.postgres import Postgres
 from shared.testing import People, databases, eventually, running_service
 from tasks_service.app import service
 from tasks_service.settings import TasksSettings

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from shared.data.database import Database
 from shared.data.fitness import reasons
-from shared.dev.demo import Demo
-from shared.dev.folder import DataFolder
+from shared.dev.demo.demo_tenant import Demo
+from shared.dev.launcher.data_folder import DataFolder
 from shared.settings import Environment, ServiceSettings
 from shared.testing import People
 from users_service.app import service as users

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.dev.guard import Guard
-from shared.dev.launcher import Plan
+from shared.dev.launcher.running_fleet import Plan
+from shared.dev.servers.guard import Guard
 
 _LIST = """
 [tool.flotilla.services.chat]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from shared.data.database import Database
-from shared.dev.binaries import rabbitmq_binary
-from shared.dev.guard import Guard
-from shared.dev.rabbitmq import RabbitMQ
-from shared.dev.server import Server
-from shared.dev.valkey import Valkey
+from shared.dev.servers.binaries import rabbitmq_binary
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.rabbitmq import RabbitMQ
+from shared.dev.servers.server import Server
+from shared.dev.servers.valkey import Valkey
 from shared.events.bus import Bus
 from shared.events.rabbit import RabbitBus
 from shared.events.valkey_streams import ValkeyBus

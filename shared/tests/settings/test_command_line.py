@@ -5,7 +5,7 @@ from sqlalchemy.engine import make_url
 
 from shared import cli
 from shared.app import Service
-from shared.dev.server import free_port
+from shared.dev.servers.server import free_port
 from shared.settings import ServiceSettings
 
 

@@ -11,24 +11,25 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from dotenv import dotenv_values
+from watchfiles import PythonFilter, awatch
 
-from shared.dev import demo as walk
-from shared.dev import doctor as look
-from shared.dev.binaries import BinaryMissing
+from shared.dev.checks import doctor as checkup
+from shared.dev.demo import demo_tenant
+from shared.dev.demo.development_tokens import development_token
 from shared.dev.fleet import fleet, processes, repository
-from shared.dev.folder import AlreadyRuns, DataFolder, FolderUnusable
-from shared.dev.launcher import Fleet, LaunchFailed, Plan, running_fleet
-from shared.dev.lines import Screen, story
-from shared.dev.ports import NoSuchListener, PortTaken
-from shared.dev.reload import restart_on_change
-from shared.dev.server import ServerFailed
-from shared.dev.tokens import development_token
+from shared.dev.launcher.data_folder import AlreadyRuns, DataFolder, FolderUnusable
+from shared.dev.launcher.logs import Screen, story
+from shared.dev.launcher.ports import NoSuchListener, PortTaken
+from shared.dev.launcher.running_fleet import Fleet, LaunchFailed, Plan, running_fleet
+from shared.dev.servers.binaries import BinaryMissing
+from shared.dev.servers.server import ServerFailed
 
 line = typer.Typer(
     name="shared.dev", help="Runs the fleet on this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 _EXPECTED = (
-    AlreadyRuns, BinaryMissing, FolderUnusable, LaunchFailed, NoSuchListener, PortTaken, ServerFailed, walk.WalkFailed,
+    AlreadyRuns, BinaryMissing, FolderUnusable, LaunchFailed, NoSuchListener, PortTaken, ServerFailed,
+    demo_tenant.WalkFailed,
 )  # fmt: skip
 
 Data = Annotated[Path | None, typer.Option(help="The data folder; default: .data in the repository.")]
@@ -58,28 +59,40 @@ async def _up(plan: Plan, reload: bool) -> None:
     screen = Screen(sys.stdout)
     screen.quiet = True
     async with running_fleet(plan, screen) as run:
-        demo = walk.Demo.of(run.around.folder)
+        demo = demo_tenant.Demo.of(run.around.folder)
         if not demo.walked and plan.without:
             screen.say(f"the main job is not walked without {', '.join(sorted(plan.without))}; make demo does it later")
         elif not demo.walked:
             await _first_walk(run)
-        _welcome(run, walk.Demo.of(run.around.folder))
+        _welcome(run, demo_tenant.Demo.of(run.around.folder))
         screen.quiet = False
-        await _until_asked_to_stop(restart_on_change(run) if reload else None)
+        await _until_asked_to_stop(_restart_on_change(run) if reload else None)
         screen.say("stopping …")
         screen.quiet = True
     screen.say(f"everything has ended; the data stays in {plan.data.absolute()} until make reset")
 
 
+async def _restart_on_change(run: Fleet) -> None:
+    """Restart a service when its source changes, and all of them when shared/ does, until cancelled."""
+    folders = {service.folder: (service.name, *service.processes) for service in run.services.values()}
+    sources = [run.plan.root / folder / "src" for folder in ("shared", *folders)]
+    async for changes in awatch(*sources, watch_filter=PythonFilter()):
+        touched = {Path(path).relative_to(run.plan.root).parts[0] for _, path in changes}
+        everyone = [name for names in folders.values() for name in names]
+        names = everyone if "shared" in touched else [name for folder in touched for name in folders.get(folder, ())]
+        run.screen.say(f"changed: {', '.join(sorted(touched))}; restarting {', '.join(names)}")
+        await run.restart(names)
+
+
 async def _first_walk(run: Fleet) -> None:
     """A walk that fails says so and leaves the fleet running: that is where to look for why."""
     try:
-        await walk.as_demo_tenant(run.around.folder, run.around.public_url, run.screen.say)
-    except walk.WalkFailed as failed:
+        await demo_tenant.as_demo_tenant(run.around.folder, run.around.public_url, run.screen.say)
+    except demo_tenant.WalkFailed as failed:
         run.screen.say(f"THE MAIN JOB DID NOT GO THROUGH: {failed}\nthe fleet runs on; make demo walks it again")
 
 
-def _welcome(run: Fleet, demo: "walk.Demo") -> None:
+def _welcome(run: Fleet, demo: "demo_tenant.Demo") -> None:
     say = run.screen.say
     say("")
     say(f"gateway   {run.around.public_url}")
@@ -98,7 +111,7 @@ def demo(data: Data = None) -> None:
     if running is None or not running.gateway_url:
         typer.echo("no fleet runs here; start one by: make up", err=True)
         raise typer.Exit(1)
-    _run(walk.as_someone_new(running.gateway_url, Screen(sys.stdout).say))
+    _run(demo_tenant.as_someone_new(running.gateway_url, Screen(sys.stdout).say))
 
 
 @line.command()
@@ -150,7 +163,7 @@ def token(
     with _told_plainly():
         running = folder.running()
         public_url = running.gateway_url if running and running.gateway_url else "http://localhost:8000"
-        known = walk.Demo.of(folder).known
+        known = demo_tenant.Demo.of(folder).known
         typer.echo(development_token(folder, public_url, user, tenant=tenant, roles=role or ["admin"], known=known))
 
 
@@ -175,7 +188,7 @@ def logs(
 def doctor(data: Data = None) -> None:
     """Name what this machine lacks, and the command that brings it."""
     with _told_plainly():
-        fine = look.report(look.findings(repository(), DataFolder(_data(data))), typer.echo)
+        fine = checkup.report(checkup.findings(repository(), DataFolder(_data(data))), typer.echo)
     if not fine:
         raise typer.Exit(1)
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import asyncpg
 from redis.asyncio import Redis
 
-from shared.dev.binaries import postgres_binaries, rabbitmq_binary
-from shared.dev.guard import Guard
-from shared.dev.postgres import Postgres
-from shared.dev.rabbitmq import RabbitMQ
-from shared.dev.valkey import Valkey
+from shared.dev.servers.binaries import postgres_binaries, rabbitmq_binary
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.postgres import Postgres
+from shared.dev.servers.rabbitmq import RabbitMQ
+from shared.dev.servers.valkey import Valkey
 from shared.events import rabbit
 from shared.testing import containers
 

@@ -1,0 +1,1 @@
+"""`make check`, `make manifests` and `make doctor`: what can be verified without running the tests."""

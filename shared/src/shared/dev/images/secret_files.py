@@ -1,0 +1,121 @@
+"""What compose.yaml and a development cluster keep secret: made here, kept in `.secrets/`, never committed.
+
+`python -m shared.dev.images.secret_files compose` writes the files that compose.yaml names; `… cluster` prints the
+Secrets of k8s/overlays/dev for `kubectl apply -f -`. Existing secrets are kept: a database keeps the password that it
+was created with.
+"""
+
+import base64
+import json
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+import yaml
+
+from shared.dev.fleet import FleetService, fleet, repository
+from shared.dev.identity import load_keys, trust_document, write_private
+from shared.dev.launcher.backing_services import LOGIN, login_of
+from shared.dev.servers.postgres import SUPERUSER
+
+FOLDER: Final = ".secrets"
+_READABLE: Final = 0o444  # a container's user is nobody on this host: the folder's own mode keeps others out
+
+
+def write_keys(folder: Path, names: Iterable[str]) -> None:
+    """A key for each service and the trust file, for containers: without the development issuer."""
+    keys = load_keys(folder, names)
+    write_private(folder / "trust.json", json.dumps(trust_document(keys), indent=2))
+    for file in (folder / "trust.json", *(folder / f"{name}.pem" for name in keys)):
+        file.chmod(_READABLE)
+
+
+class FleetSecrets:
+    """The secrets of one installation of the fleet, in `folder`, which only its owner enters."""
+
+    def __init__(self, folder: Path, services: Iterable[FleetService]) -> None:
+        self._folder, self._services = folder, tuple(services)
+        write_keys(folder, [service.name for service in self._services])
+
+    def environments(self) -> dict[str, dict[str, str]]:
+        """The environment with passwords in it, by who gets it: each service has a database login of its own."""
+        owner, bus = self._password("owner"), self._password("bus")
+        bus_url = f"amqp://{LOGIN}:{bus}@rabbitmq:5672/"
+        of_services = {
+            service.name: {"DATABASE_URL": self._database_url(service.name), "BUS_URL": bus_url}
+            for service in self._services
+            if service.database
+        }
+        return of_services | {
+            "owner": {"DATABASE_OWNER_URL": f"postgresql://{SUPERUSER}:{owner}@postgres:5432"},
+            "postgres": {"POSTGRES_PASSWORD": owner},
+            "rabbitmq": {"RABBITMQ_DEFAULT_USER": LOGIN, "RABBITMQ_DEFAULT_PASS": bus},
+        }
+
+    def _database_url(self, service: str) -> str:
+        return f"postgresql://{login_of(service)}:{self._password(f'database-{service}')}@postgres:5432"
+
+    def files(self, service: FleetService) -> dict[str, str]:
+        """The files that `service` has mounted, by name."""
+        files = {"key.pem": self._read(f"{service.name}.pem"), "trust.json": self._read("trust.json")}
+        return files | ({"encryption": self._encryption_key()} if service.name == "auth" else {})
+
+    def write_for_compose(self) -> None:
+        """Beside the keys: an environment file for each of `environments`, and auth-service's encryption key."""
+        self._encryption_key()
+        for name, environment in self.environments().items():
+            lines = "".join(f"{variable}={value}\n" for variable, value in environment.items())
+            write_private(self._folder / f"{name}.env", lines)
+
+    def manifests(self) -> str:
+        """The Secrets that the base and the development overlay refer to."""
+        of_services = {f"{service.name}-files": self.files(service) for service in self._services}
+        of_servers = {f"{name}-environment": values for name, values in self.environments().items()}
+        return yaml.safe_dump_all(_secret(name, data) for name, data in {**of_services, **of_servers}.items())
+
+    def _password(self, name: str) -> str:
+        return self._kept(f"{name}.password", secrets.token_urlsafe(24))
+
+    def _encryption_key(self) -> str:
+        key = self._kept("encryption", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        (self._folder / "encryption").chmod(_READABLE)
+        return key
+
+    def _kept(self, name: str, fresh: str) -> str:
+        path = self._folder / name
+        if not path.is_file():
+            write_private(path, fresh)
+        return self._read(name)
+
+    def _read(self, name: str) -> str:
+        return (self._folder / name).read_text(encoding="utf-8")
+
+
+def _secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque", "stringData": data}
+
+
+line = typer.Typer(help="Secrets of compose.yaml and of a development cluster.", no_args_is_help=True)
+
+
+@line.command()
+def compose() -> None:
+    """Write the files that compose.yaml names."""
+    _of(repository()).write_for_compose()
+    typer.echo(f"{FOLDER}/ holds what compose.yaml needs")
+
+
+@line.command()
+def cluster() -> None:
+    """Print the Secrets of k8s/overlays/dev."""
+    typer.echo(_of(repository()).manifests(), nl=False)
+
+
+def _of(root: Path) -> FleetSecrets:
+    return FleetSecrets(root / FOLDER, fleet(root).values())
+
+
+if __name__ == "__main__":
+    line()

@@ -1,0 +1,1 @@
+"""Run the fleet as processes on this machine and keep them alive: `make up`, `make run-…`, the end-to-end tests."""

@@ -1,0 +1,269 @@
+"""The fleet as processes on this machine: the servers, then every service, kept alive until the block ends.
+
+`make up` and the end-to-end tests run the same fleet; tests ask for free ports and replicas.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from shared.dev.fleet import FleetService, fleet, processes
+from shared.dev.identity import write_identity, write_private
+from shared.dev.launcher import ports as fleet_ports
+from shared.dev.launcher.backing_services import Backing, backing
+from shared.dev.launcher.child_process import Child, Command
+from shared.dev.launcher.data_folder import DataFolder, RunningFleet
+from shared.dev.launcher.environment import Surroundings
+from shared.dev.launcher.logs import Screen
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.server import HOST, free_port
+
+PREPARING: Final = ("db create", "migrate", "events declare")
+EARLY_DEATHS: Final = 3  # who dies this often before it was ever ready will not be
+
+
+class LaunchFailed(Exception):
+    """The fleet did not come up; the message says what failed and how it ended."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run."""
+
+    root: Path
+    """The repository."""
+    data: Path
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """How many of a process (`chat`, `gateway`, `worker`); one of each where it does not say."""
+    without: frozenset[str] = frozenset()
+    """Processes that somebody else starts, in a debugger: `chat`, `worker`."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    free_ports: bool = False
+    real_limits: bool = False
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """Where servers may be named: DATABASE_URL, REDIS_URL, AMQP_URL; BUS=valkey takes no RabbitMQ."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings for every process, over what the launcher decides."""
+    ready_s: float = 60.0
+
+
+class Fleet:
+    """A running fleet."""
+
+    def __init__(self, plan: Plan, guard: Guard, screen: Screen, around: Surroundings) -> None:
+        self.plan, self.screen, self.around = plan, screen, around
+        self.children: dict[str, Child] = {}
+        """Every process by name: `gateway`, `chat`, `chat-2`, `worker`, `mail` …"""
+        self._guard = guard
+        self.services = fleet(plan.root)
+
+    @property
+    def gateway_urls(self) -> list[str]:
+        """One for each gateway."""
+        return [child.command.url or "" for name, child in self.children.items() if process_of(name) == "gateway"]
+
+    @property
+    def mail_url(self) -> str:
+        return f"http://{HOST}:{self.around.ports['mail']}"
+
+    @property
+    def backing(self) -> Backing:
+        return self.around.backing
+
+    def told(self) -> RunningFleet:
+        """What other commands on this machine may know."""
+        whole = "gateway" in self.children or "gateway" in self.plan.without
+        return RunningFleet(
+            pid=os.getpid(),
+            gateway_url=self.around.public_url if whole else "",
+            mail_url=self.mail_url,
+            ports=dict(self.around.ports),
+            without=sorted(self.plan.without),
+        )
+
+    async def prepare(self, services: Iterable[FleetService]) -> None:
+        """Database, schema and bindings of each service, side by side."""
+        await asyncio.gather(*(self._prepare(service) for service in services if service.database))
+
+    async def _prepare(self, service: FleetService) -> None:
+        owner = {"DATABASE_OWNER_URL": self.backing.database_owner_url, "LOG__FORMAT": "console", **self.plan.settings}
+        environment = self.around.environment(service, service.port, **owner)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "shared.dev.launcher.verbs", service.package, *PREPARING,
+            cwd=self.plan.root, env=self._guard.environment(environment), stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self._guard.watch(process.pid)
+        output, _ = await process.communicate()
+        self._guard.forget(process.pid)
+        if process.returncode != 0:
+            raise LaunchFailed(f"{service.name} could not be prepared:\n{output.decode(errors='replace')}")
+
+    def start(self, services: Iterable[FleetService]) -> None:
+        """Start the processes of these services, and the mail catcher."""
+        self._start_mail()
+        for name, (service, verb) in processes(services).items():
+            if name in self.plan.without:
+                self._leave_out(name, service, verb)
+                continue
+            for number in range(1, self.plan.replicas.get(name, 1) + 1):
+                if verb == "serve":
+                    self._start_serving(service, number)
+                else:
+                    self._start_working(_numbered(name, number), service, verb)
+
+    def _start_serving(self, service: FleetService, number: int) -> None:
+        """The first one has the service's port; every gateway has all replicas before it."""
+        port = self.around.ports[service.name] if number == 1 else free_port()
+        more = {} if service.admin_port is None or number == 1 else {"ADMIN__PORT": str(free_port())}
+        if service.name == "gateway":
+            more |= self._replicas()
+        url = f"http://{HOST}:{port}"
+        self._start_child(_numbered(service.name, number), service, "serve", port, url, **more)
+
+    def _start_working(self, name: str, service: FleetService, verb: str) -> None:
+        """A process that serves nobody but who asks for its health."""
+        port = free_port()
+        more = {f"{verb.upper()}__PORT": str(port)}
+        self._start_child(name, service, verb, port, f"http://{HOST}:{port}", **more)
+
+    def _replicas(self) -> dict[str, str]:
+        """Where each service is that has several replicas; the gateways start last."""
+        urls: dict[str, list[str]] = {}
+        for name, child in self.children.items():
+            if self.plan.replicas.get(process_of(name), 1) > 1 and child.command.url:
+                urls.setdefault(process_of(name), []).append(child.command.url)
+        services = urls.keys() & self.services.keys() - {"gateway"}
+        return {f"UPSTREAMS__{name.upper()}": json.dumps(urls[name]) for name in services}
+
+    def _start_child(self, name: str, service: FleetService, verb: str, port: int, url: str, **more: str) -> None:
+        environment = {**self.around.environment(service, port), **more, **self.plan.settings}
+        self._start_command(Command(name, (sys.executable, "-m", service.package, verb), environment, url))
+
+    def _start_mail(self) -> None:
+        arguments = [sys.executable, "-m", "shared.dev.servers.mail"]
+        arguments += [str(self.around.ports["smtp"]), str(self.around.ports["mail"])]
+        self._start_command(Command("mail", arguments, dict(os.environ), self.mail_url))
+
+    def _start_command(self, command: Command) -> None:
+        child = Child(command, self._guard, self.screen, self.plan.root, self.around.folder.logs)
+        self.children[command.name] = child
+
+    def _leave_out(self, name: str, service: FleetService, verb: str) -> None:
+        """Write what it would have run with, for a debugger."""
+        settings = self.around.settings(service, self.around.ports[service.name]) | {"LOG__FORMAT": "console"}
+        if verb != "serve":
+            settings[f"{verb.upper()}__PORT"] = str(free_port())
+        path = self.around.folder.environment_file(name)
+        write_private(path, "".join(f"{variable}={_quoted(value)}\n" for variable, value in settings.items()))
+        self.screen.say(
+            f"{name} is left out: start it by make run-{name}, or in a debugger "
+            f"(python -m {service.package} {verb}, with the environment in {path})"
+        )
+
+    async def ready(self) -> None:
+        """Wait until every process that answers `/readyz` says 200. Raises LaunchFailed."""
+        async with httpx2.AsyncClient(timeout=2, trust_env=False) as client:
+            waiting = [self._ready(client, child) for child in self.children.values() if child.command.url]
+            await asyncio.gather(*waiting)
+
+    async def _ready(self, client: httpx2.AsyncClient, child: Child) -> None:
+        until = asyncio.get_running_loop().time() + self.plan.ready_s
+        said = "no answer"
+        while True:
+            try:
+                reply = await client.get(f"{child.command.url}/readyz")
+            except httpx2.TransportError:
+                reply = None
+            if reply is not None and reply.status_code == 200:
+                return
+            said = said if reply is None else reply.text
+            if child.restarts > EARLY_DEATHS or asyncio.get_running_loop().time() > until:
+                raise LaunchFailed(f"{child.name} is not ready ({said}); its last lines:\n{child.last_lines}")
+            await asyncio.sleep(0.1)
+
+    async def restart(self, names: Iterable[str]) -> None:
+        """Restart the processes of these services or verbs (`chat` means each chat replica)."""
+        wanted = set(names)
+        await asyncio.gather(*(child.restart() for name, child in self.children.items() if process_of(name) in wanted))
+
+    async def stop(self) -> None:
+        """End every process; the gateways first, so that nobody new comes in."""
+        gateways = [child for name, child in self.children.items() if process_of(name) == "gateway"]
+        await asyncio.gather(*(child.stop() for child in gateways))
+        await asyncio.gather(*(child.stop() for child in self.children.values() if child not in gateways))
+
+
+@asynccontextmanager
+async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) -> AsyncIterator[Fleet]:
+    """The whole fleet, ready; or `only` one service with what it needs. All of it ends with the block, or its holder.
+
+    Raises AlreadyRuns, PortTaken, BinaryMissing, ServerFailed or LaunchFailed.
+    """
+    services = fleet(plan.root)
+    check_replicas(plan.replicas, services.values())
+    chosen = [service for name, service in services.items() if only in (None, name)]
+    folder = DataFolder(plan.data)
+    async with AsyncExitStack() as stack:
+        lock = stack.enter_context(folder.held())
+        ports = fleet_ports.chosen_ports(services.values(), free=plan.free_ports, chosen=plan.ports)
+        fleet_ports.check_free(_needed(ports, [one for one in chosen if one.name not in plan.without]))
+        write_identity(folder.keys, services)
+        guard = Guard()
+        stack.push_async_callback(asyncio.to_thread, guard.close)
+        began = time.monotonic()
+        screen.say("starting the servers …")
+        servers = await stack.enter_async_context(backing(folder, guard, plan.environment))
+        screen.say(f"{', '.join(servers.described)}; migrating the databases …")
+        gateways = plan.replicas.get("gateway", 1)
+        around = Surroundings(folder, servers, ports, gateways, plan.real_limits, alone=only is not None)
+        run = Fleet(plan, guard, screen, around)
+        watch = asyncio.create_task(servers.tell_of_the_dead(screen.say))
+        stack.callback(watch.cancel)
+        await run.prepare(chosen)
+        screen.say("starting the services …")
+        stack.push_async_callback(run.stop)
+        run.start(chosen)
+        await run.ready()
+        screen.say(f"ready after {time.monotonic() - began:.1f} s")
+        lock.tell(run.told())
+        yield run
+
+
+def _needed(ports: Mapping[str, int], services: Iterable[FleetService]) -> dict[str, int]:
+    names = {"mail", "smtp"}
+    for service in services:
+        names |= {service.name, f"{service.name}-admin"}
+    return {name: port for name, port in ports.items() if name in names}
+
+
+def check_replicas(replicas: Mapping[str, int], services: Iterable[FleetService]) -> None:
+    """Raises LaunchFailed where there is no such process, or less than one of it is asked for."""
+    known = processes(services)
+    for name, number in replicas.items():
+        if name not in known or number < 1:
+            raise LaunchFailed(f"no such replicas: {name}={number}; there are {', '.join(sorted(known))}, one at least")
+
+
+def process_of(name: str) -> str:
+    """`chat-2` is a `chat`."""
+    process, _, number = name.rpartition("-")
+    return process if process and number.isdigit() else name
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _quoted(value: str) -> str:
+    """As a shell and a dotenv file both read it."""
+    return "'" + value.replace("'", "'\\''") + "'"

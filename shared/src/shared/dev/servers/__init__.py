@@ -1,0 +1,1 @@
+"""PostgreSQL, Valkey, RabbitMQ and a mail catcher as child processes, ended with whatever started them."""

@@ -1,0 +1,258 @@
+"""The launcher on a fleet of tiny services: what it starts, keeps alive, refuses and leaves behind."""
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from dotenv import dotenv_values
+
+from shared.clients import PlainClient
+from shared.dev.fleet import repository
+from shared.dev.launcher.data_folder import AlreadyRuns, DataFolder, FolderUnusable
+from shared.dev.launcher.logs import Screen, story
+from shared.dev.launcher.ports import NoSuchListener, PortTaken, is_free
+from shared.dev.launcher.running_fleet import LaunchFailed, Plan, running_fleet
+from shared.dev.servers.guard import lives
+from shared.dev.servers.server import free_port
+from shared.testing import eventually
+from shared.testing.processes import ended, gone, output, started
+
+
+class Recorded(Screen):
+    """A screen that can be read afterwards."""
+
+    def __init__(self) -> None:
+        self.paper = io.StringIO()
+        super().__init__(self.paper)
+
+    @property
+    def text(self) -> str:
+        return self.paper.getvalue()
+
+
+@pytest.fixture
+def screen() -> Recorded:
+    return Recorded()
+
+
+async def about(url: str | None) -> dict[str, str]:
+    """The environment of the tiny service that answers there."""
+    async with httpx2.AsyncClient() as client:
+        found: dict[str, str] = (await client.get(f"{url}/")).json()["env"]
+        return found
+
+
+async def test_every_process_runs_with_its_own_environment(plan: Plan, screen: Recorded) -> None:
+    wide = replace(plan, replicas={"chat": 2, "gateway": 2, "worker": 2})
+    async with running_fleet(wide, screen) as fleet:
+        names = {"gateway", "gateway-2", "auth", "users", "chat", "chat-2", "worker", "worker-2", "tasks", "mail"}
+        assert set(fleet.children) == names
+        assert len(fleet.gateway_urls) == 2
+        chat, gateway = await about(fleet.children["chat"].command.url), await about(fleet.gateway_urls[1])
+        pids = [child.pid for child in fleet.children.values() if child.pid]
+        assert json.loads(gateway["UPSTREAMS__CHAT"]) == [fleet.children[n].command.url for n in ("chat", "chat-2")]
+    assert chat["REVOCATIONS__FEEDS"] == '["auth", "users"]'
+    assert chat["IDENTITY__KEY_FILE"].endswith("chat.pem")
+    assert "DATABASE_OWNER_URL" not in chat
+    assert "DATABASE_URL" not in gateway
+    assert gateway["LIMITS__GATEWAYS"] == "2"
+    assert len(pids) == len(names)
+    assert all(map(gone, pids))
+
+
+async def test_keys_and_trust_are_for_their_owner_only(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        keys = fleet.around.folder.keys
+        trust = json.loads((keys / "trust.json").read_text())
+        assert trust["services"]["gateway"]["may"] == "speak_for_anyone"
+        assert "files:read" in trust["services"]["tasks"]["cap"]
+        assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
+
+
+async def test_a_proxy_in_the_environment_is_not_asked_for_what_runs_here(
+    plan: Plan, screen: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with running_fleet(plan, screen) as fleet:
+        client = PlainClient()
+        assert (await client.json(f"{fleet.children['chat'].command.url}/"))["path"] == "/"
+        await client.close()
+
+
+async def test_a_service_that_dies_is_started_again(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        chat = fleet.children["chat"]
+        before = chat.pid
+        chat.signal(signal.SIGKILL)
+        await eventually(lambda: chat.pid not in (None, before))
+        await fleet.ready()
+        assert chat.restarts == 1
+    assert "chat was ended by SIGKILL; it starts again in 0.5 s" in screen.text
+
+
+async def test_a_second_launcher_says_that_one_runs(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        with pytest.raises(AlreadyRuns, match=fleet.around.public_url):
+            async with running_fleet(plan, screen):
+                pass
+        with pytest.raises(AlreadyRuns):
+            DataFolder(plan.data).remove()
+    DataFolder(plan.data).remove()
+    assert not plan.data.exists()
+
+
+async def test_a_busy_port_is_named_with_its_holder(plan: Plan, screen: Recorded) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"port {port} \(chat\) is taken by .* \(pid \d+\)"):
+            async with running_fleet(replace(plan, ports={"chat": port}), screen):
+                pass
+        left_out = replace(plan, ports={"chat": port}, without=frozenset({"chat"}))
+        async with running_fleet(left_out, screen):
+            pass  # the port is for the debugger, who may have it already
+
+
+def test_a_listener_on_the_other_localhost_takes_the_port_too() -> None:
+    with socket.socket(socket.AF_INET6) as taken:
+        try:
+            taken.bind(("::1", free_port()))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        taken.listen()
+        assert not is_free(taken.getsockname()[1])
+    assert is_free(free_port())
+
+
+async def test_a_port_for_what_there_is_not_is_refused(plan: Plan, screen: Recorded) -> None:
+    with pytest.raises(NoSuchListener, match=r"no such listener: nothing; there are .*chat.*, mail"):
+        async with running_fleet(replace(plan, ports={"nothing": 1}), screen):
+            pass
+
+
+@pytest.mark.parametrize("replicas", [{"nothing": 2}, {"chat": 0}])
+async def test_replicas_of_what_there_is_not_are_refused(
+    plan: Plan, screen: Recorded, replicas: dict[str, int]
+) -> None:
+    with pytest.raises(LaunchFailed, match=r"no such replicas: .*; there are .*chat"):
+        async with running_fleet(replace(plan, replicas=replicas), screen):
+            pass
+
+
+async def test_a_service_left_out_gets_its_environment_in_a_file(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(replace(plan, without=frozenset({"chat"})), screen) as fleet:
+        assert "chat" not in fleet.children
+        assert DataFolder(plan.data).running() == fleet.told()
+        path = fleet.around.folder.environment_file("chat")
+        wanted = fleet.around.settings(fleet.services["chat"], fleet.around.ports["chat"])
+        shell = started("/bin/sh", "-c", f"set -a; . '{path}'; exec env")
+        shown = output(shell).read().decode()
+        ended(shell)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert dotenv_values(path) == wanted | {"LOG__FORMAT": "console"}
+    assert f"STORAGE_URL={wanted['STORAGE_URL']}" in shown.splitlines()
+
+
+async def test_a_worker_can_be_left_out_and_its_service_stays(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(replace(plan, without=frozenset({"worker"})), screen) as fleet:
+        assert "chat" in fleet.children
+        assert "worker" not in fleet.children
+        assert "WORKER__PORT" in dotenv_values(fleet.around.folder.environment_file("worker"))
+    assert "python -m tiny_chat worker" in screen.text
+
+
+async def test_a_server_that_dies_is_told_of(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        process = fleet.backing.servers["valkey"].process
+        assert process is not None
+        process.kill()
+        await eventually(lambda: "Valkey was ended by SIGKILL and is not started again" in screen.text)
+    assert screen.text.count("is not started again") == 1  # the bus ended because it was asked to
+
+
+async def test_a_data_folder_that_cannot_be_used_is_named(plan: Plan, screen: Recorded) -> None:
+    plan.data.write_text("a file where the folder should be")
+    with pytest.raises(FolderUnusable, match=rf"the data folder {plan.data} cannot be used: .*--data"):
+        async with running_fleet(plan, screen):
+            pass
+
+
+def test_what_make_is_told_is_no_setting_of_a_service() -> None:
+    command = ["make", "--silent", "--eval", "probe: ; @echo limits=$$LIMITS", "probe", "LIMITS=real"]
+    done = subprocess.run(command, cwd=repository(), capture_output=True, text=True, check=True)  # noqa: S603 - our Makefile
+    assert done.stdout == "limits=\n"
+
+
+async def test_one_service_runs_alone(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen, only="chat") as fleet:
+        assert set(fleet.children) == {"chat", "worker", "mail"}
+        assert fleet.told().gateway_url == ""
+        environment = await about(fleet.children["chat"].command.url)
+        worker = await about(fleet.children["worker"].command.url)
+    assert environment["REVOCATIONS__FEEDS"] == "[]"
+    assert worker["WORKER__OWNERS"] == "token"  # its jobs wait for nobody who is not there
+    assert "IDENTITY__JWKS_URL" not in environment
+
+
+async def test_a_service_that_never_starts_is_named(plan: Plan, screen: Recorded) -> None:
+    (plan.root / "tiny_users" / "__main__.py").write_text(
+        "import sys\nif sys.argv[1] == 'serve':\n    sys.exit('no such setting')\n"
+    )
+    with pytest.raises(LaunchFailed, match=r"(?s)users is not ready.*no such setting"):
+        async with running_fleet(replace(plan, ready_s=10), screen):
+            pass
+
+
+async def test_a_migration_that_fails_is_named(plan: Plan, screen: Recorded) -> None:
+    (plan.root / "tiny_auth" / "__main__.py").write_text("import sys\nsys.exit('no such table')\n")
+    with pytest.raises(
+        LaunchFailed, match=r"(?s)auth could not be prepared.*python -m tiny_auth db create failed.*no such table"
+    ):
+        async with running_fleet(plan, screen):
+            pass
+
+
+async def test_lines_are_kept_as_they_came_and_shown_readably(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        logs = fleet.around.folder.logs
+    assert json.loads((logs / "chat.log").read_text().splitlines()[0])["event"] == "serve"
+    assert "chat      12:00:00 serve" in screen.text
+    assert story(logs, "unknown") == []
+
+
+_LAUNCHER = """
+import asyncio, sys
+from pathlib import Path
+from shared.dev.launcher.running_fleet import Plan, running_fleet
+from shared.dev.launcher.logs import Screen
+
+async def main(root):
+    named = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1", "BUS": "valkey"}
+    async with running_fleet(Plan(root, root / ".data", free_ports=True, environment=named), Screen(sys.stderr)):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_kill_9_of_the_launcher_leaves_no_process(tiny_root: Path) -> None:
+    launcher = started(sys.executable, "-c", _LAUNCHER, str(tiny_root))
+    assert output(launcher).readline() == b"ready\n"
+    family = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(family) > 8
+    ended(launcher)
+    await eventually(lambda: not any(map(lives, family)), within_s=20, saying="all have ended")
+    assert DataFolder(tiny_root / ".data").running() is None
