@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from gateway.app import Gateway, open_gateway
-from gateway.server import EdgeServer, bound_sockets
+from gateway.edge.server import EdgeServer, bound_sockets
 from gateway.settings import GatewaySettings
 from shared.identity import Principal
 from shared.identity.access_tokens import sign_access_token

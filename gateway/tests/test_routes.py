@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from gateway.edge.arrival import is_ambiguous
 from gateway.routes.file import TableInvalid, load
 from gateway.routes.matching import Matcher
 from gateway.routes.model import Table
-from gateway.routes.path import is_ambiguous
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway import connection
+from gateway.edge import connection
 from shared.testing.waiting import eventually
 
 

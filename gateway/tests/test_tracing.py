@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from gateway.tracing import Spans
+from gateway.edge.tracing import Spans
 
 PARENT = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
 

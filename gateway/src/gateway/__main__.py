@@ -9,10 +9,10 @@ import typer
 import uvloop
 
 from gateway import app
+from gateway.edge.server import PortTaken
 from gateway.portal.app import application
 from gateway.portal.catalogue import explain
 from gateway.routes import file
-from gateway.server import PortTaken
 from gateway.settings import GatewaySettings
 from shared.parts import MissingSetting, mounted_faults
 from shared.problems import every_problem

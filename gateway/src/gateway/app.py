@@ -3,19 +3,20 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.access_log import AccessLog
-from gateway.admin.app import admin_application
-from gateway.arrival import Arrival
-from gateway.edge import Edge
-from gateway.handshake import Handshakes
+from gateway.admin.app import admin_application, detail_checks, readiness_checks
+from gateway.edge.access_log import AccessLog
+from gateway.edge.arrival import Arrival
+from gateway.edge.handshake import Handshakes
+from gateway.edge.pipeline import Edge
+from gateway.edge.server import EdgeServer, bound_sockets
+from gateway.edge.tracing import Spans
 from gateway.policy.admission import Admission
 from gateway.policy.cors import Cors
 from gateway.policy.identity import Identity, InternalTokens
@@ -26,26 +27,17 @@ from gateway.policy.tenant import TenantRule
 from gateway.portal.app import Portal
 from gateway.proxy.aiohttp_client import AiohttpClient
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.replicas import Origins, Replicas
-from gateway.proxy.upstream import UpstreamClient, UpstreamRequest
+from gateway.proxy.replicas import Replicas
 from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
-from gateway.server import EdgeServer, bound_sockets
 from gateway.settings import GatewaySettings
-from gateway.tickets import Tickets
-from gateway.tracing import Spans
 from shared.identity.revocations import Revocations
 from shared.parts import Parts, open_parts
-from shared.problems import ServiceUnavailable
 from shared.supervision import Work, supervised
 from shared.telemetry import metrics, traces
-from shared.web.health import Check, HealthChecks
+from shared.web.health import HealthChecks
 
 log = structlog.get_logger("gateway")
-
-READYZ: Final = UpstreamRequest(
-    method="GET", target="/readyz", headers=[], body=None, content_length=None, timeout_s=1.5
-)
 
 
 @dataclass
@@ -89,15 +81,16 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         tokens = InternalTokens(parts.signer)
         tenants = TenantRule(settings.public_url)
         admission = Admission(
-            Identity(parts.access_tokens, revocations, Tickets(parts.client("auth"))),
+            Identity(parts.access_tokens, revocations, parts.client("auth")),
             tenants,
             Tiers(settings.limit_scale, settings.limits.anonymous),
             limiter,
         )
         scheme = urlsplit(settings.public_url).scheme
         replicas = {name: Replicas(name, origins) for name, origins in settings.origins.items()}
-        checks = _checks(parts, revocations)
-        checks.others |= _others(limiter, client, settings.origins, revocations)
+        checks = HealthChecks("gateway")
+        checks.required |= readiness_checks(parts.access_tokens, revocations)
+        checks.others |= detail_checks(limiter, client, settings.origins, revocations)
         access_log = AccessLog(settings.log)
         stack.callback(access_log.flush)
         edge = Edge(
@@ -130,61 +123,6 @@ def _works(parts: Parts, limiter: Limiter) -> dict[str, Work]:
     if limiter.pipe is not None:
         works["cache"] = limiter.pipe.run
     return works
-
-
-def _checks(parts: Parts, revocations: Revocations) -> HealthChecks:
-    """Ready: keys and revocations were loaded once. The cache is none of it: without it each gateway has its share."""
-    checks = HealthChecks("gateway")
-
-    async def keys() -> str:
-        if not parts.access_tokens.loaded:
-            raise ServiceUnavailable("The keys are not loaded yet.")
-        return "loaded"
-
-    async def feeds() -> str:
-        if not revocations.loaded:
-            raise ServiceUnavailable("The revocations are not loaded yet.")
-        return f"{revocations.age_s:.1f} s old"
-
-    checks.required |= {"keys": keys, "revocations": feeds}
-    return checks
-
-
-def _others(
-    limiter: Limiter, client: UpstreamClient, origins: Mapping[str, Origins], revocations: Revocations
-) -> dict[str, Check]:
-    """For the detailed health alone: the cache, the feeds, and whether each replica (`chat`, `chat-2` …) is ready."""
-    others: dict[str, Check] = {
-        name if number == 1 else f"{name}-{number}": _ready_at(client, origin)
-        for name, replicas in origins.items()
-        for number, origin in enumerate(replicas, 1)
-    }
-
-    async def feeds() -> str:
-        if revocations.stale:
-            raise ServiceUnavailable("The feeds have been silent for too long.")
-        return "fresh"
-
-    others["revocations_age"] = feeds
-    if (pipe := limiter.pipe) is not None:
-
-        async def cache() -> str:
-            await pipe.call("PING")
-            return "reachable"
-
-        others["cache"] = cache
-    return others
-
-
-def _ready_at(client: UpstreamClient, origin: str) -> Check:
-    async def check() -> str:
-        response = await client.send(READYZ, origin)
-        response.close()
-        if response.status != 200:
-            raise ServiceUnavailable(f"It answers {response.status}.")
-        return "ready"
-
-    return check
 
 
 async def serve(settings: GatewaySettings, port: int | None = None) -> None:

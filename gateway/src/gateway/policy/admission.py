@@ -2,7 +2,7 @@
 
 from structlog.contextvars import bound_contextvars
 
-from gateway.exchange import Exchange
+from gateway.http.exchange import Exchange
 from gateway.policy.identity import Identity, by_ticket, check_scopes
 from gateway.policy.limits.bucket import Limit
 from gateway.policy.limits.limiter import Limiter

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from gateway.exchange import Exchange
+from gateway.http.exchange import Exchange
 
 _EXPOSED: Final = (
     b"ETag, Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, "

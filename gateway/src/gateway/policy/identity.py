@@ -2,23 +2,21 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
-from gateway.exchange import Exchange
+from gateway.http.exchange import Exchange
 from gateway.routes.matching import Match
 from gateway.routes.model import Access
+from shared.clients import ServiceClient
 from shared.identity import Principal
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
 from shared.identity.tokens import INTERNAL_TTL_S, Signer
-from shared.problems import InsufficientScope, ServiceUnavailable, Unauthenticated
+from shared.problems import InsufficientScope, InvalidToken, ServiceUnavailable, Unauthenticated
 
 _REMEMBERED: Final = 20_000
 _SPARE_S: Final = 15  # an internal token is reused until it has this long to live: the service still has to read it
-
-RedeemTicket = Callable[[str, str], Awaitable[Principal]]
-"""Asks auth-service whom a ticket for a path stands for. Raises InvalidToken, or ServiceUnavailable."""
 
 
 class InternalTokens:
@@ -45,8 +43,8 @@ class InternalTokens:
 class Identity:
     """Tells who sends a request, by a token in memory, a signature or a ticket; nobody without one of them."""
 
-    def __init__(self, verifier: AccessTokenVerifier, revocations: Revocations, redeem: RedeemTicket) -> None:
-        self._verifier, self._revocations, self._redeem = verifier, revocations, redeem
+    def __init__(self, verifier: AccessTokenVerifier, revocations: Revocations, auth: ServiceClient) -> None:
+        self._verifier, self._revocations, self._auth = verifier, revocations, auth
         self._loaded = False
 
     async def of(self, exchange: Exchange, route: Match, access: Access) -> Principal:
@@ -75,6 +73,13 @@ class Identity:
 
     async def _by_token(self, token: str) -> Principal:
         return self._verifier.verify_now(token) or await self._verifier.verify(token)
+
+    async def _redeem(self, ticket: str, path: str) -> Principal:
+        """Whom the ticket for `path` stands for, as auth-service knows. Raises InvalidToken or ServiceUnavailable."""
+        reply = await self._auth.call("POST", "/internal/tickets/redeem", json={"ticket": ticket, "path": path})
+        if reply.status_code != 200:
+            raise InvalidToken("The ticket is wrong, spent or expired.")
+        return Principal.from_claims(reply.json()["claims"])
 
 
 def by_ticket(exchange: Exchange, route: Match) -> bool:

@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.exchange import Exchange
+from gateway.http.exchange import Exchange
 from shared.identity import Principal
 from shared.problems import InvalidInput, TenantMismatch
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gateway.exchange import Exchange, Message
+from gateway.http.exchange import Exchange, Message
 from gateway.portal.catalogue import Explained, catalogue
 from shared.problems import NotFound
 from shared.web import errors, health

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from gateway.exchange import Exchange, Receive
-from gateway.proxy.headers import answer_headers
+from gateway.http.exchange import Exchange, Receive
+from gateway.http.headers import answer_headers
 from gateway.proxy.replicas import Replicas
 from gateway.proxy.upstream import (
     UpstreamBroken,

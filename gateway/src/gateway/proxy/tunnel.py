@@ -9,17 +9,12 @@ The gateway answers the pings of both sides itself; a client that answers none i
 import asyncio
 from typing import Final
 
-from gateway.exchange import Exchange
-from gateway.policy.streams import Why
+from gateway.http.exchange import Exchange
 from gateway.proxy.upstream import SocketClosed, UpstreamSocket
 from shared.web import sockets
 
-NOT_UNDERSTOOD: Final = 4000
-NOT_AUTHENTICATED: Final = 4001
-FORBIDDEN: Final = 4003
 TOO_SLOW: Final = 4008
 GOING_AWAY: Final = 1012
-COME_BACK: Final = 1013
 
 _LOST: Final = 1006
 _NO_CODE: Final = 1005
@@ -28,8 +23,6 @@ _UNACKNOWLEDGED_S: Final = 30.0
 
 SLOW_S: Final = 10.0
 """How long a client may read nothing while there is something to read for it."""
-
-_CODES: Final[dict[Why, int]] = {"membership": FORBIDDEN, "tenant": FORBIDDEN, "closing": GOING_AWAY}
 
 
 class Tunnel:
@@ -40,10 +33,10 @@ class Tunnel:
         sockets.of(exchange.scope).bound(send_buffer_bytes=_SEND_BUFFER_BYTES, unacknowledged_s=_UNACKNOWLEDGED_S)
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
 
-    def end(self, why: Why) -> None:
+    def end(self, code: int, reason: str) -> None:
         """Close both sides, because the client may go on no longer."""
         if not self._ending.done():
-            self._ending.set_result((_CODES.get(why, NOT_AUTHENTICATED), why))
+            self._ending.set_result((code, reason))
 
     async def run(self) -> None:
         """Carry messages until one side closes, then close the other in the same way."""

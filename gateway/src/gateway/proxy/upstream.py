@@ -1,10 +1,10 @@
 """What the forwarder asks of an HTTP client. The client is chosen by measurement; this interface and its tests stay."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-Headers = Sequence[tuple[bytes, bytes]]
+from gateway.http.headers import Headers
 
 
 class UpstreamError(Exception):

@@ -9,7 +9,7 @@ import orjson
 import structlog
 from prometheus_client import Histogram
 
-from gateway.exchange import Exchange
+from gateway.http.exchange import Exchange
 from shared.settings import LogSettings
 from shared.telemetry.metrics import REQUESTS
 

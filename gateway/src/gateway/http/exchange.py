@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from gateway.proxy.headers import RequestHead
+from gateway.http.headers import RequestHead
+from gateway.routes.matching import Match
+from shared.identity import Principal
 from shared.problems import MEDIA_TYPE, Problem
-
-if TYPE_CHECKING:
-    from gateway.routes.matching import Match
-    from shared.identity.principal import Principal
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -88,6 +87,19 @@ class Exchange:
     @property
     def trace_id(self) -> str:
         return self.traceparent[3:35]
+
+    def take_ticket(self) -> None:
+        """Move `?ticket=` out of the query, so that it is neither forwarded nor logged (a server may log its scope)."""
+        if b"ticket=" not in self.query:
+            return
+        kept = []
+        for parameter in self.query.split(b"&"):
+            name, _, value = parameter.partition(b"=")
+            if name == b"ticket":
+                self.ticket = unquote_to_bytes(value).decode("latin-1")
+            else:
+                kept.append(parameter)
+        self.query = self.scope["query_string"] = b"&".join(kept)
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the answer's head, with what the gateway adds to it."""

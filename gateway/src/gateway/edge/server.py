@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-from gateway import connection
+from gateway.edge import connection
 from shared.web.sockets import SocketProtocol
 
 log = structlog.get_logger("gateway.server")

@@ -8,8 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from random import random
 from typing import Final
 
-from gateway.exchange import Exchange
-from gateway.routes.path import is_ambiguous
+from gateway.http.exchange import Exchange
 from shared.ids import new_id
 from shared.problems import MalformedRequest
 
@@ -17,6 +16,14 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 _HOST: Final = re.compile(rb"([A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")  # no more: `Forwarded` repeats it
 _WRITTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)")  # some add ports
+_AMBIGUOUS_PATH: Final = re.compile(
+    rb"//"
+    rb"|/\.{1,2}(?:/|;|$)"
+    rb"|[\x00-\x20\x7f-\xff\\]"
+    rb"|%(?:[01][0-9a-fA-F]|2[eEfF]|5[cC]|7[fF])"
+    rb"|%25[0-9a-fA-F]{2}"
+    rb"|%(?![0-9a-fA-F]{2})"
+)
 _VERSIONS: Final = ("1.1", "1.0")
 _ONCE: Final = frozenset({b"content-length", b"authorization", b"x-tenant-id"})
 
@@ -68,6 +75,16 @@ def check_readable(exchange: Exchange) -> None:
         raise MalformedRequest("A header that may stand once stands twice.")
     if is_ambiguous(exchange.raw_path, exchange.path):
         raise MalformedRequest("The path has segments that can be read in two ways.")
+
+
+def is_ambiguous(raw_path: bytes, path: str) -> bool:
+    """Whether another server could read `raw_path` as a different path; `path` is the same, decoded once.
+
+    The gateway decides on the decoded path and forwards the raw one; the two may not disagree about where a segment
+    begins or ends. So whatever one server might decode, merge or resolve differently from another is refused: encoded
+    slashes, backslashes and dots, dot segments, empty segments, control characters, and an escape inside an escape.
+    """
+    return _AMBIGUOUS_PATH.search(raw_path) is not None or "\ufffd" in path
 
 
 @lru_cache(maxsize=4096)

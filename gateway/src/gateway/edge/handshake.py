@@ -9,22 +9,26 @@ from typing import Final
 
 import structlog
 
-from gateway.arrival import check_readable
-from gateway.exchange import Exchange, rendered
+from gateway.edge.arrival import check_readable
+from gateway.http.exchange import Exchange, rendered
 from gateway.policy.admission import Admission
 from gateway.policy.identity import InternalTokens
-from gateway.policy.streams import OpenStreams
+from gateway.policy.streams import OpenStreams, Why
 from gateway.proxy.forward import onward_headers, problem_of, target
 from gateway.proxy.replicas import Replicas
-from gateway.proxy.tunnel import COME_BACK, FORBIDDEN, NOT_AUTHENTICATED, NOT_UNDERSTOOD, Tunnel
+from gateway.proxy.tunnel import GOING_AWAY, Tunnel
 from gateway.proxy.upstream import HandshakeRefused, OpenSocket, UpstreamError, UpstreamSocket
-from gateway.query import take_ticket
 from gateway.routes.matching import Match, Matcher
 from shared.problems import BadUpstream, Forbidden, InvalidToken, MalformedRequest, NotFound, Problem
 
 log = structlog.get_logger("gateway.handshake")
 
-_CODES: Final = {400: NOT_UNDERSTOOD, 401: NOT_AUTHENTICATED, 403: FORBIDDEN}
+_NOT_UNDERSTOOD: Final = 4000
+_NOT_AUTHENTICATED: Final = 4001
+_FORBIDDEN: Final = 4003
+_COME_BACK: Final = 1013
+_REFUSED: Final = {400: _NOT_UNDERSTOOD, 401: _NOT_AUTHENTICATED, 403: _FORBIDDEN}
+_ENDED: Final[dict[Why, int]] = {"membership": _FORBIDDEN, "tenant": _FORBIDDEN, "closing": GOING_AWAY}
 _BEARER: Final = "bearer."
 
 
@@ -84,8 +88,12 @@ class Handshakes:
         tunnel = Tunnel(exchange, upstream)
         principal = exchange.principal
         exchange.status = 101
+
+        def end(why: Why) -> None:
+            tunnel.end(_ENDED.get(why, _NOT_AUTHENTICATED), why)
+
         # the service ends the socket with its token, since a client may renew that on the socket itself
-        stream = self._streams.add(principal, tunnel.end, until_expiry=False) if principal is not None else None
+        stream = self._streams.add(principal, end, until_expiry=False) if principal is not None else None
         try:
             await exchange.send({"type": "websocket.accept", "subprotocol": route.websocket, "headers": exchange.extra})
             await tunnel.run()
@@ -96,7 +104,7 @@ class Handshakes:
 
 def _take_credentials(exchange: Exchange) -> None:
     """Note what the client offers; the token among its subprotocols is for us and goes no further."""
-    take_ticket(exchange)
+    exchange.take_ticket()
     offered = exchange.scope.get("subprotocols", [])
     exchange.subprotocols = tuple(name for name in offered if not name.startswith(_BEARER))
     exchange.bearer = next((name.removeprefix(_BEARER) for name in offered if name.startswith(_BEARER)), None)
@@ -131,5 +139,5 @@ async def _refuse(exchange: Exchange, problem: Problem) -> None:
         return
     subprotocol = exchange.subprotocols[0] if exchange.subprotocols else None
     await exchange.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": exchange.extra})
-    code = _CODES.get(problem.status, COME_BACK)
+    code = _REFUSED.get(problem.status, _COME_BACK)
     await exchange.send({"type": "websocket.close", "code": code, "reason": problem.code})

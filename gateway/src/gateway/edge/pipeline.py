@@ -12,10 +12,11 @@ from typing import Final
 
 import structlog
 
-from gateway.access_log import AccessLog
-from gateway.arrival import Arrival, check_readable
-from gateway.exchange import Exchange, Receive, Scope, Send
-from gateway.handshake import Handshakes
+from gateway.edge.access_log import AccessLog
+from gateway.edge.arrival import Arrival, check_readable
+from gateway.edge.handshake import Handshakes
+from gateway.edge.tracing import Spans
+from gateway.http.exchange import Exchange, Receive, Scope, Send
 from gateway.policy.admission import Admission
 from gateway.policy.cors import Cors, preflight_headers
 from gateway.policy.identity import InternalTokens
@@ -23,9 +24,7 @@ from gateway.policy.streams import OpenStreams, Why
 from gateway.policy.tenant import TenantRule
 from gateway.portal import app as portal
 from gateway.proxy.forward import ClientGone, Forwarder
-from gateway.query import take_ticket
 from gateway.routes.matching import Match, Matcher
-from gateway.tracing import Spans
 from shared.problems import InternalError, InvalidToken, MethodNotAllowed, NotFound, Problem, UpstreamTimeout
 from shared.telemetry.metrics import IN_FLIGHT
 
@@ -138,7 +137,7 @@ class Edge:
             await _answer_method(exchange, route.allow, options=route.websocket is None)
             return
         if route.tickets:
-            take_ticket(exchange)
+            exchange.take_ticket()
         await self._admission.admit(exchange, route, access)
         principal = exchange.principal
         if principal is None:

@@ -5,10 +5,10 @@ service could take for the gateway's own word: identity, forwarding and trace he
 an underscore is dropped altogether, because some servers read `X_User_Id` as `X-User-Id`.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias
 
-from gateway.proxy.upstream import Headers
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _HOP_BY_HOP: Final = frozenset(
     {
