@@ -1,4 +1,4 @@
-# Flotilla. `make` alone lists what there is.
+# Flotilla. `make` alone lists the targets.
 .DEFAULT_GOAL := help
 .SUFFIXES:
 SHELL := /bin/bash
@@ -8,11 +8,11 @@ COMPOSE ?= docker compose
 PY := .venv/bin/python
 PACKAGES := shared gateway auth-service users-service chat-service tasks-service
 SERVICES := auth users chat tasks gateway
-# make hands what stands on its command line to every process: to a service, LIMITS is a section of its settings.
+# make exports its command-line variables to every process, but LIMITS is a section of the services' settings.
 unexport LIMITS
 
 .PHONY: help
-help: ## List the targets, a sentence each.
+help: ## List all targets.
 	@awk -F ':.*## ' '/^[a-z][a-zA-Z0-9%_-]*:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 # --- the environment -------------------------------------------------------------------------------------------------
@@ -35,10 +35,10 @@ help: ## List the targets, a sentence each.
 	@touch $@
 
 .PHONY: install
-install: .venv/.installed ## Make .venv and install the locked packages (every other target does so when needed).
+install: .venv/.installed ## Create .venv and install the locked packages (all other targets do this when needed).
 
 .PHONY: lock
-lock: .venv/.installed ## Resolve requirements.in anew into the two lock files.
+lock: .venv/.installed ## Resolve requirements.in into the two lock files.
 	@for name in requirements requirements-runtime; do \
 	  $(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --no-header $(if $(UPGRADE),--upgrade) $$name.in -o $$name.lock \
@@ -47,30 +47,30 @@ lock: .venv/.installed ## Resolve requirements.in anew into the two lock files.
 # --- running ---------------------------------------------------------------------------------------------------------
 
 .PHONY: up
-up: .venv/.installed ## Start the whole fleet, and walk the main job the first time; WITHOUT=chat RELOAD=1 LIMITS=real REPLICAS=chat=2 PORT=chat=9003.
+up: .venv/.installed ## Start the whole fleet, and run the main job the first time; WITHOUT=chat RELOAD=1 LIMITS=real REPLICAS=chat=2 PORT=chat=9003.
 	@$(PY) -m shared.dev up $(foreach s,$(WITHOUT),--without $(s)) $(if $(RELOAD),--reload) \
 	  $(if $(LIMITS),--limits $(LIMITS)) $(foreach r,$(REPLICAS),--replicas $(r)) $(foreach p,$(PORT),--port $(p))
 
 .PHONY: demo
-demo: .venv/.installed ## Walk the main job through the running fleet again, as someone new.
+demo: .venv/.installed ## Run the main job through the running fleet again, with a new user.
 	@$(PY) -m shared.dev demo
 
 .PHONY: $(addprefix run-,$(SERVICES))
-run-%: .venv/.installed ## Run one service alone with what it needs: make run-chat.
+run-%: .venv/.installed ## Run one service alone with the servers that it needs: make run-chat.
 	@$(PY) -m shared.dev run $*
 $(addprefix run-,$(SERVICES)): run-%: .venv/.installed
 	@$(PY) -m shared.dev run $*
 
 .PHONY: token
-token: .venv/.installed ## Print a token of the development issuer: make token USER=ann.
+token: .venv/.installed ## Print a token from the development issuer: make token USER=ann.
 	@$(PY) -m shared.dev token $(USER)
 
 .PHONY: logs
-logs: .venv/.installed ## Tell one request's story over all services: make logs R=<request id>.
+logs: .venv/.installed ## Print the log lines of one request, from all services: make logs R=<request id>.
 	@$(PY) -m shared.dev logs $(R)
 
 .PHONY: doctor
-doctor: .venv/.installed ## Name what this machine lacks, and the command that brings it.
+doctor: .venv/.installed ## List what this machine lacks, and the commands that install it.
 	@$(PY) -m shared.dev doctor
 
 .PHONY: reset
@@ -79,7 +79,7 @@ reset: .venv/.installed ## Remove the development data (databases, files, keys, 
 
 # --- checking --------------------------------------------------------------------------------------------------------
 
-# Each suite is a process of its own: a process is one service, and each part of shared tests itself with another.
+# Each suite runs in its own process, because a process is one service and the parts of shared define different ones.
 SHARED_SUITES := $(filter-out %__pycache__/,$(wildcard shared/tests/*/))
 SUITES := $(SHARED_SUITES) $(addsuffix /tests,$(filter-out shared,$(PACKAGES))) tests-e2e
 run_suites = status=0; for suite in $(1); do echo "== $$suite"; $(PY) -m pytest -q $$suite || status=1; done; exit $$status
@@ -103,7 +103,7 @@ $(SERVICE_TESTS): test-%: .venv/.installed
 	@$(call run_suites,$(or $(wildcard $*-service),$*)/tests)
 
 .PHONY: check
-check: .venv/.installed ## Lint, types, import rules, contracts, migrations and docs: what CI checks besides tests.
+check: .venv/.installed ## Lint, types, import rules, contracts, migrations and docs: all that CI checks besides tests.
 	@$(PY) -m shared.dev.checks.check
 
 .PHONY: format
@@ -111,31 +111,31 @@ format: .venv/.installed ## Format the code and sort the imports.
 	@$(PY) -m ruff format -q . && $(PY) -m ruff check -q --fix .
 
 .PHONY: contracts
-contracts: .venv/.installed ## Write the contracts (OpenAPI, AsyncAPI, event examples) and docs/problems.md anew.
+contracts: .venv/.installed ## Regenerate the contracts (OpenAPI, AsyncAPI, event examples) and docs/problems.md.
 	@$(PY) -m shared.dev.checks.contracts
 
 .PHONY: bench
-bench: .venv/.installed ## Measure the gateway beside a direct call and beside nginx.
+bench: .venv/.installed ## Measure the gateway against a direct call and nginx.
 	@$(PY) gateway/bench/proxy.py
 
 .PHONY: images
-images: .venv/.installed ## Build every service image and try it: non-root, read-only, ready against servers on this host.
+images: .venv/.installed ## Build every service image and verify it: non-root, read-only, ready against servers on this host.
 	@$(PY) -m shared.dev.images.build
 
 .PHONY: manifests
-manifests: .venv/.installed ## Check Dockerfiles, compose.yaml, skaffold.yaml and k8s/: their schemas, and that they hold the whole fleet.
+manifests: .venv/.installed ## Check Dockerfiles, compose.yaml, skaffold.yaml and k8s/: their schemas, and that they contain the whole fleet.
 	@$(PY) -m shared.dev.checks.manifests
 
 .PHONY: compose
-compose: .venv/.installed ## Start the fleet in containers on real servers (docker compose), on http://127.0.0.1:8000.
+compose: .venv/.installed ## Start the fleet in containers with docker compose, on http://127.0.0.1:8000.
 	@$(PY) -m shared.dev.images.secret_files compose
 	$(COMPOSE) up --build
 
 .PHONY: cluster-secrets
-cluster-secrets: .venv/.installed ## Put the secrets of k8s/overlays/dev into the current cluster, made where there are none yet.
+cluster-secrets: .venv/.installed ## Apply the secrets of k8s/overlays/dev to the current cluster, generating those that do not exist.
 	@kubectl apply --filename k8s/overlays/dev/namespace.yaml
 	@$(PY) -m shared.dev.images.secret_files cluster | kubectl apply --namespace flotilla --filename -
 
 .PHONY: clean
-clean: ## Remove the environment and every cache (not the development data).
+clean: ## Remove .venv and every cache (not the development data).
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
