@@ -84,7 +84,7 @@ async def test_nobody_notices_a_replica_that_died(
     client: Any, twins: Twins, sign_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A POST whose body comes in pieces too: no byte of it went to the dead one."""
-    monkeypatch.setattr(replicas, "AWAY_S", 600)
+    monkeypatch.setattr(replicas, "SKIP_S", 600)
     await twins.kill(0)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -110,7 +110,7 @@ def _unreachable() -> float:
 async def test_a_replica_that_comes_back_is_found(
     client: Any, twins: Twins, sign_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "AWAY_S", 0.2)
+    monkeypatch.setattr(replicas, "SKIP_S", 0.2)
     await twins.kill(0)
     await twins.kill(1)
     reply = await client.get(SIGNED, headers=sign_in("ann"))

@@ -1,1 +1,1 @@
-"""The gateway's admin API, on a port of its own: health in detail, metrics, the settings as they are."""
+"""The gateway's admin API on a separate port: detailed health, metrics, effective settings."""

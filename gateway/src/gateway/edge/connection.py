@@ -1,7 +1,7 @@
-"""A client's connection: uvicorn's protocol with the deadlines and bounds that it lacks.
+"""A client's connection: uvicorn's HTTP/1.1 protocol plus deadlines and size limits.
 
-Requests come by httptools' parser, one after another on a connection, pipelined or not. What two servers could read as
-two different requests is turned away here (bytes) or in arrival.py (headers and paths).
+httptools parses the requests of a connection one after another, pipelined or not. A request that two servers could
+parse differently (request smuggling) is rejected here (bytes) or in arrival.py (headers and paths).
 """
 
 import asyncio
@@ -11,18 +11,20 @@ import httptools
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-TURNED_AWAY = Counter(
-    "flotilla_gateway_turned_away_total", "Connections ended because what came was no request.", ["status"]
+REJECTED = Counter(
+    "flotilla_gateway_rejected_total",
+    "Connections closed because of a malformed, oversized or late request.",
+    ["status"],
 )
 
-HEAD_S: Final = 10.0  # a request's headers, or a handshake, are whole by then or the connection goes
+HEAD_S: Final = 10.0  # deadline for a request's headers or a WebSocket handshake
 KEEP_ALIVE_S: Final = 75
 _HEAD_BYTES: Final = 64 * 1024
-_LINGER_S: Final = 2.0  # how long a body is thrown away that an early answer made useless, so that the answer is read
+_LINGER_S: Final = 2.0  # how long the rest of a body is discarded after an early response: a reset would lose it
 
 
-class TurnedAway(Exception):
-    """Raised to the parser: what has come is no request that we read."""
+class RequestRejected(Exception):
+    """Raised through the parser: the connection is answered with `status` and closed."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -30,29 +32,29 @@ class TurnedAway(Exception):
 
 
 class EdgeProtocol(HttpToolsProtocol):
-    """One client connection. The request under way is cancelled when the client is gone.
+    """One client connection. A client that disconnects cancels the request in progress.
 
-    uvicorn's `cycle` is the request that was read last; `answering` is the one being answered, which pipelined ones
-    wait for.
+    uvicorn's `cycle` is the request that was parsed last; `responding` is the one being answered. They differ while
+    pipelined requests wait.
     """
 
     lost = False
     task: "asyncio.Task[None] | None" = None
-    due: float | None = None
-    answering: RequestResponseCycle | None = None
-    _loose_bytes = 0
-    """What came since a head or a piece of a body was whole: a head in the making, chunk extensions, trailers."""
-    _whole = True
-    _hanging_up = False
+    deadline: float | None = None
+    responding: RequestResponseCycle | None = None
+    _pending_bytes = 0
+    """Received since the last complete head or body piece: an unfinished head, chunk extensions, trailers."""
+    _message_complete = True
+    _discarding = False
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is owed or under way."""
-        return self.answering is not None and not self.answering.response_complete
+        """Whether a response is owed or in progress."""
+        return self.responding is not None and not self.responding.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self.due = self.loop.time() + HEAD_S
+        self.deadline = self.loop.time() + HEAD_S
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -61,26 +63,26 @@ class EdgeProtocol(HttpToolsProtocol):
             self.task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._hanging_up and self._whole:
+        if self._discarding and self._message_complete:
             return
         self._unset_keepalive_if_required()
-        self._loose_bytes += len(data)
+        self._pending_bytes += len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._turn_away(cause.status if isinstance(cause, TurnedAway) else 400)
+            self._reject(cause.status if isinstance(cause, RequestRejected) else 400)
             return
-        if self._loose_bytes > _HEAD_BYTES:
-            self._turn_away(431)
-        elif self.due is None and self._whole and not self.busy:  # what came began no request
-            self.due = self.loop.time() + KEEP_ALIVE_S
+        if self._pending_bytes > _HEAD_BYTES:
+            self._reject(431)
+        elif self.deadline is None and self._message_complete and not self.busy:  # the bytes began no request
+            self.deadline = self.loop.time() + KEEP_ALIVE_S
 
     def _parse(self, data: bytes) -> None:
-        """Read on to the end of `data`.
+        """Parse all of `data`.
 
-        An upgrade to what we do not speak is passed over (RFC 9110, section 7.8). The parser takes everything after
-        such a head for the other protocol, the request's body too: so it reads the head again, without `Upgrade`.
+        An upgrade to an unsupported protocol is ignored (RFC 9110, section 7.8). The parser stops after such a head,
+        even when the request has a body, so it is given the head again without `Upgrade`.
         """
         while data:
             try:
@@ -93,8 +95,8 @@ class EdgeProtocol(HttpToolsProtocol):
                 data = self._head_without_upgrade() + data[upgrade.args[0] :]
 
     @property
-    def _foreign(self) -> bool:
-        """Whether the head that was read asks for a protocol that we do not speak."""
+    def _unsupported_upgrade(self) -> bool:
+        """Whether the parsed head asks to upgrade to a protocol other than WebSocket."""
         return self.parser.should_upgrade() and not self._should_upgrade()
 
     def _head_without_upgrade(self) -> bytes:
@@ -103,108 +105,108 @@ class EdgeProtocol(HttpToolsProtocol):
         return b"\r\n".join([line, *lines, b"", b""])
 
     def _open_socket(self) -> None:
-        if self.busy:  # its answer would run into the handshake's
-            self.cut()
+        if self.busy:  # its response would mix with the handshake's
+            self.abort()
         else:
             self.handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {"flotilla.connection": self}  # type: ignore[dict-item]  # an extension of ours
-        self.due = self.loop.time() + HEAD_S
-        self._whole = False
+        self.deadline = self.loop.time() + HEAD_S
+        self._message_complete = False
 
     def on_headers_complete(self) -> None:
-        if self._loose_bytes > _HEAD_BYTES and self._head_bytes() > _HEAD_BYTES:
-            raise TurnedAway(431)
+        if self._pending_bytes > _HEAD_BYTES and self._head_bytes() > _HEAD_BYTES:
+            raise RequestRejected(431)
         if not self.url.startswith((b"/", b"*")) and not self._target_names_host():
-            raise TurnedAway(400)
-        if self._foreign:
+            raise RequestRejected(400)
+        if self._unsupported_upgrade:
             if self.parser.get_method() == b"CONNECT":
-                raise TurnedAway(400)
+                raise RequestRejected(400)
             return
-        self.due = None
-        self._loose_bytes = 0
-        self.scope["headers"] = self.headers.copy()  # the parser adds trailers to its own list: they are no headers
+        self.deadline = None
+        self._pending_bytes = 0
+        self.scope["headers"] = self.headers.copy()  # the parser appends trailers to its own list
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
-            _leave_unframed(self.cycle)
+            _send_unchunked(self.cycle)
 
     def on_body(self, body: bytes) -> None:
-        self._loose_bytes = 0
+        self._pending_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._foreign:
+        if self._unsupported_upgrade:
             return
-        self._loose_bytes = 0
-        self._whole = True
+        self._pending_bytes = 0
+        self._message_complete = True
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.answering = cycle
+        self.responding = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        read_last = self.answering is self.cycle
+        read_last = self.responding is self.cycle
         super().on_response_complete()
-        if self._whole or not read_last or self.transport.is_closing():
+        if self._message_complete or not read_last or self.transport.is_closing():
             return
-        if self._hanging_up:
+        if self._discarding:
             self.transport.write_eof()
         self.loop.call_later(_LINGER_S, self._stop_lingering, self.cycle)
 
     def _stop_lingering(self, cycle: object) -> None:
-        if self.cycle is cycle and (self._hanging_up or not self._whole):
+        if self.cycle is cycle and (self._discarding or not self._message_complete):
             self.transport.close()
 
     def _head_bytes(self) -> int:
-        """The size of the head that was read; a packet may hold more than the head."""
+        """The size of the parsed head; the packets may hold more than the head."""
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _target_names_host(self) -> bool:
-        """Whether an absolute target (RFC 9112, section 3.2.2) is for the host that the Host header names."""
+        """Whether an absolute target (RFC 9112, section 3.2.2) names the same host as the Host header."""
         authority = self.url.partition(b"://")[2].partition(b"/")[0]
         return any(name == b"host" and value.lower() == authority.lower() for name, value in self.headers)
 
-    def hang_up(self) -> None:
-        """The answer is the last one, and what still comes is thrown away: a close at once would lose the answer."""
-        cycle = self.answering
-        if cycle is self.cycle and not self._whole and not cycle.response_started:
-            cycle.keep_alive = True  # else uvicorn closes with the answer's last byte
-            self._hanging_up = True
+    def close_after_response(self) -> None:
+        """Make this response the last one and discard further input: closing at once would lose the response."""
+        cycle = self.responding
+        if cycle is self.cycle and not self._message_complete and not cycle.response_started:
+            cycle.keep_alive = True  # else uvicorn closes with the response's last byte
+            self._discarding = True
 
-    def cut(self) -> None:
-        """Close without ending the answer, so that the client sees that it is not whole."""
-        if self.answering is not None:
-            self.answering.disconnected = True
+    def abort(self) -> None:
+        """Close without ending the response, so that the client sees that it is incomplete."""
+        if self.responding is not None:
+            self.responding.disconnected = True
         self.transport.close()
 
     def expire(self) -> None:
-        """The request's headers took too long, or a kept connection too long without one."""
-        if self._whole and self.answering is not None:
+        """End the connection because its deadline has passed: headers not received, or idle for too long."""
+        if self._message_complete and self.responding is not None:
             self.transport.close()
         elif not self.busy:
-            self._turn_away(408)
+            self._reject(408)
 
-    def _turn_away(self, status: int) -> None:
-        """Answer what is no request, and end. An answer under way is broken off: nothing may run into it."""
-        TURNED_AWAY.labels(status).inc()
-        if self.busy and (self.answering is not self.cycle or self.cycle.response_started):
-            self.cut()
+    def _reject(self, status: int) -> None:
+        """Respond with `status` and close. A response in progress is cut off, because nothing may follow inside it."""
+        REJECTED.labels(status).inc()
+        if self.busy and (self.responding is not self.cycle or self.cycle.response_started):
+            self.abort()
             return
-        if self.busy:  # its body is what cannot be read
+        if self.busy:  # the request's body is malformed
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.write_eof()
-        self._hanging_up = self._whole = True
-        self.due = None
+        self._discarding = self._message_complete = True
+        self.deadline = None
         self.loop.call_later(_LINGER_S, self.transport.close)
 
 
-def _leave_unframed(cycle: RequestResponseCycle) -> None:
-    """Make an answer without a length end with its connection: HTTP/1.0 knows no chunks (RFC 9112, section 6.1)."""
+def _send_unchunked(cycle: RequestResponseCycle) -> None:
+    """End a response without a length by closing: HTTP/1.0 has no chunked coding (RFC 9112, section 6.1)."""
     framed, plain = cycle.send, False
 
     async def send(message: Any) -> None:
@@ -216,4 +218,4 @@ def _leave_unframed(cycle: RequestResponseCycle) -> None:
             cycle.expected_content_length = len(message.get("body", b""))
         await framed(message)
 
-    cycle.send = send  # type: ignore[method-assign]  # uvicorn frames by chunks whatever the client speaks
+    cycle.send = send  # type: ignore[method-assign]  # uvicorn sends chunks to any client

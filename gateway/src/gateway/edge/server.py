@@ -1,4 +1,4 @@
-"""uvicorn as the gateway runs it: its own connections, no signals of its own, a drain that is told of."""
+"""uvicorn as the gateway runs it: our connection protocol, no signal handling, a callback when draining begins."""
 
 import asyncio
 import socket
@@ -14,14 +14,14 @@ from shared.web.sockets import SocketProtocol
 
 log = structlog.get_logger("gateway.server")
 
-_UNACKNOWLEDGED_MS: Final = 30_000  # a peer that takes nothing for so long is gone
+_UNACKNOWLEDGED_MS: Final = 30_000  # a peer that acknowledges nothing for so long is disconnected
 _PING_S: Final = 25.0
 _PONG_S: Final = 10.0
 _MESSAGE_BYTES: Final = 1024 * 1024
 
 
 class EdgeServer(uvicorn.Server):
-    """Serves `app` on sockets that are bound already. `draining` is called once, when the server is asked to stop."""
+    """Serves `app` on bound sockets. `draining` is called once, when the server begins to stop."""
 
     def __init__(self, app: Any, drain_s: int, draining: Any = None) -> None:
         super().__init__(
@@ -49,20 +49,20 @@ class EdgeServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Whoever runs the server listens to the signals: uvicorn's way ends the process before it has tidied up."""
+        """Leave signals to the caller: uvicorn's handlers end the process before its resources are closed."""
         yield
 
     def stop(self) -> None:
-        """Take no new connection, and end when what is open has ended; asked twice, end at once."""
+        """Accept no new connection and end when the open requests have ended; a second call ends at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: once in each second the connections whose headers are overdue are turned away."""
+        """Close the connections whose deadline has passed, once a second (uvicorn ticks ten times a second)."""
         if counter % 10 == 0:
             now = asyncio.get_running_loop().time()
             for one in tuple(self.server_state.connections):
-                if isinstance(one, connection.EdgeProtocol) and one.due is not None and one.due < now:
+                if isinstance(one, connection.EdgeProtocol) and one.deadline is not None and one.deadline < now:
                     one.expire()
         return await super().on_tick(counter)
 
@@ -73,7 +73,7 @@ class EdgeServer(uvicorn.Server):
 
 
 class PortTaken(Exception):
-    """An address cannot be listened on; the message says which and why."""
+    """The server cannot listen on an address; the message names it and the reason."""
 
 
 def bound_sockets(host: str, port: int, *, both_loopbacks: bool) -> list[socket.socket]:
@@ -97,6 +97,6 @@ def _bound(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise PortTaken(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+        raise PortTaken(f"Cannot listen on {host}:{port}: {error.strerror}") from error
     bound.setblocking(False)
     return bound

@@ -1,4 +1,4 @@
-"""Spans of sampled requests, where an exporter is configured; elsewhere the gateway only carries `traceparent`."""
+"""Spans of sampled requests where an exporter is configured; otherwise the gateway only forwards `traceparent`."""
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TraceFlags
@@ -10,13 +10,13 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class Spans:
-    """One span per sampled request; the services behind continue the trace from it."""
+    """One span per sampled request; the service continues the trace from it."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("gateway")
 
     def begin(self, exchange: Exchange) -> Span | None:
-        """Open a span where the exchange's trace is sampled, and make it the parent of what comes after."""
+        """Start a span if the exchange's trace is sampled, and make it the parent of the service's spans."""
         if not int(exchange.traceparent[-1], 16) & TraceFlags.SAMPLED:
             return None
         parent = _propagator.extract({"traceparent": exchange.traceparent})
@@ -26,12 +26,12 @@ class Spans:
         return span
 
     def end(self, span: Span, exchange: Exchange) -> None:
-        """Close the span with what became of the exchange; never its query, where a ticket may stand."""
-        span.update_name(f"{exchange.method} {exchange.name}")
+        """End the span with the exchange's outcome; never its query, which may hold a ticket."""
+        span.update_name(f"{exchange.method} {exchange.route_name}")
         span.set_attributes(
             {
                 "http.request.method": exchange.method,
-                "http.route": exchange.name,
+                "http.route": exchange.route_name,
                 "http.response.status_code": exchange.status,
                 "http.request_id": exchange.request_id,
             }

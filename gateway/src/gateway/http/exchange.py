@@ -1,4 +1,4 @@
-"""One request on its way through the gateway: what is known of it so far, and how it is answered."""
+"""One HTTP exchange: the request, what the gateway has learned about it, and how it is answered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -24,25 +24,23 @@ class Connection(Protocol):
     lost: bool
     task: asyncio.Task[None] | None
 
-    def hang_up(self) -> None:
-        """Answer and close, though the client may still be sending."""
+    def close_after_response(self) -> None:
+        """Send the response in full and then close, even if the client is still sending its request."""
 
-    def cut(self) -> None:
-        """Close without ending the answer, so that the client sees that it is not whole."""
+    def abort(self) -> None:
+        """Close without ending the response, so that the client sees that it is incomplete."""
 
 
 class Exchange:
-    """A request, who sent it, and the headers that its answer gets from the gateway."""
+    """A request, its sender, and the headers that the gateway adds to the response."""
 
     __slots__ = (
+        "added_headers",
         "address",
         "bearer",
         "connection",
-        "ended",
-        "extra",
         "head",
         "method",
-        "name",
         "path",
         "principal",
         "query",
@@ -50,10 +48,12 @@ class Exchange:
         "receive",
         "request_id",
         "route",
+        "route_name",
         "scope",
         "send",
         "started",
         "status",
+        "stream_ended",
         "subprotocols",
         "ticket",
         "traceparent",
@@ -70,19 +70,22 @@ class Exchange:
         self.head = RequestHead(scope["headers"])
         self.connection: Connection | None = scope.get("extensions", {}).get("flotilla.connection")
         self.bearer: str | None = None
+        """The access token from a WebSocket's subprotocols; one in `Authorization` is read from the headers."""
         self.ticket: str | None = None
         self.subprotocols: tuple[str, ...] = ()
         self.address = ""
         self.request_id = ""
         self.traceparent = ""
         self.route: Match | None = None
-        self.name = "unmatched"
-        """The path's template, for logs and metrics: a path has ids in it."""
+        self.route_name = "unmatched"
+        """The path's template, for logs and metrics: the path itself contains ids."""
         self.principal: Principal | None = None
-        self.extra: list[tuple[bytes, bytes]] = []
+        self.added_headers: list[tuple[bytes, bytes]] = []
         self.status = 0
+        """The response's status; 0 until the response has begun."""
         self.started = 0.0
-        self.ended = False
+        self.stream_ended = False
+        """Whether the gateway ended this stream because its token, session, membership or tenant ended."""
 
     @property
     def trace_id(self) -> str:
@@ -102,24 +105,25 @@ class Exchange:
         self.query = self.scope["query_string"] = b"&".join(kept)
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Send the answer's head, with what the gateway adds to it."""
+        """Send the response's status and headers, with those that the gateway adds."""
         self.status = status
-        await self.send({"type": "http.response.start", "status": status, "headers": headers + self.extra})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers + self.added_headers})
 
     async def finish(self, body: bytes = b"") -> None:
+        """Send the last piece of the response's body."""
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
-        """A whole answer of the gateway's own."""
+    async def respond(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        """Send a whole response that the gateway itself makes."""
         if status != 204:
             headers = [*headers, (b"content-length", b"%d" % len(body))]
         await self.begin(status, headers)
         await self.finish(b"" if self.method == "HEAD" else body)
 
     async def refuse(self, problem: Problem) -> None:
-        """Answer with `problem` (RFC 9457)."""
+        """Respond with `problem` (RFC 9457)."""
         headers, body = rendered(problem, self.path, self.request_id)
-        await self.answer(problem.status, headers, body)
+        await self.respond(problem.status, headers, body)
 
 
 def rendered(problem: Problem, path: str, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:

@@ -1,1 +1,1 @@
-"""What is decided before a request is forwarded: who sends it, for which tenant, with what right, how often."""
+"""What is decided before a request is forwarded: identity, tenant, limits, scopes, CORS."""

@@ -1,4 +1,4 @@
-"""The order in which a request is judged: identity, tenant, limit, scopes. The first that says no is the answer."""
+"""The order of the policies: identity, tenant, limit, scopes. The first one that refuses decides the response."""
 
 from structlog.contextvars import bound_contextvars
 
@@ -16,13 +16,13 @@ from shared.telemetry.traces import within
 
 
 class Admission:
-    """Decides whether an exchange may be forwarded; what it finds out is noted in the exchange."""
+    """Decides whether an exchange may be forwarded, and stores its principal and limit headers in the exchange."""
 
     def __init__(self, identity: Identity, tenants: TenantRule, tiers: Tiers, limiter: Limiter) -> None:
         self._identity, self._tenants, self._tiers, self._limiter = identity, tenants, tiers, limiter
 
     async def admit(self, exchange: Exchange, route: Match, access: Access) -> None:
-        """Let the exchange pass. Raises the Problem that refuses it."""
+        """Admit the exchange. Raises the Problem that refuses it."""
         if access.public:
             await self._count(exchange, access, *self._tiers.of_address(exchange.address))
             return
@@ -32,39 +32,39 @@ class Admission:
         check_scopes(principal, access)
 
     async def _identify(self, exchange: Exchange, route: Match, access: Access) -> Principal:
-        """Who sends the exchange; one that nobody can have sent counts against its address."""
+        """The exchange's principal; an exchange that fails authentication counts against its address."""
         if by_ticket(exchange, route):
             return await self._redeem(exchange, route, access)
         try:
-            return await self._identity.of(exchange, route, access)
+            return await self._identity.authenticate(exchange, route, access)
         except Unauthenticated:
             await self._count(exchange, access, *self._tiers.of_address(exchange.address))
             raise
 
     async def _redeem(self, exchange: Exchange, route: Match, access: Access) -> Principal:
-        """Who has a ticket. Auth-service is asked for it, so whoever guesses is refused before, exempt route or not."""
+        """The principal of a ticket. Guesses count against the address before auth-service is called, exempt or not."""
         address = self._tiers.of_address(exchange.address)
         guess = await self._limiter.take(*address)
         if not guess.admitted:
-            exchange.extra += limit_headers(guess)
+            exchange.added_headers += limit_headers(guess)
             raise refusal(guess)
         wrong = False
         try:
             with bound_contextvars(request_id=exchange.request_id), within(exchange.traceparent):
-                return await self._identity.of(exchange, route, access)
+                return await self._identity.authenticate(exchange, route, access)
         except Unauthenticated:
             wrong = True
-            exchange.extra += limit_headers(guess)
+            exchange.added_headers += limit_headers(guess)
             raise
         finally:
             if not wrong:
                 await self._limiter.give_back(*address)
 
     async def _count(self, exchange: Exchange, access: Access, key: str, limit: Limit) -> None:
-        """Take one request out of the caller's bucket. Raises TooManyRequests where it is empty."""
+        """Take one request out of the caller's bucket. Raises TooManyRequests if it is empty."""
         if access.exempt:
             return
         decision = await self._limiter.take(key, limit)
-        exchange.extra += limit_headers(decision)
+        exchange.added_headers += limit_headers(decision)
         if not decision.admitted:
             raise refusal(decision)

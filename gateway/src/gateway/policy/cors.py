@@ -1,4 +1,4 @@
-"""Cross-origin requests by configuration (WHATWG Fetch, section 3.3): `CORS__ORIGINS` names who may send them."""
+"""Cross-origin requests (WHATWG Fetch, section 3.3): `CORS__ORIGINS` lists the allowed origins."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,22 +9,22 @@ _EXPOSED: Final = (
     b"ETag, Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, "
     b"X-RateLimit-Reset, X-RateLimit-Tier, X-Request-ID, WWW-Authenticate"
 )
-_REMEMBER_S: Final = b"600"
+_MAX_AGE_S: Final = b"600"
 
 
 class Cors:
-    """`*` among the origins lets any origin in, without credentials."""
+    """Adds the CORS headers. `*` among the origins allows any origin, without credentials."""
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
         self._any = b"*" in self._origins
-        self._otherwise = [(b"vary", b"Origin")] if self._origins and not self._any else []
+        self._not_allowed = [(b"vary", b"Origin")] if self._origins and not self._any else []
 
     def headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        """What an answer to this request carries; where its origin is not let in, only that it might have been."""
-        origin = exchange.head.read.get(b"origin")
+        """The response's CORS headers; for an origin that is not allowed only `Vary`, for caches."""
+        origin = exchange.head.known.get(b"origin")
         if origin is None or not (self._any or origin in self._origins):
-            return self._otherwise
+            return self._not_allowed
         if origin not in self._origins:
             return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", _EXPOSED)]
         return [
@@ -36,11 +36,11 @@ class Cors:
 
 
 def preflight_headers(exchange: Exchange, allow: str) -> list[tuple[bytes, bytes]]:
-    """What a preflight is told beside the headers above: the route's methods, and any header."""
+    """The additional headers of a preflight's response: the route's methods, and any request header."""
     wanted = next((value for name, value in exchange.head.forwarded if name == b"access-control-request-headers"), b"*")
     return [
         (b"access-control-allow-methods", allow.encode()),
         (b"access-control-allow-headers", wanted),
-        (b"access-control-max-age", _REMEMBER_S),
+        (b"access-control-max-age", _MAX_AGE_S),
         (b"vary", b"Access-Control-Request-Headers"),
     ]

@@ -1,4 +1,4 @@
-"""Who sends a request: the token or ticket it carries, and the token that the service behind is given instead."""
+"""Authentication: verifies a request's token or ticket, and signs the internal token that replaces it."""
 
 import time
 from collections import OrderedDict
@@ -15,56 +15,56 @@ from shared.identity.revocations import Revocations
 from shared.identity.tokens import INTERNAL_TTL_S, Signer
 from shared.problems import InsufficientScope, InvalidToken, ServiceUnavailable, Unauthenticated
 
-_REMEMBERED: Final = 20_000
-_SPARE_S: Final = 15  # an internal token is reused until it has this long to live: the service still has to read it
+_CACHED_TOKENS: Final = 20_000
+_MIN_REMAINING_S: Final = 15  # a cached token with less time left is signed again: the service must still accept it
 
 
 class InternalTokens:
-    """The gateway's word for each person and service, signed once and used while it is fresh."""
+    """Signs a short-lived token for each person and service, and reuses it while it is fresh."""
 
     def __init__(self, signer: Signer, clock: Callable[[], float] = time.time) -> None:
         self._signer, self._clock = signer, clock
         self._signed: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
 
     def header(self, principal: Principal, upstream: str) -> bytes:
-        """The `Authorization` by which `upstream` serves the person."""
+        """The `Authorization` header that authenticates the person at `upstream`."""
         key = (principal.token_id, upstream)
         now = self._clock()
-        known = self._signed.get(key)
-        if known is not None and now < known[0]:
-            return known[1]
+        cached = self._signed.get(key)
+        if cached is not None and now < cached[0]:
+            return cached[1]
         header = b"Bearer " + self._signer.sign_for(principal, upstream).encode()
-        self._signed[key] = (min(now + INTERNAL_TTL_S, principal.expires_at) - _SPARE_S, header)
-        if len(self._signed) > _REMEMBERED:
+        self._signed[key] = (min(now + INTERNAL_TTL_S, principal.expires_at) - _MIN_REMAINING_S, header)
+        if len(self._signed) > _CACHED_TOKENS:
             self._signed.popitem(last=False)
         return header
 
 
 class Identity:
-    """Tells who sends a request, by a token in memory, a signature or a ticket; nobody without one of them."""
+    """Authenticates requests by an access token (cached or verified by signature) or a ticket."""
 
     def __init__(self, verifier: AccessTokenVerifier, revocations: Revocations, auth: ServiceClient) -> None:
         self._verifier, self._revocations, self._auth = verifier, revocations, auth
         self._loaded = False
 
-    async def of(self, exchange: Exchange, route: Match, access: Access) -> Principal:
-        """The person, whose token counts now. Raises Unauthenticated, InvalidToken, or ServiceUnavailable."""
+    async def authenticate(self, exchange: Exchange, route: Match, access: Access) -> Principal:
+        """The principal, whose token is valid now. Raises Unauthenticated, InvalidToken or ServiceUnavailable."""
         if not self._loaded:
-            self._look_whether_loaded()
-        principal = await self._shown(exchange, route)
+            self._require_loaded()
+        principal = await self._principal(exchange, route)
         self._revocations.admit(principal, fresh=access.fresh)
         return principal
 
-    def _look_whether_loaded(self) -> None:
-        """Nobody's token counts before the keys and the revocations are known, and none is called wrong either."""
+    def _require_loaded(self) -> None:
+        """Refuse with 503, not 401, while keys or revocations are not loaded: the token may be valid."""
         if not (self._verifier.loaded and self._revocations.loaded):
-            raise ServiceUnavailable("Whose tokens count is not known yet.")
+            raise ServiceUnavailable("The gateway is still loading its verification keys and revocations.")
         self._loaded = True
 
-    async def _shown(self, exchange: Exchange, route: Match) -> Principal:
-        written = exchange.head.read.get(b"authorization")
-        if written is not None:
-            return await self._by_token(bearer(written))
+    async def _principal(self, exchange: Exchange, route: Match) -> Principal:
+        authorization = exchange.head.known.get(b"authorization")
+        if authorization is not None:
+            return await self._by_token(bearer(authorization))
         if exchange.bearer is not None:
             return await self._by_token(exchange.bearer)
         if exchange.ticket is not None and by_ticket(exchange, route):
@@ -75,21 +75,21 @@ class Identity:
         return self._verifier.verify_now(token) or await self._verifier.verify(token)
 
     async def _redeem(self, ticket: str, path: str) -> Principal:
-        """Whom the ticket for `path` stands for, as auth-service knows. Raises InvalidToken or ServiceUnavailable."""
+        """Redeem a ticket for `path` at auth-service. Raises InvalidToken or ServiceUnavailable."""
         reply = await self._auth.call("POST", "/internal/tickets/redeem", json={"ticket": ticket, "path": path})
         if reply.status_code != 200:
-            raise InvalidToken("The ticket is wrong, spent or expired.")
+            raise InvalidToken("The ticket is invalid, already used or expired.")
         return Principal.from_claims(reply.json()["claims"])
 
 
 def by_ticket(exchange: Exchange, route: Match) -> bool:
-    """Whether a ticket is all that the exchange shows, where one counts."""
+    """Whether the exchange authenticates by ticket: on a route that takes them, and without a token."""
     return (
         exchange.ticket is not None
         and route.tickets
         and exchange.method == "GET"
         and exchange.bearer is None
-        and b"authorization" not in exchange.head.read
+        and b"authorization" not in exchange.head.known
     )
 
 
@@ -97,14 +97,14 @@ def bearer(authorization: bytes) -> str:
     """The token of an Authorization header (RFC 6750, section 2.1). Raises Unauthenticated for another scheme."""
     scheme, _, token = authorization.partition(b" ")
     if scheme.lower() != b"bearer":
-        raise Unauthenticated("Authorization takes a bearer token here.")
+        raise Unauthenticated("Authorization must be a bearer token.")
     return token.strip().decode("latin-1")
 
 
 def check_scopes(principal: Principal, access: Access) -> None:
-    """Raises InsufficientScope where the person's token lacks what the method asks for."""
+    """Raises InsufficientScope if the principal's token lacks the scopes that the method requires."""
     if not access.all_of <= principal.scopes:
         raise InsufficientScope(scopes=sorted(access.all_of))
     if access.any_of and access.any_of.isdisjoint(principal.scopes):
         wanted = sorted(access.any_of)
-        raise InsufficientScope(f"This needs one of the scopes {', '.join(wanted)}.", scopes=wanted)
+        raise InsufficientScope(f"One of these scopes is required: {', '.join(wanted)}.", scopes=wanted)

@@ -1,4 +1,4 @@
-"""Which tenant a request is for: the token's, and whatever else the request names must be the same one."""
+"""The tenant of a request is the token's; a subdomain or header that names another tenant is refused."""
 
 import re
 from typing import Final
@@ -19,9 +19,9 @@ class TenantRule:
 
     def check(self, exchange: Exchange, principal: Principal) -> None:
         """Raises TenantMismatch where the request names another tenant than the token's."""
-        read = exchange.head.read
-        header = read.get(b"x-tenant-id")
-        subdomain = self._subdomain(read.get(b"host", b""))
+        known = exchange.head.known
+        header = known.get(b"x-tenant-id")
+        subdomain = self._subdomain(known.get(b"host", b""))
         if header is None and subdomain is None:
             return
         own = _names_of(principal)
@@ -29,15 +29,15 @@ class TenantRule:
             raise TenantMismatch
 
     def named(self, exchange: Exchange) -> bytes | None:
-        """The tenant that a request without a token names, for a sign-in to choose; None where it names none."""
-        header = exchange.head.read.get(b"x-tenant-id")
-        subdomain = self._subdomain(exchange.head.read.get(b"host", b""))
+        """The tenant that a request without a token names, such as a sign-in; None if it names none."""
+        header = exchange.head.known.get(b"x-tenant-id")
+        subdomain = self._subdomain(exchange.head.known.get(b"host", b""))
         if header is None:
             return subdomain
         if _NAME.fullmatch(header.lower()) is None:
-            raise InvalidInput("X-Tenant-ID is no tenant's id or slug.")
+            raise InvalidInput("X-Tenant-ID must be a tenant's id or slug.")
         if subdomain is not None and subdomain != header.lower():
-            raise TenantMismatch("Subdomain and X-Tenant-ID name two tenants.")
+            raise TenantMismatch("The subdomain and X-Tenant-ID name different tenants.")
         return header.lower()
 
     def _subdomain(self, host: bytes) -> bytes | None:

@@ -1,1 +1,1 @@
-"""The gateway's own pages: health for whoever routes to it, and every problem explained."""
+"""The gateway's own public paths: health for load balancers, and an explanation of every problem."""

@@ -1,4 +1,4 @@
-"""The FastAPI application behind the gateway's own paths; everything else of the gateway never meets FastAPI."""
+"""The FastAPI application for the gateway's own public paths; forwarded requests do not pass through FastAPI."""
 
 from collections.abc import Callable
 from html import escape
@@ -30,11 +30,11 @@ class Portal:
         self._app = application(checks, shown_settings)
 
     def name_of(self, path: str) -> str | None:
-        """The template of one of the gateway's own paths, None for others; the fleet's details are not public."""
+        """The template of one of the gateway's own public paths, None for any other."""
         return path if path in _PATHS else f"{_PROBLEMS}{{code}}" if path.startswith(_PROBLEMS) else None
 
-    async def answer(self, exchange: Exchange) -> None:
-        """Answer a GET or a HEAD by FastAPI, with the headers that every answer of the gateway has."""
+    async def respond(self, exchange: Exchange) -> None:
+        """Respond to a GET or HEAD request by FastAPI, with the headers that the gateway adds to every response."""
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -43,12 +43,12 @@ class Portal:
                 await exchange.send(message)
 
         exchange.scope.setdefault("state", {})["request_id"] = exchange.request_id
-        # FastAPI answers no HEAD; as a GET it is one, because the server leaves the body out
+        # FastAPI routes no HEAD; it is handled as GET, and the server omits the body
         await self._app({**exchange.scope, "method": "GET"}, exchange.receive, send)
 
 
 def application(checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> FastAPI:
-    """The gateway's own paths."""
+    """The application that serves the gateway's own public paths."""
     app = FastAPI(title="Flotilla gateway", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
     health.install(app, checks, shown_settings)
@@ -56,14 +56,14 @@ def application(checks: health.HealthChecks, shown_settings: Callable[[], dict[s
 
     @app.get("/", include_in_schema=False)
     async def front() -> HTMLResponse:
-        return _page("Flotilla", "<h1>Flotilla</h1><p>The gateway is here. Sign in with POST /auth/login.</p>")
+        return _page("Flotilla", "<h1>Flotilla</h1><p>The gateway is running. Sign in with POST /auth/login.</p>")
 
     @app.get("/problems/{code}", response_model=Explained)
     async def problem(code: str, request: Request) -> Response:
-        """What a problem's code means, as JSON or as a page."""
+        """Explain a problem code, as JSON or as an HTML page."""
         found = known.get(code)
         if found is None:
-            raise NotFound("There is no problem of that code.")
+            raise NotFound("No problem has this code.")
         if "text/html" in request.headers.get("accept", ""):
             return _page(found.title, _explained(found))
         return JSONResponse(found.model_dump(), headers={"Vary": "Accept"})

@@ -1,7 +1,7 @@
-"""Every problem of the fleet by its code: the cause, the remedy, the status.
+"""Every problem of the fleet by its code: status, title, cause and remedy.
 
-The services' own problems are known here by a file that `make contracts` generates, because the gateway imports no
-service; the gateway's and the shared ones by their classes.
+The gateway imports no service, so it reads the services' problems from a file that `make contracts` generates; its own
+and the shared ones come from their classes.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from shared.problems import Problem, every_problem
 
 
 class Explained(BaseModel):
-    """One problem as its page shows it."""
+    """The description of one problem."""
 
     code: str
     status: int
@@ -29,7 +29,7 @@ _List: Final = TypeAdapter(list[Explained])
 
 
 def explain(kind: type[Problem]) -> Explained:
-    """What the class says about itself."""
+    """Describe a problem class."""
     cause = inspect.cleandoc(kind.__doc__ or kind.title)
     return Explained(code=kind.code, status=kind.status, title=kind.title, cause=cause, remedy=kind.remedy)
 

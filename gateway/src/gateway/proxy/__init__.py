@@ -1,1 +1,1 @@
-"""Carries requests, answers and WebSockets to the service behind a route and back, streaming both ways."""
+"""Forwards requests and WebSockets to the service of their route, streaming in both directions."""

@@ -1,4 +1,4 @@
-"""UpstreamClient over aiohttp: nothing decoded, nothing followed, nothing added."""
+"""UpstreamClient over aiohttp: bodies stay encoded, redirects are not followed, no headers are added."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from gateway.proxy.upstream import (
 )
 
 _KEEP_ALIVE_S: Final = 4.0
-"""Shorter than the 5 s after which uvicorn closes an idle connection, so that we are the first to let go."""
+"""Shorter than uvicorn's 5 s, so that the gateway closes an idle connection before the service does."""
 
 _CONNECT_S: Final = 2.0
 _READ_BUFFER_BYTES: Final = 64 * 1024
-_UNASKED: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _HEAD_BYTES: Final = 64 * 1024
 
 
 class AiohttpClient:
-    """One session for all upstreams, with `connections` at most to each."""
+    """One session for all upstreams, with at most `connections` to each replica."""
 
     def __init__(self, connections: int = 512) -> None:
         self._session = aiohttp.ClientSession(
@@ -35,7 +35,7 @@ class AiohttpClient:
                 limit=0, limit_per_host=connections, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=10
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_UNASKED,
+            skip_auto_headers=_AUTOMATIC_HEADERS,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
             max_line_size=_HEAD_BYTES,
@@ -87,7 +87,7 @@ class _Response:
 
 
 def _headers(request: UpstreamRequest) -> CIMultiDict[str]:
-    """aiohttp writes headers as UTF-8; the forwarder has refused those that are not, so the bytes stay as they came."""
+    """Decode as UTF-8, because aiohttp encodes headers so: the bytes stay the same. Raises UnicodeDecodeError."""
     headers = CIMultiDict([(name.decode("ascii"), value.decode()) for name, value in request.headers])
     if request.content_length is not None:
         headers["content-length"] = str(request.content_length)
@@ -96,5 +96,5 @@ def _headers(request: UpstreamRequest) -> CIMultiDict[str]:
 
 @lru_cache(maxsize=256)
 def _timeout(total_s: float | None) -> aiohttp.ClientTimeout:
-    """A route's time-out, made once: there are as many as routes."""
+    """aiohttp's time-out object for a route's limit, cached because it is the same for each request."""
     return aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S, connect=None)

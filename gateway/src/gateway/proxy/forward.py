@@ -1,4 +1,4 @@
-"""Forwards one HTTP request to the service behind its route, streaming both ways with bounded memory."""
+"""Forwards one HTTP request to the service of its route, streaming in both directions with bounded memory."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from gateway.http.exchange import Exchange, Receive
-from gateway.http.headers import answer_headers
+from gateway.http.headers import response_headers
 from gateway.proxy.replicas import Replicas
 from gateway.proxy.upstream import (
     UpstreamBroken,
@@ -23,27 +23,27 @@ from shared.problems import BadUpstream, BodyTooLarge, MalformedRequest, Problem
 _BODILESS: Final = frozenset({204, 304})
 
 
-class ClientGone(Exception):
-    """The client closed its connection before its request was whole."""
+class ClientDisconnected(Exception):
+    """The client closed its connection before its request was complete."""
 
 
 class RequestBody:
-    """A request's body, piece by piece as it arrives; ends early, and remembers why, when it may not go on."""
+    """A request's body, piece by piece as it arrives. Raises, and keeps in `failure`, why it cannot continue."""
 
-    __slots__ = ("_last", "_limit", "_piece", "_receive", "_seen", "failure")
+    __slots__ = ("_complete", "_limit", "_piece", "_receive", "_received_bytes", "failure")
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
-        self._seen = 0
+        self._received_bytes = 0
         self._piece: bytes | None = None
-        self._last = False
-        self.failure: BodyTooLarge | ClientGone | None = None
+        self._complete = False
+        self.failure: BodyTooLarge | ClientDisconnected | None = None
 
-    async def whole(self) -> bytes | None:
-        """The body, if all of it is here with its first piece; else None, and the pieces are for iteration."""
+    async def first_if_whole(self) -> bytes | None:
+        """The body if its first piece is all of it; otherwise None, and iteration yields the pieces."""
         self._piece = await self._next()
-        return self._piece if self._last else None
+        return self._piece if self._complete else None
 
     def __aiter__(self) -> "RequestBody":
         return self
@@ -51,7 +51,7 @@ class RequestBody:
     async def __anext__(self) -> bytes:
         piece, self._piece = self._piece, None
         while not piece:
-            if self._last:
+            if self._complete:
                 raise StopAsyncIteration
             piece = await self._next()
         return piece
@@ -59,32 +59,32 @@ class RequestBody:
     async def _next(self) -> bytes:
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self.failure = ClientGone()
+            self.failure = ClientDisconnected()
             raise self.failure
         piece: bytes = message.get("body", b"")
-        self._last = not message.get("more_body", False)
-        self._seen += len(piece)
-        if self._seen > self._limit:
+        self._complete = not message.get("more_body", False)
+        self._received_bytes += len(piece)
+        if self._received_bytes > self._limit:
             self.failure = too_large(self._limit)
             raise self.failure
         return piece
 
 
 def too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body may have {limit} bytes here.")
+    return BodyTooLarge(f"The body is larger than the {limit} bytes that this path allows.")
 
 
 class Forwarder:
-    """Sends exchanges on to the `replicas` of each upstream, by its name."""
+    """Forwards exchanges to the `replicas` of each upstream, by its name."""
 
     def __init__(self, client: UpstreamClient, replicas: Mapping[str, Replicas], scheme: str) -> None:
         self._client, self._replicas, self._scheme = client, replicas, scheme
 
     async def __call__(self, exchange: Exchange, route: Match, authorization: bytes | None) -> None:
-        """Forward `exchange` and carry the answer back. Raises the Problem to answer with while none has begun."""
+        """Forward `exchange` and send the response back. Raises Problem only while no response has begun."""
         response = await self._send(exchange, route, authorization)
         try:
-            await _carry_back(exchange, response)
+            await _send_back(exchange, response)
         finally:
             response.close()
 
@@ -98,16 +98,16 @@ class Forwarder:
                 raise too_large(route.max_body)
             body = RequestBody(exchange.receive, route.max_body)
             try:
-                async with asyncio.timeout(route.timeout_s):  # from then on the exchange's own limit counts
-                    content = await body.whole()
+                async with asyncio.timeout(route.timeout_s):  # the upstream request has its own
+                    content = await body.first_if_whole()
             except TimeoutError:
-                raise MalformedRequest("The body did not come in time.") from None
+                raise MalformedRequest("The request body did not arrive in time.") from None
             if content is None:
                 content = body
         request = UpstreamRequest(
             method=exchange.method,
             target=target(exchange),
-            headers=onward_headers(exchange, self._scheme, authorization),
+            headers=request_headers(exchange, self._scheme, authorization),
             body=content,
             content_length=head.content_length if content is body and body is not None else None,
             timeout_s=route.timeout_s,
@@ -119,19 +119,19 @@ class Forwarder:
                 raise body.failure from error
             raise problem_of(error, route.upstream) from error
         except UnicodeDecodeError as error:
-            raise MalformedRequest("A header is not UTF-8.") from error
+            raise MalformedRequest("A header is not valid UTF-8.") from error
 
 
 def target(exchange: Exchange) -> str:
-    """The raw path and query, as they came; the path was found to be unambiguous ASCII before."""
+    """The raw path and query as received; check_unambiguous has made sure that the path is ASCII."""
     path = exchange.raw_path.decode("ascii")
     return f"{path}?{exchange.query.decode('latin-1')}" if exchange.query else path
 
 
-def onward_headers(exchange: Exchange, scheme: str, authorization: bytes | None) -> list[tuple[bytes, bytes]]:
-    """What the service is sent: the client's headers that may pass, and what the gateway says of the request."""
+def request_headers(exchange: Exchange, scheme: str, authorization: bytes | None) -> list[tuple[bytes, bytes]]:
+    """The headers for the service: the client's that pass, and the gateway's own about the request."""
     address = exchange.address.encode()
-    host = exchange.head.read.get(b"host", b"")
+    host = exchange.head.known.get(b"host", b"")
     quoted = b'"[%s]"' % address if b":" in address else address
     headers = [
         *exchange.head.forwarded,
@@ -148,21 +148,21 @@ def onward_headers(exchange: Exchange, scheme: str, authorization: bytes | None)
 
 
 def problem_of(error: UpstreamError, upstream: str) -> Problem:
-    """What the client is told of an upstream's failure."""
+    """The problem that reports an upstream's failure to the client."""
     match error:
         case UpstreamUnreachable():
-            return ServiceUnavailable(f"The {upstream} service is not reachable.")
+            return ServiceUnavailable(f"The {upstream} service is unreachable.")
         case UpstreamTimedOut():
             return UpstreamTimeout(f"The {upstream} service did not answer in time.")
         case _:
-            return BadUpstream(f"The {upstream} service broke off.")
+            return BadUpstream(f"The {upstream} service closed the connection or sent an invalid response.")
 
 
-async def _carry_back(exchange: Exchange, response: UpstreamResponse) -> None:
+async def _send_back(exchange: Exchange, response: UpstreamResponse) -> None:
     status = response.status
     if not 200 <= status < 600:
-        raise BadUpstream("The service switched protocols unasked, or answered what is no status.")
-    headers = answer_headers(response.headers)
+        raise BadUpstream("The service sent a status that is not valid here.")
+    headers = response_headers(response.headers)
     if status in _BODILESS:
         headers = [pair for pair in headers if pair[0] != b"content-length"]
     await exchange.begin(status, headers)
@@ -170,25 +170,25 @@ async def _carry_back(exchange: Exchange, response: UpstreamResponse) -> None:
         await exchange.finish()
         return
     try:
-        await _carry_body(exchange, response, _length(headers))
+        await _send_body(exchange, response, _length(headers))
     except (UpstreamBroken, UpstreamTimedOut):
         if exchange.connection is not None:
-            exchange.connection.cut()
+            exchange.connection.abort()
     except asyncio.CancelledError:
         task = asyncio.current_task()
-        if not exchange.ended or task is None:
+        if not exchange.stream_ended or task is None:
             raise
         task.uncancel()
         await exchange.finish()
 
 
-async def _carry_body(exchange: Exchange, response: UpstreamResponse, left: int | None) -> None:
-    """Send each piece on as it comes: an event of a stream waits for no other. `left` is the body's size, if known."""
+async def _send_body(exchange: Exchange, response: UpstreamResponse, left: int | None) -> None:
+    """Send each piece as soon as it arrives; `left` is the size of the body, if known."""
     send = exchange.send
     while piece := await response.read():
         if left is not None:
             left -= len(piece)
-            if left == 0:  # the last piece ends the answer: one write less for most of them
+            if left == 0:  # saves one write for most responses
                 await exchange.finish(piece)
                 return
         await send({"type": "http.response.body", "body": piece, "more_body": True})

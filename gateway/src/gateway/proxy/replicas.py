@@ -1,4 +1,4 @@
-"""The replicas of each service behind the gateway: whose turn it is, and who is passed over for a while."""
+"""The replicas of each service: round robin, and a replica that cannot be reached is skipped for a while."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,11 +11,9 @@ from gateway.proxy.upstream import UpstreamError, UpstreamUnreachable
 
 log = structlog.get_logger("gateway.replicas")
 
-AWAY_S: Final = 5.0  # who could not be reached is passed over for so long; then one request tries, and tells the others
+SKIP_S: Final = 5.0  # how long an unreachable replica is skipped; then a single request tries it
 
-UNREACHABLE = Counter(
-    "flotilla_gateway_unreachable_total", "Connections to a replica that could not be made.", ["upstream"]
-)
+UNREACHABLE = Counter("flotilla_gateway_unreachable_total", "Failed connections to a replica.", ["upstream"])
 
 T = TypeVar("T")
 Origins: TypeAlias = Sequence[str]
@@ -23,54 +21,54 @@ Origins: TypeAlias = Sequence[str]
 
 
 class Replicas:
-    """One service's replicas, each in its turn. Nothing is known of them but whether they could be reached."""
+    """The replicas of one service. The only state of a replica is whether the last connection to it succeeded."""
 
     def __init__(self, name: str, origins: Origins, clock: Callable[[], float] = time.monotonic) -> None:
         self._name, self._clock = name, clock
         self._orders = [(*origins[first:], *origins[:first]) for first in range(len(origins))]
         self._turn = 0
-        self._away: dict[str, float] = {}
+        self._skipped_until: dict[str, float] = {}
 
     async def reach(self, attempt: Callable[[str], Awaitable[T]]) -> T:
-        """What `attempt` brings from the first replica that can be reached, by its base URL.
+        """Call `attempt` with one replica's base URL after another until one can be reached; return its result.
 
-        Only a connection that was not made leads on to the next: whatever else fails may have been acted upon. Raises
-        UpstreamError; UpstreamUnreachable where no replica can be reached.
+        Only a failed connection leads to the next replica: after any other failure the request may have been
+        processed. Raises UpstreamError; UpstreamUnreachable if no replica can be reached.
         """
         unreachable = UpstreamUnreachable()
         for origin in self._in_turn():
             try:
-                brought = await attempt(origin)
+                result = await attempt(origin)
             except UpstreamUnreachable as error:
                 unreachable = error
-                self._lost(origin)
+                self._mark_unreachable(origin)
             except UpstreamError:
-                self._found(origin)
+                self._mark_reachable(origin)
                 raise
             else:
-                self._found(origin)
-                return brought
+                self._mark_reachable(origin)
+                return result
         raise unreachable
 
     def _in_turn(self) -> Origins:
-        """Everyone in the order of trying: who was reached last time comes before who was not."""
+        """All replicas in the order of trying: those that are not skipped come first."""
         order = self._orders[self._turn]
         self._turn = (self._turn + 1) % len(self._orders)
-        if not self._away:
+        if not self._skipped_until:
             return order
         now = self._clock()
-        for origin, until in self._away.items():
+        for origin, until in self._skipped_until.items():
             if until <= now:
-                self._away[origin] = now + AWAY_S  # this request tries it; the others go on passing it over meanwhile
+                self._skipped_until[origin] = now + SKIP_S  # only this request tries it; others still skip it
                 return [origin, *(other for other in order if other != origin)]
-        return sorted(order, key=self._away.__contains__)
+        return sorted(order, key=self._skipped_until.__contains__)
 
-    def _lost(self, origin: str) -> None:
+    def _mark_unreachable(self, origin: str) -> None:
         UNREACHABLE.labels(self._name).inc()
-        if origin not in self._away:
-            log.warning("replica_away", upstream=self._name, origin=origin)
-        self._away[origin] = self._clock() + AWAY_S
+        if origin not in self._skipped_until:
+            log.warning("replica_unreachable", upstream=self._name, origin=origin)
+        self._skipped_until[origin] = self._clock() + SKIP_S
 
-    def _found(self, origin: str) -> None:
-        if self._away and self._away.pop(origin, None) is not None:
-            log.info("replica_back", upstream=self._name, origin=origin)
+    def _mark_reachable(self, origin: str) -> None:
+        if self._skipped_until and self._skipped_until.pop(origin, None) is not None:
+            log.info("replica_reachable", upstream=self._name, origin=origin)

@@ -1,9 +1,9 @@
-"""Carries a WebSocket: messages both ways, each side as fast as the other reads, and the close code of whoever ends it.
+"""Carries an open WebSocket: messages in both directions with back-pressure, and the close code of either side.
 
-    client ──receive──▶ up ──send──▶ service          a side that does not read stops the other from being read
+    client ──receive──▶ up ──send──▶ service          a side that does not read stops the gateway from reading the other
     client ◀──send── down ◀──receive── service
 
-The gateway answers the pings of both sides itself; a client that answers none is dropped, and its service is told.
+The gateway answers the pings of both sides itself. A client that answers none is disconnected, and so is its service.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from gateway.proxy.upstream import SocketClosed, UpstreamSocket
 from shared.web import sockets
 
 TOO_SLOW: Final = 4008
-GOING_AWAY: Final = 1012
+SERVICE_RESTART: Final = 1012
 
-_LOST: Final = 1006
-_NO_CODE: Final = 1005
-_SEND_BUFFER_BYTES: Final = 128 * 1024  # what the kernel holds for a client that does not read
+_ABNORMAL: Final = 1006  # RFC 6455, section 7.1.5: the connection was lost without a close frame
+_NO_CODE: Final = 1005  # the close frame had no code
+_SEND_BUFFER_BYTES: Final = 128 * 1024  # the kernel's buffer for a client that does not read
 _UNACKNOWLEDGED_S: Final = 30.0
 
 SLOW_S: Final = 10.0
-"""How long a client may read nothing while there is something to read for it."""
+"""How long a client may not read while a message for it is waiting."""
 
 
 class Tunnel:
-    """One open WebSocket of a client and the one to the service behind it."""
+    """One open WebSocket of a client and the matching one to the service."""
 
     def __init__(self, exchange: Exchange, upstream: UpstreamSocket) -> None:
         self._exchange, self._upstream = exchange, upstream
@@ -34,12 +34,12 @@ class Tunnel:
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
 
     def end(self, code: int, reason: str) -> None:
-        """Close both sides, because the client may go on no longer."""
+        """Close both sides: the client's right to the connection has ended."""
         if not self._ending.done():
             self._ending.set_result((code, reason))
 
     async def run(self) -> None:
-        """Carry messages until one side closes, then close the other in the same way."""
+        """Carry messages until one side closes, then close the other with the same code."""
         up, down = asyncio.create_task(self._up()), asyncio.create_task(self._down())
         try:
             await asyncio.wait((up, down, self._ending), return_when=asyncio.FIRST_COMPLETED)
@@ -50,7 +50,7 @@ class Tunnel:
             await self._close_both(up, down)
 
     async def _up(self) -> SocketClosed:
-        """From the client to the service; how the client closed."""
+        """Carry messages from the client to the service; return how the client closed."""
         receive = self._exchange.receive
         while (message := await receive())["type"] == "websocket.receive":
             text = message.get("text")
@@ -58,7 +58,7 @@ class Tunnel:
         return SocketClosed(message.get("code", _NO_CODE), message.get("reason") or "")
 
     async def _down(self) -> None:
-        """From the service to the client, until the service closes: SocketClosed says how."""
+        """Carry messages from the service to the client. Raises SocketClosed when the service closes."""
         send = self._exchange.send
         while True:
             message = await self._upstream.receive()
@@ -74,14 +74,16 @@ class Tunnel:
         elif (by_client := _result(up)) is not None:
             await self._close_upstream(by_client)
         elif (by_service := _closing(down) or _closing(up)) is not None:
-            await self._close_client(GOING_AWAY if by_service.code == _LOST else by_service.code, by_service.reason)
+            await self._close_client(
+                SERVICE_RESTART if by_service.code == _ABNORMAL else by_service.code, by_service.reason
+            )
         else:
-            await self._close_client(TOO_SLOW, "too_slow")  # without effect where the client is gone
+            await self._close_client(TOO_SLOW, "too_slow")  # no effect if the client has disconnected
             self._upstream.abort()
 
     async def _close_upstream(self, by_client: SocketClosed) -> None:
-        """A client that is lost is lost to the service too: only a clean close is passed on as one."""
-        if by_client.code == _LOST:
+        """Pass on a clean close; a lost client connection is aborted at the service too."""
+        if by_client.code == _ABNORMAL:
             self._upstream.abort()
         else:
             await self._upstream.close(1000 if by_client.code == _NO_CODE else by_client.code, by_client.reason)

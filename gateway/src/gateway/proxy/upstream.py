@@ -1,4 +1,4 @@
-"""What the forwarder asks of an HTTP client. The client is chosen by measurement; this interface and its tests stay."""
+"""The interface to upstream HTTP and WebSocket clients. Implementations are chosen by measurement and may change."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ from gateway.http.headers import Headers
 
 
 class UpstreamError(Exception):
-    """The service behind the gateway did not do its part; the subclasses say what is known."""
+    """A request to an upstream failed; the subclass says how."""
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection could be made, so nothing was sent."""
+    """The connection failed, so nothing was sent."""
 
 
 class UpstreamBroken(UpstreamError):
-    """The connection was lost, or its bytes were no HTTP; whether the request was acted upon is unknown."""
+    """The connection was lost, or the response was not valid HTTP; the request may have been processed."""
 
 
 class UpstreamTimedOut(UpstreamError):
-    """The exchange lasted longer than it may; whether the request was acted upon is unknown."""
+    """The exchange exceeded its time limit; the request may have been processed."""
 
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """A request as it goes on the wire.
+    """A request as it is sent.
 
-    `target` is the raw path and query, never decoded. `body` is None for a request without one, bytes where all of it
-    is here already, else its pieces as they arrive: `content_length` is then their sum, or None for a chunked body.
-    `timeout_s` bounds the whole exchange; None does not.
+    `target` is the raw path and query, never decoded. `body` is None without one, bytes if all of it has been received,
+    otherwise its pieces as they arrive; `content_length` is then their total, or None for a chunked body.
+    `timeout_s` limits the whole exchange; None means no limit.
     """
 
     method: str
@@ -41,27 +41,27 @@ class UpstreamRequest:
 
 
 class UpstreamResponse(Protocol):
-    """An answer whose head has arrived and whose body is read piece by piece, undecoded."""
+    """A response whose head has arrived; its body is read piece by piece, without decoding."""
 
     @property
     def status(self) -> int: ...
 
     @property
     def headers(self) -> Headers:
-        """As they came: order, duplicates and bytes kept."""
+        """As received: order, duplicates and bytes are kept."""
 
     async def read(self) -> bytes:
-        """The next piece of the body; empty at its end. Reads no further ahead than a bounded buffer.
+        """The next piece of the body; empty at its end. Buffers a bounded amount.
 
-        Raises UpstreamBroken when the body breaks off before its end, UpstreamTimedOut.
+        Raises UpstreamBroken if the body is incomplete, and UpstreamTimedOut.
         """
 
     def close(self) -> None:
-        """End the exchange. A connection whose answer was read to its end is kept for the next; any other is cut."""
+        """End the exchange. A connection whose response was read to the end is kept for reuse; others are closed."""
 
 
 class SocketClosed(Exception):
-    """The WebSocket is closed; `code` is the peer's, 1006 where the connection was lost without one."""
+    """The WebSocket is closed. `code` is the peer's, or 1006 if the connection was lost without a close frame."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -69,7 +69,7 @@ class SocketClosed(Exception):
 
 
 class UpstreamSocket(Protocol):
-    """An open WebSocket to an upstream. Sending waits while the upstream does not read; so does its sender, unread."""
+    """An open WebSocket to an upstream. `send` waits while the upstream does not read."""
 
     async def receive(self) -> str | bytes:
         """The next message. Raises SocketClosed."""
@@ -80,11 +80,11 @@ class UpstreamSocket(Protocol):
     async def close(self, code: int, reason: str = "") -> None: ...
 
     def abort(self) -> None:
-        """Cut the connection, as the client's was."""
+        """Close the connection without a close frame."""
 
 
 class HandshakeRefused(UpstreamError):
-    """The upstream answered the handshake with an HTTP status instead of a socket."""
+    """The upstream refused the handshake with an HTTP status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -95,20 +95,20 @@ class OpenSocket(Protocol):
     """Opens WebSockets to upstreams."""
 
     async def __call__(self, url: str, headers: list[tuple[bytes, bytes]], subprotocol: str) -> UpstreamSocket:
-        """Raises UpstreamError, HandshakeRefused among them."""
+        """Raises UpstreamError; HandshakeRefused if the upstream responded with a status."""
 
 
 class UpstreamClient(Protocol):
-    """Sends requests over connections that it keeps alive.
+    """Sends requests over a pool of kept-alive connections.
 
-    A connection that the upstream closed while it was idle costs no request that may be repeated: one that is
-    idempotent and has no body in pieces is sent once more. Cancelling a call cuts its connection.
+    If the upstream closed an idle connection, an idempotent request without a streamed body is sent a second time.
+    Cancelling a call closes its connection.
     """
 
     async def send(self, request: UpstreamRequest, origin: str) -> UpstreamResponse:
-        """Send to the service at the base URL `origin`; returns when the answer's head is there. Raises UpstreamError.
+        """Send to the replica at the base URL `origin`; return when the response's head arrives. Raises UpstreamError.
 
-        After UpstreamUnreachable none of the body was taken, so the same request may be sent elsewhere.
+        After UpstreamUnreachable none of the body was consumed, so the same request may be sent to another replica.
         """
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""WebSockets to upstreams over the websockets package: messages are read and framed again on the way."""
+"""WebSockets to upstreams over the websockets package, which parses each message and frames it again."""
 
 from typing import Final
 
@@ -19,12 +19,12 @@ from gateway.proxy.upstream import (
 _OPEN_S: Final = 5.0
 _CLOSE_S: Final = 5.0
 _MAX_MESSAGE_BYTES: Final = 1024 * 1024
-_UNREAD_MESSAGES: Final = 16  # then the upstream is not read any further, and waits
-_LOST: Final = 1006  # RFC 6455, section 7.1.5: no close frame was received
+_UNREAD_MESSAGES: Final = 16  # when so many are queued, the gateway stops reading from the upstream
+_ABNORMAL: Final = 1006  # RFC 6455, section 7.1.5: no close frame was received
 
 
 async def open_socket(url: str, headers: list[tuple[bytes, bytes]], subprotocol: str) -> UpstreamSocket:
-    """Open a WebSocket. Compression stays off, and pings are the upstream's own."""
+    """Open a WebSocket without compression. The gateway sends no pings; the service does."""
     try:
         connection = await connect(
             url,
@@ -76,4 +76,4 @@ class _Socket:
 
 def _closed(closed: ConnectionClosed) -> SocketClosed:
     received = closed.rcvd
-    return SocketClosed(received.code, received.reason) if received is not None else SocketClosed(_LOST)
+    return SocketClosed(received.code, received.reason) if received is not None else SocketClosed(_ABNORMAL)

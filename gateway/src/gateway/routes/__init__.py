@@ -1,1 +1,1 @@
-"""The declarative route table: what exists, who serves it, and what a caller needs. Everything else is 404."""
+"""The declarative route table: each public path, its service and its access rules. Any other path is 404."""
