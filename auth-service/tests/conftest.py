@@ -48,7 +48,7 @@ def encryption_key() -> str:
 def settings_values(settings_values: dict[str, Any], users_url: str, encryption_key: str) -> dict[str, Any]:
     """Hashing that costs next to nothing: what it costs in earnest is a setting."""
     return settings_values | {
-        "services": {"users_url": users_url},
+        "services": {"users": users_url},
         "keys": {"encryption_key": encryption_key},
         "passwords": {"time_cost": 1, "memory_kib": 8, "parallelism": 1},
         "cors": {"origins": ["https://console.example"]},

@@ -75,7 +75,7 @@ def settings_values(
         "database": {"name": database_name, "pool_size": 5, "fleet_pool_size": 2},
         "redis_url": cache_url,
         "bus_url": bus_url,
-        "services": {"users_url": neighbours.url, "auth_url": neighbours.url},
+        "services": {"users": neighbours.url},
         "identity": {
             "key_file": as_user.key_file("chat"),
             "trust_file": as_user.trust_file,

@@ -126,7 +126,7 @@ async def fleet(
             "REDIS_URL": cache.url,
             "IDENTITY__KEY_FILE": str(as_user.key_file("chat")),
             "IDENTITY__TRUST_FILE": str(as_user.trust_file),
-            "SERVICES__USERS_URL": neighbours.url,
+            "SERVICES__USERS": neighbours.url,
             "REVOCATIONS__FEEDS": '["users"]',
             "PRESENCE__EXPIRES_S": "3",
             "PRESENCE__GRACE_S": "1",

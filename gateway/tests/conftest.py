@@ -137,7 +137,7 @@ async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncI
     async with AsyncExitStack() as stack:
 
         async def opened(**changes: Any) -> Edge:
-            services = {f"{name}_url": upstream_url for name in ("auth", "users", "chat", "tasks")}
+            services = dict.fromkeys(("auth", "users", "chat", "tasks"), upstream_url)
             values: dict[str, Any] = {
                 "environment": "testing",
                 "public_url": PUBLIC_URL,

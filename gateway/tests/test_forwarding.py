@@ -131,7 +131,7 @@ async def test_the_answer_comes_back_as_it_was(edge: Any, sign_in: Any, raw_upst
         await writer.drain()
 
     url = await raw_upstream(service)
-    other = await open_edge(services={"chat_url": url})
+    other = await open_edge(services={"chat": url})
     async with httpx2.AsyncClient(base_url=other.url) as client:
         async with client.stream("GET", SIGNED, headers=sign_in("ann")) as reply:
             assert b"".join([part async for part in reply.aiter_raw()]) == body
@@ -263,7 +263,7 @@ async def test_a_service_that_drops_in_mid_body_breaks_the_answer_off(
         writer.write(b"HTTP/1.1 200 OK\r\n" + framing + b"abc")
         await writer.drain()
 
-    edge = await open_edge(services={"chat_url": await raw_upstream(service)})
+    edge = await open_edge(services={"chat": await raw_upstream(service)})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.get(SIGNED, headers=sign_in("ann"))
@@ -275,7 +275,7 @@ async def test_a_service_that_drops_before_answering_is_a_502(sign_in: Any, raw_
     async def service(reader: Any, writer: Any) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
 
-    edge = await open_edge(services={"chat_url": await raw_upstream(service)})
+    edge = await open_edge(services={"chat": await raw_upstream(service)})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.post(SIGNED, json={}, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (502, "bad_upstream")
@@ -293,7 +293,7 @@ async def test_a_kept_connection_that_the_service_closed_costs_no_get(
         await writer.drain()
         await reader.readexactly(1)
 
-    edge = await open_edge(services={"chat_url": await raw_upstream(service)})
+    edge = await open_edge(services={"chat": await raw_upstream(service)})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         for _ in range(10):
             assert (await client.get(SIGNED, headers=sign_in("ann"))).status_code == 200
@@ -305,14 +305,14 @@ async def test_what_is_no_http_is_a_502(sign_in: Any, raw_upstream: Any, open_ed
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
         await writer.drain()
 
-    edge = await open_edge(services={"chat_url": await raw_upstream(service)})
+    edge = await open_edge(services={"chat": await raw_upstream(service)})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.get(SIGNED, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (502, "bad_upstream")
 
 
 async def test_a_service_that_is_not_there_is_a_503(sign_in: Any, open_edge: Any) -> None:
-    edge = await open_edge(services={"chat_url": "http://127.0.0.1:1"})
+    edge = await open_edge(services={"chat": "http://127.0.0.1:1"})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.get(SIGNED, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (503, "service_unavailable")

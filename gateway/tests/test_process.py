@@ -53,7 +53,7 @@ def started(upstream_url: str, people: Any, cache_url: str, tmp_path: Path) -> I
             "IDENTITY__TRUST_FILE": str(people.trust_file),
             "IDENTITY__JWKS_URL": f"{upstream_url}/oauth2/jwks.json",
             "REVOCATIONS__FEEDS": '["auth", "users"]',
-            **{f"SERVICES__{name}_URL": upstream_url for name in ("AUTH", "USERS", "CHAT", "TASKS")},
+            **{f"SERVICES__{name}": upstream_url for name in ("AUTH", "USERS", "CHAT", "TASKS")},
         },
         tmp_path,
     )
@@ -128,7 +128,7 @@ URLS = {
     "PUBLIC_URL": ("https://", "PUBLIC_URL: this takes a URL"),
     "LOG__FILE": ("missing/log", "LOG__FILE: there is no folder"),
     "REDIS_URL": ("redis://cache:99999", "REDIS_URL: Port out of range"),
-    "SERVICES__CHAT_URL": ("chat:8003", "SERVICES__CHAT_URL: this takes a URL"),
+    "SERVICES__CHAT": ("chat:8003", "SERVICES__CHAT: this takes a URL"),
     "UPSTREAMS__CHAT": ('["http://a", "ftp://b"]', "UPSTREAMS__CHAT__1: this takes a URL"),
 }
 NO_CACHE = {"REDIS_URL": ("cache:6379", "REDIS_URL: this takes redis://")}

@@ -97,7 +97,8 @@ ROUTE = {"path": "/x", "upstream": "chat", "methods": {"GET": "signed_in"}}
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"upstream": "payroll"}, "upstream"),
+        ({"upstream": "payroll"}, r"payroll has no URL \(SERVICES__PAYROLL\); known: chat, users"),
+        ({"upstream": "Chat"}, "upstream"),
         ({"path": "/internal/x"}, "for the fleet alone"),
         ({"path": "/metrics"}, "for the fleet alone"),
         ({"path": "x"}, "path"),
@@ -115,7 +116,7 @@ def test_a_bad_table_is_refused_and_says_why(tmp_path: Path, change: dict[str, A
     file = tmp_path / "routes.yaml"
     file.write_text(repr({"routes": [ROUTE | change]}).replace("True", "true"), encoding="utf-8")
     with pytest.raises(TableInvalid, match=said):
-        load(file)
+        load(file, upstreams={"chat", "users"})
 
 
 @pytest.mark.parametrize("text", ["", "routes: [", "routes: []", "- 1", "routes: 3", "\x00"])

@@ -175,7 +175,7 @@ async def test_a_service_that_is_lost_lets_the_client_come_back(edge: Any, sign_
 
 
 async def test_a_service_that_is_away_lets_the_client_come_back(open_edge: Any, sign_in: Any) -> None:
-    edge = await open_edge(services={"chat_url": "http://127.0.0.1:1"})
+    edge = await open_edge(services={"chat": "http://127.0.0.1:1"})
     token = sign_in.token(sign_in.principal("ann"))
     async with opened(edge, subprotocols=[FLOTILLA, f"bearer.{token}"]) as socket:
         assert (await close_of(socket))[0] == 1013

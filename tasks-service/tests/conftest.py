@@ -169,7 +169,7 @@ WORKER = {
 
 @pytest.fixture
 def settings_values(settings_values: dict[str, Any], users: Users) -> dict[str, Any]:
-    return {**settings_values, "services": {"users_url": users.url}, "worker": dict(WORKER), "smtp": {"timeout_s": 3}}
+    return {**settings_values, "services": {"users": users.url}, "worker": dict(WORKER), "smtp": {"timeout_s": 3}}
 
 
 @pytest.fixture

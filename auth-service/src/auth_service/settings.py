@@ -95,6 +95,7 @@ class AuditSettings(Section):
 class AuthSettings(ServiceSettings):
     service: ClassVar[str] = "auth"
     default_port: ClassVar[int] = 8001
+    calls: ClassVar[tuple[str, ...]] = ("users",)
 
     keys: KeySettings = KeySettings()
     registration: RegistrationSettings = RegistrationSettings()

@@ -25,6 +25,7 @@ class PresenceSettings(Section):
 class ChatSettings(ServiceSettings):
     service: ClassVar[str] = "chat"
     default_port: ClassVar[int] = 8003
+    calls: ClassVar[tuple[str, ...]] = ("users",)
 
     socket: SocketSettings = SocketSettings()
     presence: PresenceSettings = PresenceSettings()

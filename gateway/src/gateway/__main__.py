@@ -40,9 +40,9 @@ def serve(port: Annotated[int | None, typer.Option(help="Instead of SERVER__PORT
 
 @routes.command()
 def check(path: Annotated[Path | None, typer.Argument(help="Unset: the fleet's own table.")] = None) -> None:
-    """Say whether a route table can be used, and if not, why."""
-    file.load(path)
-    typer.echo("The table is valid.")
+    """Check a route table, and print the services that need a URL to serve it."""
+    upstreams = sorted({route.upstream for route in file.read(path).routes})
+    typer.echo(f"The table is valid. Its upstreams: {', '.join(upstreams)}.")
 
 
 @line.command()

@@ -58,7 +58,7 @@ class Gateway:
     def reload_routes(self) -> None:
         """Take the route file as it is now; a bad one changes nothing, and the log says why."""
         try:
-            self.edge.matcher = file.load(self.settings.routes_file)
+            self.edge.matcher = file.load(self.settings.routes_file, self.settings.origins)
         except file.TableInvalid as error:
             log.error("routes_kept", reason=str(error))
         else:
@@ -68,7 +68,7 @@ class Gateway:
 @asynccontextmanager
 async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """A gateway with its connections and its background work, for as long as the block lasts."""
-    matcher = file.load(settings.routes_file)
+    matcher = file.load(settings.routes_file, settings.origins)
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         client = AiohttpClient(settings.proxy.connections)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 from gateway.policy.limits.pipe import CacheAddress
-from shared.settings import HttpUrl, Section, ServiceSettings
+from shared.settings import HttpUrl, Section, ServiceName, ServiceSettings
 
 _DEVELOPMENT_SCALE = 100
 
@@ -32,24 +32,20 @@ class ProxySettings(Section):
     connections: int = Field(default=512, ge=1, description="Open connections to each replica at most.")
 
 
-class UpstreamSettings(Section):
-    """Where several replicas are with nobody who balances between; as JSON lists."""
-
-    auth: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__AUTH_URL alone.")
-    users: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__USERS_URL alone.")
-    chat: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__CHAT_URL alone.")
-    tasks: tuple[HttpUrl, ...] = Field(default=(), description="Each replica's URL; unset: SERVICES__TASKS_URL alone.")
-
-
 class GatewaySettings(ServiceSettings):
     service: ClassVar[str] = "gateway"
     default_port: ClassVar[int] = 8000
+    calls: ClassVar[tuple[str, ...]] = ("auth",)
 
     routes_file: Path | None = Field(default=None, description="A route table instead of the fleet's own.")
     limits: LimitSettings = LimitSettings()
     admin: AdminSettings = AdminSettings()
     proxy: ProxySettings = ProxySettings()
-    upstreams: UpstreamSettings = UpstreamSettings()
+    upstreams: dict[ServiceName, tuple[HttpUrl, ...]] = Field(
+        default={},
+        description="The URLs of a service's replicas where no balancer stands before them, as a JSON list: "
+        'UPSTREAMS__CHAT=["http://chat-1:8003", "http://chat-2:8003"]. Without an entry: SERVICES__CHAT alone.',
+    )
 
     @field_validator("redis_url")
     @classmethod
@@ -65,13 +61,8 @@ class GatewaySettings(ServiceSettings):
     @property
     def origins(self) -> dict[str, tuple[str, ...]]:
         """The base URLs of each upstream's replicas, by its name in the route table."""
-        named, one = self.upstreams, self.services
-        return {
-            "auth": named.auth or (one.auth_url,),
-            "users": named.users or (one.users_url,),
-            "chat": named.chat or (one.chat_url,),
-            "tasks": named.tasks or (one.tasks_url,),
-        }
+        balanced = {name: (url,) for name, url in self.services.items()}
+        return balanced | {name: replicas for name, replicas in self.upstreams.items() if replicas}
 
     def production_faults(self) -> list[str]:
         faults = super().production_faults()

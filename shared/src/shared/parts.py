@@ -21,7 +21,7 @@ from shared.identity.trust import Trust, TrustInvalid, parse_trust, watch_trust
 from shared.identity.verifier import Verifier
 from shared.identity.watched import WatchedFile
 from shared.problems import ServiceUnavailable
-from shared.settings import MountedFile, ServiceSettings
+from shared.settings import MountedFile, ServiceSettings, variable_of
 from shared.supervision import Work
 from shared.web.health import Check
 
@@ -94,9 +94,11 @@ class Parts:
         return Verifier(InternalVerifier(self.settings.service, self.trust.current), access)
 
     def client(self, service: str) -> ServiceClient:
-        """The client for calls to `service`."""
+        """The client for calls to `service`. Raises MissingSetting where its URL is not known."""
         if service not in self._clients:
-            url: str = getattr(self.settings.services, f"{service}_url")
+            url = self.settings.services.get(service)
+            if url is None:
+                raise MissingSetting(variable_of(service))
             self._clients[service] = ServiceClient(url, service, self.signer)
         return self._clients[service]
 

@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -53,6 +54,10 @@ def _base_url(written: str) -> str:
 
 HttpUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 """Where a service is: a base URL, without the slash that paths begin with."""
+
+
+ServiceName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+"""The name of a service in the fleet's list."""
 
 
 MountedFile: TypeAlias = tuple[str, Path | None, Callable[[bytes], object]]
@@ -99,21 +104,14 @@ class IdentitySettings(Section):
 
 
 class RevocationSettings(Section):
-    feeds: tuple[Literal["auth", "users"], ...] = Field(default=(), description="Whose revocations are followed.")
+    feeds: tuple[ServiceName, ...] = Field(
+        default=(), description="The services whose revocations are followed, as a JSON list."
+    )
     interval_s: float = Field(default=0.5, gt=0, le=5, description="Between two questions to a feed.")
     stale_after_s: float = Field(default=30.0, gt=0, description="A feed that is silent for longer is stale.")
     on_stale: Literal["go_on", "refuse"] = Field(
         default="go_on", description="With a stale feed: refuse routes marked `fresh` alone, or every request."
     )
-
-
-class ServiceUrls(Section):
-    """Where the other services are, inside the fleet."""
-
-    auth_url: HttpUrl = Field(default="http://127.0.0.1:8001", description="Where auth-service is.")
-    users_url: HttpUrl = Field(default="http://127.0.0.1:8002", description="Where users-service is.")
-    chat_url: HttpUrl = Field(default="http://127.0.0.1:8003", description="Where chat-service is.")
-    tasks_url: HttpUrl = Field(default="http://127.0.0.1:8004", description="Where tasks-service is.")
 
 
 class LogSettings(Section):
@@ -168,6 +166,8 @@ class ServiceSettings(BaseSettings):
 
     service: ClassVar[str] = "service"
     default_port: ClassVar[int] = 8000
+    calls: ClassVar[tuple[str, ...]] = ()
+    """The services that this one calls: production requires their URLs."""
 
     environment: Environment = Field(
         default=Environment.PRODUCTION, description="development, testing, staging or production."
@@ -190,7 +190,11 @@ class ServiceSettings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     identity: IdentitySettings = IdentitySettings()
     revocations: RevocationSettings = RevocationSettings()
-    services: ServiceUrls = ServiceUrls()
+    services: dict[ServiceName, HttpUrl] = Field(
+        default={},
+        validate_default=True,
+        description="The base URL of each service: SERVICES__AUTH=http://auth:8001 and so on, or one JSON object.",
+    )
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     cors: CorsSettings = CorsSettings()
@@ -226,13 +230,30 @@ class ServiceSettings(BaseSettings):
         """`SERVER__PORT` where it is set, else the service's own port of the fleet's list."""
         return self.default_port if self.server.port is None else self.server.port
 
+    @field_validator("services")
+    @classmethod
+    def _feeds_have_urls(cls, services: dict[str, str], others: ValidationInfo) -> dict[str, str]:
+        followed = others.data.get("revocations")  # absent where it is not valid itself
+        missing = [name for name in followed.feeds if name not in services] if followed else []
+        if missing:
+            raise ValueError(
+                "; ".join(f"REVOCATIONS__FEEDS names {name}, and {variable_of(name)} is not set" for name in missing)
+            )
+        return services
+
     def mounted_files(self) -> list["MountedFile"]:
         """The service's own files that a process must be able to use from its start."""
         return []
 
     def production_faults(self) -> list[str]:
         """What production refuses to start with; a service adds its own."""
-        return [*_url_faults(self.public_url), *_secret_faults(self), *_bus_faults(self), *_identity_faults(self)]
+        return [
+            *_url_faults(self.public_url),
+            *_secret_faults(self),
+            *_bus_faults(self),
+            *_identity_faults(self),
+            *_missing_services(self),
+        ]
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
@@ -243,6 +264,11 @@ class ServiceSettings(BaseSettings):
     def shown(self) -> dict[str, Any]:
         """The settings as `/config` shows them: secrets and the passwords inside URLs are stars."""
         return cast(dict[str, Any], _without_passwords(self.model_dump(mode="json")))
+
+
+def variable_of(service: str) -> str:
+    """The variable that holds the URL of `service`."""
+    return f"SERVICES__{service.upper()}"
 
 
 def _without_passwords(value: Any) -> Any:
@@ -275,6 +301,11 @@ def _bus_faults(settings: ServiceSettings) -> list[str]:
 
 def _identity_faults(settings: ServiceSettings) -> list[str]:
     return ["IDENTITY__ACCEPT_ACCESS_TOKENS is for development"] if settings.identity.accept_access_tokens else []
+
+
+def _missing_services(settings: ServiceSettings) -> list[str]:
+    missing = [name for name in settings.calls if name not in settings.services]
+    return [f"{variable_of(name)} is not set: {settings.service} calls {name}" for name in missing]
 
 
 class _Unfit(ValueError):
@@ -332,6 +363,6 @@ def _named_in(dotenv: Path) -> str | None:
 def _faults(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
     lines = [f"{cls.service}: the settings are not valid:"]
     for fault in error.errors(include_input=False, include_url=False):
-        name = "__".join(str(part) for part in fault["loc"]).upper() or "settings"
+        name = "__".join(str(part) for part in fault["loc"] if part != "[key]").upper() or "settings"
         lines += [f"  {name}: {sentence}" for sentence in fault["msg"].removeprefix("Value error, ").split("; ")]
     return lines

@@ -14,6 +14,7 @@ package = "tiny_chat"
 folder = "chat"
 port = 0
 processes = ["worker"]
+follows = ["auth", "users"]
 
 [tool.flotilla.services.gateway]
 package = "tiny_gateway"
@@ -26,6 +27,7 @@ database = false
 package = "tiny_auth"
 folder = "auth"
 port = 0
+jwks = "/keys.json"
 
 [tool.flotilla.services.users]
 package = "tiny_users"

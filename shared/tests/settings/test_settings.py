@@ -10,6 +10,7 @@ from shared.settings import ServiceSettings, SettingsInvalid, load
 class NotesSettings(ServiceSettings):
     service = "notes"
     default_port = 8042
+    calls = ("users",)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def test_the_environment_wins_over_the_files_and_the_second_file_over_the_first(
 ) -> None:
     (tmp_path / ".env").write_text("LOG__LEVEL=ERROR\nDATABASE__POOL_SIZE=1\nSERVER__DRAIN_S=1\n")
     (tmp_path / ".env.development").write_text(
-        'DATABASE__POOL_SIZE=2\nSERVER__DRAIN_S=2\nREVOCATIONS__FEEDS=["auth"]\n'
+        'DATABASE__POOL_SIZE=2\nSERVER__DRAIN_S=2\nREVOCATIONS__FEEDS=["auth"]\nSERVICES__AUTH=http://auth\n'
     )
     monkeypatch.setenv("SERVER__DRAIN_S", "3")
     settings = load(NotesSettings, tmp_path)
@@ -41,9 +42,35 @@ def test_every_fault_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("REVOCATIONS__FEEDS", "auth,users")  # no JSON
     monkeypatch.setenv("SERVER", "real")  # a section's name, which a shell may have for its own ends
     monkeypatch.setenv("LOG__LEVEL", "LOUD")
+    monkeypatch.setenv("SERVICES__AUTH_URL", "http://auth")  # a variable's name of an earlier release
     said = faults(tmp_path)
-    for name in ("REVOCATIONS__FEEDS", "CORS__ORIGINS", "SERVER", "LOG__LEVEL", "DATABASE__POL_SIZE"):
+    names = ("REVOCATIONS__FEEDS", "CORS__ORIGINS", "SERVER", "LOG__LEVEL", "DATABASE__POL_SIZE", "SERVICES__AUTH_URL")
+    for name in names:
         assert f"  {name}: " in said
+
+
+def test_services_are_a_mapping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text('SERVICES={"auth": "http://auth:1", "chat": "http://chat:3/"}\n')
+    monkeypatch.setenv("SERVICES__AUTH", "http://auth:8001")
+    monkeypatch.setenv("SERVICES__BILLING", "http://billing:9000")
+    assert load(NotesSettings, tmp_path).services == {
+        "auth": "http://auth:8001",
+        "chat": "http://chat:3",
+        "billing": "http://billing:9000",
+    }
+
+
+def test_a_feed_without_a_url_is_reported_with_the_other_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICES__AUTH", "http://auth:8001")
+    monkeypatch.setenv("REVOCATIONS__FEEDS", '["auth", "users", "uesrs"]')
+    monkeypatch.setenv("LOG__LEVEL", "LOUD")
+    said = faults(tmp_path)
+    assert "LOG__LEVEL" in said
+    assert "names auth" not in said
+    for name in ("users", "uesrs"):
+        assert f"REVOCATIONS__FEEDS names {name}, and SERVICES__{name.upper()} is not set" in said
 
 
 def test_without_a_word_it_is_production_and_refuses_what_is_for_development(
@@ -55,7 +82,7 @@ def test_without_a_word_it_is_production_and_refuses_what_is_for_development(
     monkeypatch.setenv("BUS_URL", "redis://bus")
     monkeypatch.setenv("IDENTITY__ACCEPT_ACCESS_TOKENS", "true")
     said = faults(tmp_path)
-    for name in ("PUBLIC_URL", "DATABASE_URL", "BUS_URL", "IDENTITY__ACCEPT_ACCESS_TOKENS"):
+    for name in ("PUBLIC_URL", "DATABASE_URL", "BUS_URL", "IDENTITY__ACCEPT_ACCESS_TOKENS", "SERVICES__USERS"):
         assert name in said
 
 

@@ -71,6 +71,7 @@ class SmtpSettings(Section):
 class TasksSettings(ServiceSettings):
     service: ClassVar[str] = "tasks"
     default_port: ClassVar[int] = 8004
+    calls: ClassVar[tuple[str, ...]] = ("users",)
 
     jobs: JobsSettings = JobsSettings()
     worker: WorkerSettings = WorkerSettings()

@@ -1,5 +1,6 @@
 """Reads a route table from a YAML file. A bad file changes nothing and says why."""
 
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,17 +15,24 @@ class TableInvalid(Exception):
     """The file holds no table that can be used; the message names every fault, a line each."""
 
 
-def load(path: Path | None = None) -> Matcher:
-    """The table in the file at `path`, or the fleet's own that ships with the gateway."""
+def load(path: Path | None = None, upstreams: Collection[str] | None = None) -> Matcher:
+    """A matcher for the table that `read` returns. Raises TableInvalid."""
+    return Matcher(read(path, upstreams).routes)
+
+
+def read(path: Path | None = None, upstreams: Collection[str] | None = None) -> Table:
+    """The table in the file at `path`, or the fleet's own that ships with the gateway.
+
+    `upstreams` are the services that have a URL; None leaves that unchecked. Raises TableInvalid.
+    """
     source = path or files("gateway.routes") / "routes.yaml"
     try:
         written = yaml.safe_load(source.read_text(encoding="utf-8"))
-        table = Table.model_validate(written)
+        return Table.model_validate(written, context=upstreams)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TableInvalid(f"{source}: {error}") from error
     except ValidationError as error:
         raise TableInvalid("\n".join([f"{source}:", *_faults(error)])) from None
-    return Matcher(table.routes)
 
 
 def _faults(error: ValidationError) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.routes.model import Access, Route, Upstream
+from gateway.routes.model import Access, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Match:
     """A route with what a request needs of it, worked out in advance."""
 
     name: str
-    upstream: Upstream
+    upstream: str
     access: Mapping[str, Access]
     allow: str
     timeout_s: float | None

@@ -3,9 +3,19 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-Upstream = Literal["auth", "users", "chat", "tasks"]
+from shared.settings import ServiceName
+
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 Scope = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(:[a-z]+)?$")]
@@ -60,7 +70,7 @@ class Route(Strict):
     """
 
     path: Path
-    upstream: Upstream
+    upstream: ServiceName
     methods: Mapping[Method, Annotated[Access, BeforeValidator(_access)]] = Field(min_length=1)
     exact: bool = False
     timeout_s: float = Field(default=30, gt=0, le=3600)
@@ -68,6 +78,14 @@ class Route(Strict):
     streaming: bool = False
     websocket: str | None = None
     tickets: bool = False
+
+    @field_validator("upstream")
+    @classmethod
+    def _has_a_url(cls, upstream: str, info: ValidationInfo) -> str:
+        known = info.context
+        if known is not None and upstream not in known:
+            raise ValueError(f"{upstream} has no URL (SERVICES__{upstream.upper()}); known: {', '.join(sorted(known))}")
+        return upstream
 
     @field_validator("path")
     @classmethod

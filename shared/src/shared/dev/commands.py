@@ -115,9 +115,7 @@ def demo(data: Data = None) -> None:
 
 
 @line.command()
-def run(
-    service: Annotated[str, typer.Argument(help="auth, users, chat, tasks or gateway.")], data: Data = None
-) -> None:
+def run(service: Annotated[str, typer.Argument(help="A service of the fleet's list.")], data: Data = None) -> None:
     """Run one service alone with what it needs; or the process that a running fleet left out."""
     folder = DataFolder(_data(data))
     with _told_plainly():

@@ -1,9 +1,15 @@
 """The fleet's list, read from the top-level pyproject.toml: the one place where services are named."""
 
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
+
+from shared.settings import variable_of
+
+GATEWAY: Final = "gateway"
+"""The one service that clients reach; it calls the others, and none calls it."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +24,36 @@ class FleetService:
     processes: tuple[str, ...] = ()
     """Verbs that run as processes of their own beside `serve`."""
     database: bool = True
+    follows: tuple[str, ...] = ()
+    """Services whose revocations it follows."""
+    jwks: str | None = None
+    """The path at which it publishes the keys of people's access tokens."""
+    secrets: tuple[str, ...] = ()
+    """Random keys of its own, mounted as files by these names."""
+    production: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Settings without which production refuses to start."""
 
 
 def fleet(root: Path) -> dict[str, FleetService]:
     """Every service of the repository at `root`, by name, in the order in which they start."""
     listed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flotilla"]["services"]
-    return {
-        name: FleetService(name=name, **{**entry, "processes": tuple(entry.get("processes", ()))})
-        for name, entry in listed.items()
-    }
+    return {name: FleetService(name=name, **_frozen(entry)) for name, entry in listed.items()}
+
+
+def _frozen(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+
+
+def service_urls(services: Iterable[FleetService], host: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """The variables that say where the services behind the gateway are, and where the public keys are."""
+    variables = {}
+    for service in services:
+        url = f"http://{host}:{ports[service.name]}"
+        if service.name != GATEWAY:
+            variables[variable_of(service.name)] = url
+        if service.jwks:
+            variables["IDENTITY__JWKS_URL"] = f"{url}{service.jwks}"
+    return variables
 
 
 def processes(services: Iterable[FleetService]) -> dict[str, tuple[FleetService, str]]:

@@ -59,7 +59,11 @@ async def test_every_process_runs_with_its_own_environment(plan: Plan, screen: R
         chat, gateway = await about(fleet.children["chat"].command.url), await about(fleet.gateway_urls[1])
         pids = [child.pid for child in fleet.children.values() if child.pid]
         assert json.loads(gateway["UPSTREAMS__CHAT"]) == [fleet.children[n].command.url for n in ("chat", "chat-2")]
+        auth, users = (fleet.children[name].command.url for name in ("auth", "users"))
     assert chat["REVOCATIONS__FEEDS"] == '["auth", "users"]'
+    assert (chat["SERVICES__AUTH"], chat["SERVICES__USERS"]) == (auth, users)
+    assert chat["IDENTITY__JWKS_URL"] == f"{auth}/keys.json"
+    assert "SERVICES__GATEWAY" not in chat
     assert chat["IDENTITY__KEY_FILE"].endswith("chat.pem")
     assert "DATABASE_OWNER_URL" not in chat
     assert "DATABASE_URL" not in gateway

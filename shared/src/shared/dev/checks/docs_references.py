@@ -11,10 +11,6 @@ from shared.dev.fleet import fleet
 
 _PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md")
 _TARGET = re.compile(r"(?:^|`)make ([a-z][a-z0-9-]*)", re.MULTILINE)
-_VERB = re.compile(r"python -m ((?:auth|users|chat|tasks)_service|gateway|shared\.dev) ([a-z]+)")
-_FILE = re.compile(
-    r"`((?:shared|gateway|auth-service|users-service|chat-service|tasks-service|k8s|docs|tests-e2e)/[\w./-]+)`"
-)
 _URL = re.compile(r"(?:localhost:8000|\b(?:GET|POST|PUT|PATCH|DELETE) )(/(?:api|auth|oauth2)/[\w/{}.-]*[\w}])")
 _QUOTE = re.compile(r"```\w*\n# (\S+)\n(.*?)```", re.DOTALL)
 
@@ -29,10 +25,12 @@ def faults(root: Path) -> list[str]:
         found += [f"{place}: make {name}" for name in set(_TARGET.findall(text)) if not known.target(name)]
         found += [
             f"{place}: python -m {module} {verb}"
-            for module, verb in set(_VERB.findall(text))
+            for module, verb in set(known.verbs.findall(text))
             if not known.verb(module, verb)
         ]
-        found += [f"{place}: {path}" for path in set(_FILE.findall(text)) if not (root / path.rstrip("/.")).exists()]
+        found += [
+            f"{place}: {path}" for path in set(known.files.findall(text)) if not (root / path.rstrip("/.")).exists()
+        ]
         found += [f"{place}: {path} says no longer: {line}" for path, line in _stale_quotes(root, text)]
         found += [f"{place}: {path}" for path in set(_URL.findall(text)) if not known.url(path)]
     return sorted(found)
@@ -62,6 +60,10 @@ class _Known:
             for path in _documented(root / service.folder / "contracts" / "openapi.json")
         ]
         self._helps: dict[str, str] = {}
+        packages = "|".join(service.package for service in self._services.values())
+        self.verbs = re.compile(rf"python -m ({packages}|shared\.dev) ([a-z]+)")
+        folders = "|".join(service.folder for service in self._services.values())
+        self.files = re.compile(rf"`((?:{folders}|shared|k8s|docs|tests-e2e)/[\w./-]+)`")
 
     def target(self, name: str) -> bool:
         return name in self._targets

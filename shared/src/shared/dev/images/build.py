@@ -62,8 +62,8 @@ async def _servers(folder: Path) -> AsyncIterator[Backing]:
 
 async def _tried(engine: Engine, services: Sequence[FleetService], around: Backing, folder: Path) -> list[str]:
     processes = [Process(service, verb, free_port()) for service in services for verb in ("serve", *service.processes)]
-    write_keys(folder / "keys", [service.name for service in services])
-    trial = Trial(engine, around, folder / "keys", {process.name: process.port for process in processes})
+    write_keys(folder / "keys", services)
+    trial = Trial(engine, around, services, folder / "keys", {process.name: process.port for process in processes})
     await _all(trial.prepare(service) for service in services if service.database)
     async with AsyncExitStack() as stack:
         containers = {process: await stack.enter_async_context(trial.running(process)) for process in processes}

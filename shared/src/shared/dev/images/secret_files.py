@@ -24,12 +24,16 @@ FOLDER: Final = ".secrets"
 _READABLE: Final = 0o444  # a container's user is nobody on this host: the folder's own mode keeps others out
 
 
-def write_keys(folder: Path, names: Iterable[str]) -> None:
-    """A key for each service and the trust file, for containers: without the development issuer."""
-    keys = load_keys(folder, names)
+def write_keys(folder: Path, services: Iterable[FleetService]) -> None:
+    """Each service's key and secrets, and the trust file, for containers: without the development issuer."""
+    keys = load_keys(folder, [service.name for service in services])
     write_private(folder / "trust.json", json.dumps(trust_document(keys), indent=2))
-    for file in (folder / "trust.json", *(folder / f"{name}.pem" for name in keys)):
-        file.chmod(_READABLE)
+    secret_names = {name for service in services for name in service.secrets}
+    for name in secret_names:
+        if not (folder / name).is_file():
+            write_private(folder / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    for name in ("trust.json", *(f"{name}.pem" for name in keys), *secret_names):
+        (folder / name).chmod(_READABLE)
 
 
 class FleetSecrets:
@@ -37,7 +41,7 @@ class FleetSecrets:
 
     def __init__(self, folder: Path, services: Iterable[FleetService]) -> None:
         self._folder, self._services = folder, tuple(services)
-        write_keys(folder, [service.name for service in self._services])
+        write_keys(folder, self._services)
 
     def environments(self) -> dict[str, dict[str, str]]:
         """The environment with passwords in it, by who gets it: each service has a database login of its own."""
@@ -60,11 +64,10 @@ class FleetSecrets:
     def files(self, service: FleetService) -> dict[str, str]:
         """The files that `service` has mounted, by name."""
         files = {"key.pem": self._read(f"{service.name}.pem"), "trust.json": self._read("trust.json")}
-        return files | ({"encryption": self._encryption_key()} if service.name == "auth" else {})
+        return files | {name: self._read(name) for name in service.secrets}
 
     def write_for_compose(self) -> None:
-        """Beside the keys: an environment file for each of `environments`, and auth-service's encryption key."""
-        self._encryption_key()
+        """Beside the keys: an environment file for each of `environments`."""
         for name, environment in self.environments().items():
             lines = "".join(f"{variable}={value}\n" for variable, value in environment.items())
             write_private(self._folder / f"{name}.env", lines)
@@ -77,11 +80,6 @@ class FleetSecrets:
 
     def _password(self, name: str) -> str:
         return self._kept(f"{name}.password", secrets.token_urlsafe(24))
-
-    def _encryption_key(self) -> str:
-        key = self._kept("encryption", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
-        (self._folder / "encryption").chmod(_READABLE)
-        return key
 
     def _kept(self, name: str, fresh: str) -> str:
         path = self._folder / name

@@ -1,11 +1,10 @@
 """The images, run as production would run them: non-root, without capabilities, on a root that cannot be written."""
 
 import asyncio
-import base64
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Final
 
 import httpx2
 
-from shared.dev.fleet import FleetService
+from shared.dev.fleet import FleetService, service_urls
 from shared.dev.images.engine import Engine
 from shared.dev.launcher.backing_services import Backing
-from shared.dev.launcher.environment import FOLLOWED
 from shared.dev.servers.server import HOST
 
 READY_S: Final = 90.0
@@ -60,11 +58,11 @@ class Trial:
 
     engine: Engine
     backing: Backing
+    services: Collection[FleetService]
     keys: Path
     ports: Mapping[str, int]
     """Where each process listens, by its name."""
     run_id: str = field(default_factory=lambda: secrets.token_hex(4))
-    encryption_key: str = field(default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
     async def prepare(self, service: FleetService) -> None:
         """Database, schema and bindings, made by the image itself."""
@@ -117,6 +115,7 @@ class Trial:
             "--cap-drop", "all", "--security-opt", "no-new-privileges",
             "--volume", f"{self.keys / service.name}.pem:{_INSIDE}/key.pem:ro",
             "--volume", f"{self.keys / 'trust.json'}:{_INSIDE}/trust.json:ro",
+            *(f"--volume={self.keys / secret}:{_INSIDE}/{secret}:ro" for secret in service.secrets),
             *(part for name, value in settings.items() for part in ("--env", f"{name}={value}")),
         ]  # fmt: skip
 
@@ -128,22 +127,10 @@ class Trial:
             "REDIS_URL": self.backing.redis_url,
             "IDENTITY__KEY_FILE": f"{_INSIDE}/key.pem",
             "IDENTITY__TRUST_FILE": f"{_INSIDE}/trust.json",
-            "IDENTITY__JWKS_URL": f"http://{HOST}:{self.ports['auth']}/oauth2/jwks.json",
-            "REVOCATIONS__FEEDS": json.dumps(FOLLOWED.get(service.name, ())),
+            "REVOCATIONS__FEEDS": json.dumps(service.follows),
         }
-        for name in ("auth", "users", "chat", "tasks"):
-            settings[f"SERVICES__{name.upper()}_URL"] = f"http://{HOST}:{self.ports[name]}"
+        settings |= service_urls(self.services, HOST, self.ports)
         if service.database:
             settings |= {"DATABASE_URL": self.backing.database_url_for(service.name), "BUS_URL": self.backing.bus_url}
             settings["BUS_ALLOW_VALKEY"] = "true"
-        return settings | self._of_its_own(service.name)
-
-    def _of_its_own(self, service: str) -> dict[str, str]:
-        """What production wants to be told by name."""
-        registration = {"REGISTRATION__PEOPLE": "open", "REGISTRATION__TENANTS": "open"}
-        of_services = {
-            "auth": {"KEYS__ENCRYPTION_KEY": self.encryption_key, **registration},
-            "users": {"STORAGE_URL": "file:///tmp/files"},
-            "tasks": {"SMTP__HOST": "mail.flotilla.example"},
-        }
-        return of_services.get(service, {})
+        return settings | dict(service.production)

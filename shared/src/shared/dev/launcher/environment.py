@@ -2,21 +2,13 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from shared.dev.fleet import FleetService
+from shared.dev.fleet import FleetService, service_urls
 from shared.dev.launcher.backing_services import Backing
 from shared.dev.launcher.data_folder import DataFolder
 from shared.dev.servers.server import HOST
-
-FOLLOWED = {
-    "gateway": ("auth", "users"),
-    "chat": ("auth", "users"),
-    "tasks": ("auth", "users"),
-    "auth": ("users",),
-}
-"""Who holds connections or streams open hears of what ends them; auth-service hears of roles that changed."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +18,7 @@ class Surroundings:
     folder: DataFolder
     backing: Backing
     ports: Mapping[str, int]
+    services: Collection[FleetService]
     gateways: int = 1
     real_limits: bool = False
     alone: bool = False
@@ -65,17 +58,15 @@ class Surroundings:
             settings["ADMIN__PORT"] = str(self.ports[f"{service.name}-admin"])
         if self.real_limits:
             settings["LIMITS__SCALE"] = "1"
-        for other in ("auth", "users", "chat", "tasks"):
-            settings[f"SERVICES__{other.upper()}_URL"] = f"http://{HOST}:{self.ports[other]}"
-        return settings | self._followed(service)
+        return settings | self._others(service)
 
-    def _followed(self, service: FleetService) -> dict[str, str]:
-        """Keys, revocations and a job owner's roles come from services that have to be there."""
+    def _others(self, service: FleetService) -> dict[str, str]:
+        """Where the other services are; alone, no keys or revocations are read, nor a job owner's roles."""
+        urls = service_urls(self.services, HOST, self.ports)
         if self.alone:
-            return {"REVOCATIONS__FEEDS": "[]", "WORKER__OWNERS": "token"}
-        followed = {"IDENTITY__JWKS_URL": f"http://{HOST}:{self.ports['auth']}/oauth2/jwks.json"}
-        feeds = FOLLOWED.get(service.name, ())
-        return followed | {"REVOCATIONS__FEEDS": json.dumps(feeds)}
+            urls.pop("IDENTITY__JWKS_URL", None)
+            return urls | {"REVOCATIONS__FEEDS": "[]", "WORKER__OWNERS": "token"}
+        return urls | {"REVOCATIONS__FEEDS": json.dumps(service.follows)}
 
 
 def _inherited() -> dict[str, str]:

@@ -225,7 +225,9 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         servers = await stack.enter_async_context(backing(folder, guard, plan.environment))
         screen.say(f"{', '.join(servers.described)}; migrating the databases …")
         gateways = plan.replicas.get("gateway", 1)
-        around = Surroundings(folder, servers, ports, gateways, plan.real_limits, alone=only is not None)
+        around = Surroundings(
+            folder, servers, ports, services.values(), gateways, plan.real_limits, alone=only is not None
+        )
         run = Fleet(plan, guard, screen, around)
         watch = asyncio.create_task(servers.tell_of_the_dead(screen.say))
         stack.callback(watch.cancel)
