@@ -124,12 +124,12 @@ def test_bad_settings_are_told_in_a_sentence_each(tmp_path: Path) -> None:
 
 
 URLS = {
-    "IDENTITY__JWKS_URL": ("auth:8001/jwks.json", "IDENTITY__JWKS_URL: this takes a URL"),
-    "PUBLIC_URL": ("https://", "PUBLIC_URL: this takes a URL"),
-    "LOG__FILE": ("missing/log", "LOG__FILE: there is no folder"),
+    "IDENTITY__JWKS_URL": ("auth:8001/jwks.json", "IDENTITY__JWKS_URL: must be a URL"),
+    "PUBLIC_URL": ("https://", "PUBLIC_URL: must be a URL"),
+    "LOG__FILE": ("missing/log", "LOG__FILE: the folder"),
     "REDIS_URL": ("redis://cache:99999", "REDIS_URL: Port out of range"),
-    "SERVICES__CHAT": ("chat:8003", "SERVICES__CHAT: this takes a URL"),
-    "UPSTREAMS__CHAT": ('["http://a", "ftp://b"]', "UPSTREAMS__CHAT__1: this takes a URL"),
+    "SERVICES__CHAT": ("chat:8003", "SERVICES__CHAT: must be a URL"),
+    "UPSTREAMS__CHAT": ('["http://a", "ftp://b"]', "UPSTREAMS__CHAT__1: must be a URL"),
 }
 NO_CACHE = {"REDIS_URL": ("cache:6379", "REDIS_URL: this takes redis://")}
 MISSING = {

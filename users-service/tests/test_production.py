@@ -71,7 +71,7 @@ async def test_production_refuses_the_demo_tenant_and_says_all_reasons_at_once(
     worse = {"PUBLIC_URL": "http://flotilla.example", "DATABASE_URL": postgres_admin_url}
     status, said = await refusal(environment | worse, tmp_path)
     assert status == 2, said
-    assert "needs https" in said
+    assert "requires https" in said
     assert "The demo tenant demo is in the database" in said
     assert "The login of DATABASE_URL owns tables or bypasses row-level security" in said
 

@@ -170,7 +170,7 @@ def _loaded(is_loaded: Callable[[], bool]) -> health.Check:
 def _fresh(is_stale: Callable[[], bool]) -> health.Check:
     async def check() -> str:
         if is_stale():
-            raise ServiceUnavailable("The feed has been silent for too long.")
+            raise ServiceUnavailable("The feed has not responded for too long.")
         return "fresh"
 
     return check

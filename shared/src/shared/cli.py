@@ -37,15 +37,15 @@ def run(service: Service) -> None:
         typer.echo(str(error), err=True)
         sys.exit(2)
     except BusUnavailable as error:
-        typer.echo(f"the bus that BUS_URL names does not answer: {error}", err=True)
+        typer.echo(f"BUS_URL: the bus is unreachable: {error}", err=True)
         sys.exit(1)
     except DatabaseUnavailable as error:
-        typer.echo(f"the server that DATABASE_URL names does not answer: {error.__cause__ or error}", err=True)
+        typer.echo(f"DATABASE_URL: the server is unreachable: {error.__cause__ or error}", err=True)
         sys.exit(1)
 
 
 def command_line(service: Service) -> typer.Typer:
-    """All verbs of `service`."""
+    """All commands of `service`."""
     line = typer.Typer(
         name=service.package, help=service.description, no_args_is_help=True, pretty_exceptions_enable=False
     )
@@ -63,7 +63,7 @@ def command_line(service: Service) -> typer.Typer:
 
 
 def load_fit(service: Service, kind: type[S]) -> S:
-    """The settings of a long-running process. Raises SettingsInvalid with every reason, those in the database too."""
+    """The settings of a long-running process. Raises SettingsInvalid with all errors, those in the database too."""
     faults = []
     try:
         settings = load(kind)
@@ -72,10 +72,10 @@ def load_fit(service: Service, kind: type[S]) -> S:
             raise
         settings, faults = invalid.unfit, [str(invalid)]
     if found := mounted_faults(settings):
-        faults += [f"{service.name}: mounted files cannot be used:", *found]
+        faults += [f"{service.name}: invalid mounted files:", *found]
     if settings.guarded and settings.database_url is not None:
         found = asyncio.run(_reasons(service, settings))
-        faults += [f"{service.name}: the database is not fit for production:"] if found else []
+        faults += [f"{service.name}: the database is not allowed in production:"] if found else []
         faults += [f"  {reason}" for reason in found]
     if faults:
         raise SettingsInvalid("\n".join(faults))
@@ -99,10 +99,10 @@ def start_process(service: Service, settings: ServiceSettings, name: str | None 
 def _add_serve(line: typer.Typer, service: Service) -> None:
     @line.command()
     def serve(
-        port: Annotated[int | None, typer.Option(help="Instead of SERVER__PORT.")] = None,
-        events: Annotated[bool, typer.Option(help="Run the relay and the inbox worker inside.")] = True,
+        port: Annotated[int | None, typer.Option(help="Overrides SERVER__PORT.")] = None,
+        events: Annotated[bool, typer.Option(help="Run the event relay and inbox worker in this process.")] = True,
     ) -> None:
-        """Serve the API until SIGTERM or Ctrl-C; open requests get SERVER__DRAIN_S seconds to end."""
+        """Serve the API until SIGTERM or Ctrl-C; open requests have SERVER__DRAIN_S seconds to finish."""
         settings = load_fit(service, service.settings)
         start_process(service, settings)
         app = service.create_app(settings, events=events)
@@ -112,7 +112,7 @@ def _add_serve(line: typer.Typer, service: Service) -> None:
 def _add_events_run(events: typer.Typer, service: Service) -> None:
     @events.command("run")
     def run_apart() -> None:
-        """Run the relay and the inbox worker alone, beside processes that `serve --no-events`."""
+        """Run only the event relay and inbox worker, for use with `serve --no-events`."""
         settings = load_fit(service, service.settings)
         start_process(service, settings)
         asyncio.run(run_events(service, settings))
@@ -121,7 +121,7 @@ def _add_events_run(events: typer.Typer, service: Service) -> None:
 def _add_database(line: typer.Typer, database: typer.Typer, service: Service) -> None:
     @line.command()
     def migrate() -> None:
-        """Bring the database to this release's schema, as its owner (DATABASE_OWNER_URL)."""
+        """Migrate the database to this release's schema, with the login in DATABASE_OWNER_URL."""
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
         with _reached(url := _owner_url()):
@@ -130,7 +130,7 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
 
     @database.command()
     def check() -> None:
-        """Say how the migrated database differs from the models; exit 1 where it does."""
+        """List the differences between the database and the models; exit with 1 if there are any."""
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
         found = asyncio.run(migrations.differences(_owner_url(), name, service.name, Base.metadata))
@@ -140,9 +140,9 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
 
     @database.command()
     def create(
-        print_only: Annotated[bool, typer.Option("--print", help="Show the SQL instead of running it.")] = False,
+        print_only: Annotated[bool, typer.Option("--print", help="Print the SQL instead of running it.")] = False,
     ) -> None:
-        """Make the database, its three roles and their grants; safe to run again."""
+        """Create the database, its three roles and their grants; safe to run again."""
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
         login, password = _login(settings)
@@ -168,9 +168,9 @@ def _all_statements(service: str, name: str, login: str) -> list[str]:
 def _add_openapi(line: typer.Typer, service: Service) -> None:
     @line.command()
     def openapi(
-        write: Annotated[Path | None, typer.Option(help="Write openapi.json, asyncapi.json and examples here.")] = None,
+        write: Annotated[Path | None, typer.Option(help="The folder to write all contracts to.")] = None,
     ) -> None:
-        """Print the OpenAPI document, or write all contracts into a folder."""
+        """Print the OpenAPI document, or write all contracts to a folder."""
         document = openapi_document(service)
         if write is None:
             typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -183,7 +183,7 @@ def _add_openapi(line: typer.Typer, service: Service) -> None:
 
 
 def problem_list() -> list[dict[str, Any]]:
-    """Every problem that this service can answer with; docs/problems.md and `/problems/{code}` are made from it."""
+    """Every problem that this service can return; docs/problems.md and `/problems/{code}` are generated from it."""
     return [
         {
             "code": code,
@@ -206,25 +206,25 @@ def _owner_url() -> str:
     url = OwnerSettings().database_owner_url
     if url is None or not url.get_secret_value():
         raise SettingsInvalid(
-            "DATABASE_OWNER_URL is not set: an administrator's login, such as postgresql://admin@host"
+            "DATABASE_OWNER_URL is not set; set it to an administrator's login, such as postgresql://admin@host"
         )
     return url.get_secret_value()
 
 
 @contextmanager
 def _reached(url: str) -> Iterator[None]:
-    """Say in a sentence that the server is not there, or does not know the login: both are for an operator to mend."""
+    """Turn an unreachable server or a rejected login into one sentence for the operator."""
     try:
         yield
     except (OSError, InvalidAuthorizationSpecificationError) as error:
         shown = make_url(url).render_as_string(hide_password=True)
-        raise SettingsInvalid(f"DATABASE_OWNER_URL is {shown}, and that server says: {error}") from None
+        raise SettingsInvalid(f"DATABASE_OWNER_URL is {shown}; connecting failed: {error}") from None
 
 
 def _login(settings: ServiceSettings) -> tuple[str, str]:
     if settings.database_url is None:
         raise SettingsInvalid(
-            "DATABASE_URL is not set: the application's login, such as postgresql://login:password@host"
+            "DATABASE_URL is not set; set it to the application's login, such as postgresql://login:password@host"
         )
     url = make_url(settings.database_url.get_secret_value())
     return url.username or "flotilla", str(url.password or "")

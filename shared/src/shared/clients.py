@@ -61,9 +61,9 @@ class ServiceClient:
                     method, path, json=json, params=params, headers=self._headers(principal), timeout=left_s
                 )
         except (httpx2.TransportError, TimeoutError) as error:
-            raise ServiceUnavailable(f"The {self._audience} service does not answer right now.") from error
+            raise ServiceUnavailable(f"The {self._audience} service is unavailable.") from error
         if reply.status_code >= 500:  # what a 4xx means, the caller knows
-            raise ServiceUnavailable(f"The {self._audience} service cannot answer right now.")
+            raise ServiceUnavailable(f"The {self._audience} service returned an error.")
         return reply
 
     @asynccontextmanager
@@ -77,7 +77,7 @@ class ServiceClient:
             async with self._http.stream("GET", path, headers=headers, timeout=self._timeout_s) as reply:
                 yield reply
         except httpx2.TransportError as error:
-            raise ServiceUnavailable(f"The {self._audience} service does not answer right now.") from error
+            raise ServiceUnavailable(f"The {self._audience} service is unavailable.") from error
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -116,7 +116,7 @@ class PlainClient:
             reply = await self._http.get(url)
             reply.raise_for_status()
         except httpx2.HTTPError as error:
-            raise ServiceUnavailable(f"{url} cannot be read right now.") from error
+            raise ServiceUnavailable(f"{url} is unavailable.") from error
         document: Mapping[str, Any] = reply.json()
         return document
 

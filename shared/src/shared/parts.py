@@ -30,7 +30,7 @@ class MissingSetting(LookupError):
     """The process needs a setting that its environment does not have."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is not set; .env.example shows every setting")
+        super().__init__(f"{name} is not set; .env.example lists all settings")
 
 
 class Parts:

@@ -1,11 +1,11 @@
-"""Everything that can go wrong for a caller, as RFC 9457 problems. Imports no framework.
+"""The errors that callers can get, as RFC 9457 problems. Imports no framework.
 
     Problem
     ├── the common ones below (NotFound, InvalidInput, Unauthenticated, …)
     └── each slice's own, at the top of its service.py (RoomFull, SlugTaken, …)
 
-A class is one permanent code: `class RoomFull(Problem)` is `room_full`. Its docstring is the cause that
-docs/problems.md and `/problems/room_full` show, `remedy` says what the caller does next.
+A class is one permanent code: `class RoomFull(Problem)` is `room_full`. Its docstring is the cause shown
+in docs/problems.md and at `/problems/room_full`; `remedy` tells the caller how to proceed.
 """
 
 import re
@@ -21,7 +21,7 @@ _by_code: dict[str, type["Problem"]] = {}
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing that is wrong with one field: `pointer` into the body (RFC 6901) or the name of a `parameter`."""
+    """One error in one field: a `pointer` into the body (RFC 6901) or the name of a `parameter`."""
 
     detail: str
     code: str
@@ -34,16 +34,16 @@ class FieldError:
 
 
 class Problem(Exception):
-    """What a caller is told when a request cannot be done (RFC 9457, section 3.1).
+    """An error returned to a caller (RFC 9457, section 3.1).
 
-    `keeps_writes`: the refusal must leave a trace (a reused token, a failed sign-in), so the transaction commits before
-    the answer leaves.
+    `keeps_writes`: the error must leave a record (a reused token, a failed sign-in), so the transaction commits before
+    the response is sent.
     """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Problem"
     code: ClassVar[str] = "problem"
-    remedy: ClassVar[str] = "Read the detail, change the request, and send it again."
+    remedy: ClassVar[str] = "Correct the request as the detail describes, and send it again."
     keeps_writes: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -52,7 +52,7 @@ class Problem(Exception):
             cls.code = _WORD_START.sub("_", cls.__name__).lower()
         other = _by_code.setdefault(cls.code, cls)
         if other is not cls and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"problem code {cls.code!r} belongs to {other.__module__}.{other.__qualname__} already")
+            raise TypeError(f"problem code {cls.code!r} belongs to {other.__module__}.{other.__qualname__}")
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Problem(Exception):
         super().__init__(self.detail)
 
     def body(self, *, instance: str | None = None, request_id: str | None = None) -> dict[str, object]:
-        """The members of the answer; `errors` only where there are any."""
+        """The members of the response; `errors` only if there are any."""
         members: dict[str, object] = {
             "type": f"/problems/{self.code}",
             "title": self.title,
@@ -86,29 +86,29 @@ class Problem(Exception):
 
 
 def every_problem() -> dict[str, type[Problem]]:
-    """Each problem class that this process has loaded, by code and in order of code."""
+    """The problem classes that this process has loaded, by code and sorted by code."""
     return dict(sorted(_by_code.items()))
 
 
 class MalformedRequest(Problem):
-    """The request could not be read: no JSON, broken UTF-8, a body cut off, or headers that contradict each other."""
+    """The request cannot be parsed: invalid JSON or UTF-8, an incomplete body, or contradictory headers."""
 
     status, title = 400, "The request cannot be read"
     remedy = "Send well-formed UTF-8 JSON with `Content-Type: application/json`."
 
 
 class Unauthenticated(Problem):
-    """The operation needs a signed-in caller and the request carries no token."""
+    """The operation requires a signed-in caller, and the request has no token."""
 
     status, title = 401, "Sign in first"
-    remedy = "Send `Authorization: Bearer <access token>`; POST /auth/login gives one."
+    remedy = "Send `Authorization: Bearer <access token>`; POST /auth/login returns one."
 
     def __init__(self, detail: str | None = None, *, challenge: str = 'Bearer realm="flotilla"') -> None:
         super().__init__(detail, headers={"WWW-Authenticate": challenge})
 
 
 class InvalidToken(Unauthenticated):
-    """The token is malformed, expired, meant for another audience, not signed by us, or its session has ended."""
+    """The token is malformed, expired, revoked, for another audience, or not issued by this fleet."""
 
     status, title = 401, "The token is not valid"
     remedy = "Refresh the session at POST /auth/refresh, or sign in again."
@@ -118,144 +118,144 @@ class InvalidToken(Unauthenticated):
 
 
 class Forbidden(Problem):
-    """The caller is known and may not do this."""
+    """The caller is authenticated but not allowed to do this."""
 
     status, title = 403, "Not allowed"
-    remedy = "Ask an admin of the tenant for the role that this needs."
+    remedy = "Ask an admin of the tenant for a role that allows this."
 
 
 class InsufficientScope(Forbidden):
-    """The token lacks a scope that the operation asks for (RFC 6750, section 3.1)."""
+    """The token lacks a scope that the operation requires (RFC 6750, section 3.1)."""
 
     status, title = 403, "The token lacks a scope"
-    remedy = "Sign in as someone whose roles grant the scope named in `WWW-Authenticate`."
+    remedy = "Sign in with an account whose roles grant the scope listed in `WWW-Authenticate`."
 
     def __init__(self, detail: str | None = None, *, scopes: Sequence[str] = ()) -> None:
         wanted = " ".join(scopes)
         challenge = f'Bearer realm="flotilla", error="insufficient_scope", scope="{wanted}"'
-        super().__init__(detail or f"This needs the scope {wanted}.", headers={"WWW-Authenticate": challenge})
+        super().__init__(detail or f"The scope {wanted} is required.", headers={"WWW-Authenticate": challenge})
 
 
 class NoTenant(Forbidden):
-    """The operation needs a tenant: the session acts in none, or the account is an active member of none."""
+    """The operation requires a tenant, but the session has none or the account has no active membership."""
 
     status, title = 403, "No tenant"
-    remedy = "Sign in naming a tenant that you are a member of, or ask a tenant's admin to add you."
+    remedy = "Sign in to a tenant that you are a member of, or ask a tenant's admin to add you."
 
 
 class TenantMismatch(Forbidden):
-    """The request names a tenant (by subdomain or X-Tenant-ID) that is not the token's."""
+    """The subdomain or the X-Tenant-ID header names a different tenant than the token."""
 
     status, title = 403, "The token is for another tenant"
-    remedy = "Name the token's own tenant or none; POST /auth/sessions opens a session in another of yours."
+    remedy = "Use the token's tenant or omit it; POST /auth/sessions opens a session in another tenant of yours."
 
 
 class NotFound(Problem):
-    """Nothing by that id that the caller may see; another tenant's or another person's object looks the same."""
+    """The object does not exist, or the caller may not see it because another tenant or person owns it."""
 
     status, title = 404, "Not found"
-    remedy = "Check the id, and that you act in the tenant that owns it."
+    remedy = "Check the id, and check that your session is in the tenant that owns the object."
 
 
 class MethodNotAllowed(Problem):
-    """The path exists and does not take this method; `Allow` names those it takes."""
+    """The path does not support this method; `Allow` lists the supported methods."""
 
     status, title = 405, "Method not allowed"
     remedy = "Use one of the methods in `Allow`."
 
 
 class NotAcceptable(Problem):
-    """No representation fits the request's `Accept`."""
+    """The operation cannot produce a media type that the request's `Accept` allows."""
 
     status, title = 406, "Not acceptable"
-    remedy = "Ask for a media type that the operation's documentation names."
+    remedy = "Request a media type that the operation's documentation lists."
 
 
 class Conflict(Problem):
-    """The request contradicts the state of the object, such as a name that is taken."""
+    """The request conflicts with the current state of the object, such as a name that is already taken."""
 
     status, title = 409, "Conflict"
-    remedy = "Read the object again and decide anew."
+    remedy = "Read the object again and adapt the request."
 
 
 class PreconditionFailed(Problem):
-    """`If-Match` names a version that is not the current one: someone changed the object in between."""
+    """The version in `If-Match` is not the current one: the object was changed in between."""
 
     status, title = 412, "The object has changed"
-    remedy = "GET the object, apply your change to what it is now, and send it with the new ETag."
+    remedy = "GET the object, apply your change to the current version, and send it with the new ETag."
 
 
 AllowWrite = Callable[[int | None], None]
-"""Is told the version that a write is about to replace, None where there is none yet; raises PreconditionFailed."""
+"""Checks the version that a write is about to replace (None if there is none yet); raises PreconditionFailed."""
 
 
 class BodyTooLarge(Problem):
-    """The body is larger than this operation takes."""
+    """The body is larger than this operation accepts."""
 
     status, title = 413, "The body is too large"
-    remedy = "Send less at once; the operation's documentation names its limit."
+    remedy = "Send a smaller body; the operation's documentation states the limit."
 
 
 class UnsupportedMediaType(Problem):
-    """The body's media type is not one that this operation reads."""
+    """This operation does not accept the body's media type."""
 
     status, title = 415, "Unsupported media type"
-    remedy = "Set `Content-Type` to one that the operation's documentation names."
+    remedy = "Set `Content-Type` to a media type that the operation's documentation lists."
 
 
 class RangeNotSatisfiable(Problem):
-    """The requested range lies outside the content."""
+    """The requested range is outside the content."""
 
     status, title = 416, "Range not satisfiable"
-    remedy = "Ask for a range inside the size that `Content-Range` names."
+    remedy = "Request a range within the size given in `Content-Range`."
 
 
 class InvalidInput(Problem):
-    """The request was understood and its content is not acceptable; `errors` says which field and why."""
+    """The request is well-formed but contains invalid values; `errors` lists each field and the reason."""
 
     status, title = 422, "The input is not valid"
-    remedy = "Correct the fields that `errors` points at."
+    remedy = "Correct the fields listed in `errors`."
 
 
 class TooManyRequests(Problem):
-    """The caller's budget of requests is used up for now."""
+    """The caller has exceeded the rate limit."""
 
     status, title = 429, "Too many requests"
-    remedy = "Wait for the seconds in `Retry-After`."
+    remedy = "Wait for the number of seconds in `Retry-After`, then try again."
 
 
 class InternalError(Problem):
-    """Something failed that is our fault; the log has the cause under the request id."""
+    """An unexpected error occurred on the server; its log has the details under the request id."""
 
-    status, title = 500, "Something went wrong"
-    remedy = "Try again later; report the request_id if it stays."
+    status, title = 500, "Internal error"
+    remedy = "Try again later; report the request_id if the error persists."
 
 
 class ServiceUnavailable(Problem):
-    """A part that this operation needs is away for the moment; nothing was changed."""
+    """A dependency of this operation is unavailable; nothing was changed."""
 
-    status, title = 503, "Not available right now"
-    remedy = "Try again after the seconds in `Retry-After`."
+    status, title = 503, "Service unavailable"
+    remedy = "Try again after the number of seconds in `Retry-After`."
 
     def __init__(self, detail: str | None = None, *, retry_after_s: int = 1) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
 
 
 class DatabaseUnavailable(ServiceUnavailable):
-    """The service's database does not answer; nothing was changed."""
+    """The service's database does not respond; nothing was changed."""
 
-    status, title = 503, "The database is not available right now"
+    status, title = 503, "The database is unavailable"
 
 
 class BadUpstream(Problem):
-    """The service behind the gateway broke off or answered what cannot be read."""
+    """The service behind the gateway closed the connection early or sent an invalid response."""
 
     status, title = 502, "The service behind the gateway failed"
-    remedy = "Try again; report the request_id if it stays."
+    remedy = "Try again; report the request_id if the error persists."
 
 
 class UpstreamTimeout(Problem):
-    """The service behind the gateway did not answer in time; whether it did the work is unknown."""
+    """The service behind the gateway did not respond in time; the operation may or may not have been executed."""
 
-    status, title = 504, "The service behind the gateway is too slow"
-    remedy = "Read the object to see what happened, or repeat with the same Idempotency-Key."
+    status, title = 504, "The service behind the gateway timed out"
+    remedy = "Read the object to see the result, or repeat the request with the same Idempotency-Key."

@@ -45,10 +45,10 @@ def _base_url(written: str) -> str:
     try:
         parts = urlsplit(written)
         fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username
-    except ValueError:  # a port that is none
+    except ValueError:  # not a valid port
         fit = False
     if not fit or parts.query or parts.fragment:
-        raise ValueError("this takes a URL such as http://host:8001")
+        raise ValueError("must be a URL such as http://host:8001")
     return written.rstrip("/")
 
 
@@ -79,63 +79,72 @@ class Section(BaseModel):
 
 class ServerSettings(Section):
     host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 in a container.")
-    port: int | None = Field(default=None, ge=0, le=65535, description="Unset: the service's own port, 8000 to 8004.")
-    max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="JSON bodies above this are 413.")
-    drain_s: int = Field(default=20, ge=0, description="How long open requests may go on after a stop is asked for.")
+    port: int | None = Field(
+        default=None, ge=0, le=65535, description="The port to listen on; unset: the service's default, 8000 to 8004."
+    )
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="The largest JSON body; a larger one is 413.")
+    drain_s: int = Field(default=20, ge=0, description="How long open requests may continue after SIGTERM.")
 
 
 class DatabaseSettings(Section):
-    name: str | None = Field(default=None, description="The database; unset: flotilla_<service>.")
-    pool_size: int = Field(default=10, ge=1, description="Connections that a process holds at most.")
-    fleet_pool_size: int = Field(default=3, ge=1, description="For the few look-ups across tenants.")
-    pool_wait_s: float = Field(default=5.0, gt=0, description="Wait for a free connection, then 503.")
-    connect_timeout_s: float = Field(default=3.0, gt=0, description="A server that takes longer is away: 503.")
-    statement_timeout_s: float = Field(default=15.0, gt=0, description="Longer statements are cancelled.")
-    idle_in_transaction_timeout_s: float = Field(default=15.0, gt=0, description="Frees a stopped lock holder.")
+    name: str | None = Field(default=None, description="The name of the database; unset: flotilla_<service>.")
+    pool_size: int = Field(default=10, ge=1, description="The maximum number of connections per process.")
+    fleet_pool_size: int = Field(default=3, ge=1, description="The connection limit for queries across tenants.")
+    pool_wait_s: float = Field(default=5.0, gt=0, description="How long to wait for a free connection; then 503.")
+    connect_timeout_s: float = Field(default=3.0, gt=0, description="How long a connection attempt may take; then 503.")
+    statement_timeout_s: float = Field(default=15.0, gt=0, description="Statements that run longer are cancelled.")
+    idle_in_transaction_timeout_s: float = Field(
+        default=15.0, gt=0, description="Ends transactions idle for this long, which frees their locks."
+    )
 
 
 class IdentitySettings(Section):
     key_file: Path | None = Field(default=None, description="This service's private key (PEM), shared by its replicas.")
-    trust_file: Path | None = Field(default=None, description="Which services' keys are trusted, and for what (JSON).")
-    accept_access_tokens: bool = Field(
-        default=False, description="Development: take a client's own token without a gateway."
+    trust_file: Path | None = Field(
+        default=None, description="The trusted services, their public keys and grants (JSON)."
     )
-    jwks_url: HttpUrl | None = Field(default=None, description="Where auth-service publishes its keys.")
+    accept_access_tokens: bool = Field(
+        default=False, description="Development: accept client access tokens without a gateway."
+    )
+    jwks_url: HttpUrl | None = Field(default=None, description="The URL of auth-service's public keys.")
 
 
 class RevocationSettings(Section):
     feeds: tuple[ServiceName, ...] = Field(
-        default=(), description="The services whose revocations are followed, as a JSON list."
+        default=(), description="The services whose revocation feeds are followed, as a JSON list."
     )
-    interval_s: float = Field(default=0.5, gt=0, le=5, description="Between two questions to a feed.")
-    stale_after_s: float = Field(default=30.0, gt=0, description="A feed that is silent for longer is stale.")
+    interval_s: float = Field(default=0.5, gt=0, le=5, description="The interval between two polls of a feed.")
+    stale_after_s: float = Field(default=30.0, gt=0, description="A feed without an answer for this long is stale.")
     on_stale: Literal["go_on", "refuse"] = Field(
-        default="go_on", description="With a stale feed: refuse routes marked `fresh` alone, or every request."
+        default="go_on",
+        description="While a feed is stale: go_on rejects only routes marked `fresh`, refuse rejects every request.",
     )
 
 
 class LogSettings(Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="The least that is said.")
-    format: Literal["json", "console"] = Field(default="json", description="For machines, or for a terminal.")
-    file: Path | None = Field(default=None, description="Also write JSON lines here, rotated.")
-    file_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="Rotated when it is as large.")
-    file_backups: int = Field(default=5, ge=0, description="Rotated files that are kept.")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="The minimum level.")
+    format: Literal["json", "console"] = Field(default="json", description="json for machines, console for a terminal.")
+    file: Path | None = Field(default=None, description="A file to which JSON lines are also written, with rotation.")
+    file_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="The size at which the file is rotated.")
+    file_backups: int = Field(default=5, ge=0, description="The number of rotated files to keep.")
 
     @field_validator("file")
     @classmethod
     def _has_a_folder(cls, file: Path | None) -> Path | None:
         if file is not None and not file.absolute().parent.is_dir():
-            raise ValueError(f"there is no folder {file.absolute().parent}")
+            raise ValueError(f"the folder {file.absolute().parent} does not exist")
         return file
 
 
 class TelemetrySettings(Section):
-    otlp_endpoint: str | None = Field(default=None, description="OTLP over HTTP, such as http://collector:4318.")
-    sample_ratio: float = Field(default=1.0, ge=0, le=1, description="The part of traces that is kept.")
+    otlp_endpoint: str | None = Field(
+        default=None, description="The OTLP/HTTP endpoint for traces, such as http://collector:4318; unset: no export."
+    )
+    sample_ratio: float = Field(default=1.0, ge=0, le=1, description="The fraction of traces that is sampled.")
 
 
 class CorsSettings(Section):
-    origins: tuple[str, ...] = Field(default=(), description="Web origins that may call, as a JSON list.")
+    origins: tuple[str, ...] = Field(default=(), description="The web origins that may call the API, as a JSON list.")
 
 
 class _LeftAsItIs(EnvSettingsSource):
@@ -172,19 +181,25 @@ class ServiceSettings(BaseSettings):
     environment: Environment = Field(
         default=Environment.PRODUCTION, description="development, testing, staging or production."
     )
-    public_url: HttpUrl = Field(default="http://localhost:8000", description="The gateway as clients see it.")
-    docs: bool | None = Field(default=None, description="Documentation pages; unset: everywhere but in production.")
+    public_url: HttpUrl = Field(
+        default="http://localhost:8000",
+        description="The URL at which clients reach the gateway; also the issuer of tokens.",
+    )
+    docs: bool | None = Field(
+        default=None, description="Whether API documentation pages are served; unset: yes, except in production."
+    )
 
     database_url: SecretStr | None = Field(
-        default=None, description="postgresql://login:password@host:port of the server."
+        default=None,
+        description="The PostgreSQL server and the service's login: postgresql://login:password@host:port.",
     )
-    redis_url: SecretStr | None = Field(default=None, description="The cache: holds only what may be lost.")
+    redis_url: SecretStr | None = Field(default=None, description="The cache; holds only data that may be lost.")
     bus_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("bus_url", "amqp_url"), description="amqp:// or redis://."
+        default=None,
+        validation_alias=AliasChoices("bus_url", "amqp_url"),
+        description="The event bus: amqp:// or redis://.",
     )
-    bus_allow_valkey: bool = Field(
-        default=False, description="Production takes the Valkey bus only when asked for by name."
-    )
+    bus_allow_valkey: bool = Field(default=False, description="Allows a Valkey bus in production.")
 
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -280,13 +295,13 @@ def _without_passwords(value: Any) -> Any:
 
 
 def _url_faults(public_url: str) -> list[str]:
-    return [] if urlsplit(public_url).scheme == "https" else [f"PUBLIC_URL is {public_url}: production needs https"]
+    return [] if urlsplit(public_url).scheme == "https" else [f"PUBLIC_URL is {public_url}: production requires https"]
 
 
 def _secret_faults(settings: ServiceSettings) -> list[str]:
     named = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url, "BUS_URL": settings.bus_url}
     return [
-        f"{name} has a password that stands in this repository's examples"
+        f"{name} has a password from this repository's examples"
         for name, url in named.items()
         if url is not None and urlsplit(url.get_secret_value()).password in DEMO_SECRETS
     ]
@@ -295,12 +310,12 @@ def _secret_faults(settings: ServiceSettings) -> list[str]:
 def _bus_faults(settings: ServiceSettings) -> list[str]:
     url = settings.bus_url.get_secret_value() if settings.bus_url else ""
     if url.startswith(("redis://", "rediss://")) and not settings.bus_allow_valkey:
-        return ["BUS_URL is a Valkey: production takes one only with BUS_ALLOW_VALKEY=true"]
+        return ["BUS_URL is a Valkey bus: production requires BUS_ALLOW_VALKEY=true for it"]
     return []
 
 
 def _identity_faults(settings: ServiceSettings) -> list[str]:
-    return ["IDENTITY__ACCEPT_ACCESS_TOKENS is for development"] if settings.identity.accept_access_tokens else []
+    return ["IDENTITY__ACCEPT_ACCESS_TOKENS is for development only"] if settings.identity.accept_access_tokens else []
 
 
 def _missing_services(settings: ServiceSettings) -> list[str]:
@@ -322,7 +337,8 @@ class OwnerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
 
     database_owner_url: SecretStr | None = Field(
-        default=None, description="postgresql://login:password@host:port of an administrator."
+        default=None,
+        description="The PostgreSQL server and an administrator's login: postgresql://login:password@host:port.",
     )
 
 
@@ -361,7 +377,7 @@ def _named_in(dotenv: Path) -> str | None:
 
 
 def _faults(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
-    lines = [f"{cls.service}: the settings are not valid:"]
+    lines = [f"{cls.service}: invalid settings:"]
     for fault in error.errors(include_input=False, include_url=False):
         name = "__".join(str(part) for part in fault["loc"] if part != "[key]").upper() or "settings"
         lines += [f"  {name}: {sentence}" for sentence in fault["msg"].removeprefix("Value error, ").split("; ")]

@@ -274,7 +274,7 @@ async def test_rows_are_pruned_a_week_after_they_were_published(database: Databa
 
 
 def test_an_event_class_says_what_it_is() -> None:
-    with pytest.raises(TypeError, match="no event type"):
+    with pytest.raises(TypeError, match="not an event type"):
 
         class Wrong(Event):
             type: ClassVar[str] = "Wrong"

@@ -77,7 +77,7 @@ async def test_a_service_speaks_for_itself(fleet: Fleet, verifier: Verifier, ser
     caller = await verifier.caller(token)
     assert isinstance(caller, ServiceCaller)
     assert caller.name == service
-    with pytest.raises(InvalidToken, match="needs a person"):
+    with pytest.raises(InvalidToken, match="requires a person"):
         await verifier.verify(token)
 
 

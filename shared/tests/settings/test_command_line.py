@@ -59,11 +59,11 @@ def test_a_bus_that_is_away_is_told(
 ) -> None:
     url = f"{scheme}://127.0.0.1:{free_port()}"
     told = said(capsys, monkeypatch, "events", "declare", code=1, BUS_URL=url)
-    assert told.startswith("the bus that BUS_URL names does not answer: ")
+    assert told.startswith("BUS_URL: the bus is unreachable: ")
 
 
 def test_a_database_that_is_away_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"postgresql://notes:secret@127.0.0.1:{free_port()}"
     told = said(capsys, monkeypatch, "events", "list", code=1, DATABASE_URL=url)
-    assert told.startswith("the server that DATABASE_URL names does not answer: ")
+    assert told.startswith("DATABASE_URL: the server is unreachable: ")
     assert "secret" not in told

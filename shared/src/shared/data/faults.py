@@ -32,9 +32,9 @@ def problem_of(error: BaseException) -> Problem | None:
     """The problem that a database error is to the caller; None: it is a fault of ours, and stays what it is."""
     state = sqlstate_of(error)
     if state in _RETRY_SQLSTATES:
-        return ServiceUnavailable("The object was being changed by others; nothing was changed here.")
+        return ServiceUnavailable("The object is being changed by other requests; nothing was changed.")
     if state.startswith(_INPUT_SQLSTATES):
-        return InvalidInput("A value is outside of what can be stored.")
+        return InvalidInput("A value is outside the range that can be stored.")
     if state.startswith(_LOST_SQLSTATES) or isinstance(error, _LOST):
         return DatabaseUnavailable()
     lost = isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error.orig, _LOST))

@@ -31,7 +31,7 @@ async def refuse_strong_login(database: Database) -> None:
     async with database.engine().connect() as connection:
         if await passes_by(connection):
             raise LoginTooStrong(
-                "The login of DATABASE_URL owns tables or bypasses row-level security: use one that `db create` made"
+                "The login of DATABASE_URL owns tables or bypasses row-level security; use one from `db create`"
             )
 
 

@@ -56,7 +56,7 @@ async def catalogue_faults(connection: AsyncConnection, service: str, fleet_tabl
     """What is wrong with the database's tables and roles, a sentence each; empty when the house's rules hold."""
     kinds = {mapper.local_table.name: mapper.class_ for mapper in Base.registry.mappers}  # type: ignore[attr-defined]  # every mapper here has a table
     faults = [
-        f"{role.rolname} is superuser or bypasses row-level security"
+        f"{role.rolname} is a superuser or bypasses row-level security"
         for role in await connection.execute(_ROLES)
         if role.rolsuper or role.rolbypassrls
     ]

@@ -18,5 +18,5 @@ def open_bus(url: str) -> Bus:
     """The bus at `url` (amqp, amqps, redis, rediss). Connects to nothing yet; raises ValueError for another scheme."""
     scheme = urlsplit(url).scheme
     if scheme not in _BY_SCHEME:
-        raise ValueError(f"BUS_URL has the scheme {scheme!r}; a bus is one of {', '.join(_BY_SCHEME)}")
+        raise ValueError(f"BUS_URL has the scheme {scheme!r}; supported schemes: {', '.join(_BY_SCHEME)}")
     return _BY_SCHEME[scheme](url)

@@ -1,4 +1,4 @@
-"""`python -m <service> events …`: declare the queue, look at the boxes, send again."""
+"""`python -m <service> events …`: declare the queue, inspect inbox and outbox, replay and republish."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def events_commands(name: str, handlers: EventHandlers, load_settings: Callable[[], ServiceSettings]) -> typer.Typer:
-    """The verbs for the service `name`."""
+    """The commands for the service `name`."""
     line = typer.Typer(help="The events that the service publishes and consumes.", no_args_is_help=True)
 
     def with_database(work: Callable[[AsyncSession], Awaitable[T]]) -> T:
@@ -29,35 +29,35 @@ def events_commands(name: str, handlers: EventHandlers, load_settings: Callable[
 
     @line.command()
     def declare() -> None:
-        """Make the service's queue and bindings on the bus; before any service serves, so that no event is unrouted."""
+        """Create the service's queue and bindings on the bus; run this before any service starts."""
         asyncio.run(_declare(load_settings(), name, handlers))
         typer.echo(f"{name} consumes {', '.join(handlers.types) or 'nothing'}")
 
     @line.command("list")
     def list_rows(
-        box: Annotated[Box, typer.Option(help="What arrived, or what was published.")] = "inbox",
-        parked: Annotated[bool, typer.Option(help="Only what was given up.")] = False,
+        box: Annotated[Box, typer.Option(help="inbox: received events; outbox: published events.")] = "inbox",
+        parked: Annotated[bool, typer.Option(help="Only parked events.")] = False,
         limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     ) -> None:
-        """List events, newest first, with their state and what went wrong."""
+        """List events, newest first, with their state and last error."""
         for row in with_database(lambda db: replay.listed(db, box, parked_only=parked, limit=limit)):
             typer.echo(f"{row.id}  {row.since:%F %T}  {row.state:8} {row.attempts:3}  {row.type}  {row.fault or ''}")
 
     @line.command()
     def show(event_id: UUID) -> None:
-        """Show one event as it stands in the inbox or the outbox."""
+        """Show one event of the inbox or the outbox."""
         typer.echo(with_database(lambda db: _shown(db, event_id)))
 
     @line.command("replay")
     def replay_parked(
-        event_id: Annotated[UUID | None, typer.Argument(help="As `events list --parked` shows it.")] = None,
+        event_id: Annotated[UUID | None, typer.Argument(help="The id, as shown by `events list --parked`.")] = None,
         every: Annotated[bool, typer.Option("--all", help="Every parked event.")] = False,
     ) -> None:
-        """Handle or publish parked events again."""
+        """Retry parked events."""
         if (event_id is None) is not every:
-            raise typer.BadParameter("give either an event's id or --all")
+            raise typer.BadParameter("pass either an event id or --all")
         count = with_database(lambda db: replay.replay(db, event_id))
-        typer.echo(f"{count} events are tried again")
+        typer.echo(f"{count} events will be retried")
         if not count:
             raise typer.Exit(1)
 
@@ -66,9 +66,9 @@ def events_commands(name: str, handlers: EventHandlers, load_settings: Callable[
         since: Annotated[datetime, typer.Option(help="In UTC, such as 2026-01-31T12:00:00.")],
         event_type: Annotated[str | None, typer.Option("--type")] = None,
     ) -> None:
-        """Publish again what was published since then, of the last week; consumers ignore what they have seen."""
+        """Publish the events since a given time again (kept for a week); consumers ignore events they have handled."""
         count = with_database(lambda db: replay.republish(db, since.replace(tzinfo=UTC), event_type))
-        typer.echo(f"{count} events go out again")
+        typer.echo(f"{count} events will be published again")
 
     return line
 

@@ -53,7 +53,7 @@ class Event(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
         name = cls.__dict__.get("type")
         if name is not None and not re.fullmatch(_TYPE, name):
-            raise TypeError(f"{cls.__name__}: {name!r} is no event type; one looks like job.completed.v1")
+            raise TypeError(f"{cls.__name__}: {name!r} is not an event type such as job.completed.v1")
         if taken := _ENVELOPE & set(cls.__annotations__):
             raise TypeError(f"{cls.__name__}: {', '.join(sorted(taken))} belongs to the envelope")
 

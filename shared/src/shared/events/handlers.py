@@ -49,5 +49,5 @@ class EventHandlers:
 
     def _add(self, handler: Handler) -> None:
         if handler.event.type in self._by_type:
-            raise ValueError(f"{handler.event.type} has a handler already")
+            raise ValueError(f"{handler.event.type} already has a handler")
         self._by_type[handler.event.type] = handler

@@ -73,7 +73,7 @@ async def current_user(found: Caller, _shown: Annotated[object, Depends(_shown_s
     if found is None:
         raise Unauthenticated
     if isinstance(found, ServiceCaller):
-        raise InvalidToken("The token stands for a service, and this needs a person.")
+        raise InvalidToken("The token identifies a service; this operation requires a person.")
     return found
 
 
@@ -99,7 +99,7 @@ def require_any_scope(*scopes: str) -> Callable[..., Awaitable[Principal]]:
 
     async def check(user: CurrentUser) -> Principal:
         if user.scopes.isdisjoint(scopes):
-            raise InsufficientScope(f"This needs one of the scopes {', '.join(scopes)}.", scopes=scopes)
+            raise InsufficientScope(f"This operation requires one of the scopes {', '.join(scopes)}.", scopes=scopes)
         return user
 
     return check
@@ -112,7 +112,7 @@ def require_service(*names: str) -> Callable[..., Awaitable[ServiceCaller]]:
         if found is None:
             raise Unauthenticated
         if not isinstance(found, ServiceCaller) or found.name not in names:
-            raise Forbidden("Only services of the fleet may call this.")
+            raise Forbidden("Only services of this fleet may call this operation.")
         return found
 
     return check

@@ -77,7 +77,7 @@ class AccessTokenVerifier:
             return principal
         key = await self._jwks.key(self._header(token).kid) if self._jwks else None
         if key is None:
-            raise InvalidToken("The token is signed by nobody known here.")
+            raise InvalidToken("The token is signed with an unknown key.")
         return self._principal(token, key, self._public_url)
 
     def forget(self) -> None:
@@ -87,7 +87,7 @@ class AccessTokenVerifier:
     def _header(self, token: str) -> Header:
         header = read_header(token)
         if header.typ != TYP:
-            raise InvalidToken("This is no access token.")
+            raise InvalidToken("The token is not an access token.")
         return header
 
     def _development_key(self, kid: str) -> tuple[VerifyingKey, str] | None:

@@ -89,5 +89,5 @@ def _usable_keys(document: object) -> dict[str, VerifyingKey]:
         else:
             keys[key.kid] = key
     if not keys:
-        raise ValueError("a key set without a usable key")
+        raise ValueError("the key set has no usable key")
     return keys

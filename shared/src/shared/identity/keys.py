@@ -63,7 +63,7 @@ def parse_private_key(pem: bytes) -> SigningKey:
     except (ValueError, TypeError) as error:
         raise KeyInvalid(f"no readable PEM private key ({type(error).__name__})") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise KeyInvalid("the key is none of EC P-256")
+        raise KeyInvalid("the key is not an EC P-256 key")
     return _signing_key(key)
 
 
@@ -102,19 +102,19 @@ def verifying_key(jwk: object) -> VerifyingKey:
     Without a `kid` the thumbprint is its name. `alg`, where it is given, must be the one that the type pins.
     """
     if not isinstance(jwk, Mapping):
-        raise KeyInvalid("a key is a JSON object")
+        raise KeyInvalid("a key must be a JSON object")
     if _PRIVATE_MEMBERS & jwk.keys():
-        raise KeyInvalid("the key holds a private or symmetric part; list the public half only")
+        raise KeyInvalid("the key contains a private or symmetric part; list the public key only")
     if jwk.get("use", "sig") != "sig":
         raise KeyInvalid("the key is not for signatures (`use`)")
     members = _members(jwk)
     algorithm = _ALGORITHMS.get((members["kty"], members.get("crv")))
     if algorithm is None or jwk.get("alg", algorithm) != algorithm:
-        raise KeyInvalid("the key is for none of ES256, RS256, EdDSA (`kty`, `crv`, `alg`)")
+        raise KeyInvalid("the key does not support ES256, RS256 or EdDSA (`kty`, `crv`, `alg`)")
     key = _public_key({**members, "alg": algorithm})
     kid = jwk.get("kid", thumbprint(members))
     if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID_LENGTH:
-        raise KeyInvalid(f"`kid` is a text of at most {_MAX_KID_LENGTH} characters")
+        raise KeyInvalid(f"`kid` must be a string of at most {_MAX_KID_LENGTH} characters")
     return VerifyingKey(kid, algorithm, thumbprint(members), key)
 
 
@@ -122,7 +122,7 @@ def _members(jwk: Mapping[str, Any]) -> dict[str, str]:
     """Only the members that make the key; whatever else a JWK says (`x5u`, `jku`) is never looked at."""
     names = _THUMBPRINT_MEMBERS.get(kty) if isinstance(kty := jwk.get("kty"), str) else None
     if names is None:
-        raise KeyInvalid("`kty` is none of EC, RSA, OKP")
+        raise KeyInvalid("`kty` must be EC, RSA or OKP")
     if not all(isinstance(jwk.get(name), str) for name in names):
         raise KeyInvalid(f"a key of type {kty} needs the texts {', '.join(names)}")
     return {name: jwk[name] for name in names}

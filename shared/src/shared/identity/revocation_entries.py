@@ -150,5 +150,5 @@ def read_from(after: str | None) -> datetime | None:
     if after is None:
         return None
     if not (after.isascii() and after.isdecimal() and len(after) <= 17):  # 17 digits end in the year 5138
-        raise InvalidInput(errors=[FieldError("This is no cursor of this feed.", "cursor", parameter="after")])
+        raise InvalidInput(errors=[FieldError("The cursor does not belong to this feed.", "cursor", parameter="after")])
     return _EPOCH + int(after) * _MICROSECOND - timedelta(seconds=OVERLAP_S)

@@ -26,8 +26,8 @@ Subscriber = Callable[[Sequence[Entry]], None]
 
 POLL_TIMEOUT_S: Final = 2.0
 
-FEED_FAILURES = Counter("flotilla_revocation_feed_failures_total", "Polls of a feed without a usable answer.", ["feed"])
-FEED_HEARD = Gauge("flotilla_revocation_feed_heard_timestamp_seconds", "When a feed last answered.", ["feed"])
+FEED_FAILURES = Counter("flotilla_revocation_feed_failures_total", "Failed polls of a feed.", ["feed"])
+FEED_HEARD = Gauge("flotilla_revocation_feed_heard_timestamp_seconds", "Time of a feed's last answer.", ["feed"])
 
 log = structlog.get_logger()
 
@@ -138,9 +138,9 @@ class Revocations:
         `fresh` marks what must not be done by a token that may have ended: administration, passwords, keys.
         """
         if (ended := self.ended(principal)) is not None:
-            raise InvalidToken(f"The token has ended: its {ended.reason} is no longer what it was.")
+            raise InvalidToken(f"The token has ended: its {ended.reason} has ended or changed.")
         if (fresh or self._on_stale == "refuse") and self.stale:
-            raise ServiceUnavailable("Whether the token still counts cannot be told right now.", retry_after_s=5)
+            raise ServiceUnavailable("The token cannot be checked for revocation; try again later.", retry_after_s=5)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every batch of new entries, at once; the function that comes back ends that.

@@ -51,7 +51,7 @@ def read_header(token: str) -> Header:
         raise InvalidToken("The token is malformed.")
     kid, typ = header.get("kid"), header.get("typ")
     if not isinstance(kid, str) or not isinstance(typ, str):
-        raise InvalidToken("The token names no key or no type.")
+        raise InvalidToken("The token's header lacks `kid` or `typ`.")
     return Header(kid, typ.lower().removeprefix("application/"))
 
 
@@ -68,7 +68,7 @@ def verified_claims(
     except jwt.ExpiredSignatureError:
         raise InvalidToken("The token has expired.") from None
     except (jwt.PyJWTError, ValueError, RecursionError):  # the latter two: numbers and nesting past the parser's limits
-        raise InvalidToken("The token is not valid here.") from None
+        raise InvalidToken("The token is not valid for this service.") from None
 
 
 def sign(claims: Mapping[str, Any], key: SigningKey, *, typ: str) -> str:
@@ -100,7 +100,7 @@ class Signer:
 
     def _sign(self, claims: dict[str, Any], audience: str, ttl_s: int, *, ends_by: int | None) -> str:
         if not 0 < ttl_s <= INTERNAL_TTL_S:
-            raise ValueError(f"an internal token lives 1 to {INTERNAL_TTL_S} s, not {ttl_s}")
+            raise ValueError(f"the lifetime of an internal token must be 1 to {INTERNAL_TTL_S} s, not {ttl_s}")
         now = int(self._clock())
         ends = now + ttl_s if ends_by is None else min(now + ttl_s, ends_by)
         frame = {"iss": self.service, "aud": audience, "iat": now, "exp": ends}
@@ -118,10 +118,10 @@ class InternalVerifier:
         """Whom the token speaks for. Raises InvalidToken."""
         signer = self._trust().services.get(header.kid)
         if header.typ != "jwt" or signer is None:
-            raise InvalidToken("The token is none of this fleet's.")
+            raise InvalidToken("The token was not issued by this fleet.")
         claims = verified_claims(token, signer.key, audience=self.service, issuer=signer.service)
         if lifetime_s(claims) > INTERNAL_TTL_S:
-            raise InvalidToken("The token was made to live too long.")
+            raise InvalidToken("The token's lifetime is too long.")
         if claims["sub"] == signer.service:
             return ServiceCaller.from_claims(claims)
         return _person(claims, signer)
@@ -134,5 +134,5 @@ def _person(claims: Mapping[str, Any], signer: TrustedKey) -> Principal:
     if scopes is None:
         raise InvalidToken(f"{signer.service} may not act for people.")
     if signer.terms.cap is not None and principal.actor != signer.service:
-        raise InvalidToken(f"{signer.service} must say that it acts for the person (`act`).")
+        raise InvalidToken(f"{signer.service} must name itself as the actor (`act`).")
     return replace(principal, scopes=scopes)

@@ -116,7 +116,7 @@ def parse_trust(document: bytes, *, development: bool) -> Trust:
     except ValidationError as error:
         raise TrustInvalid("\n".join(_sentence(fault) for fault in _faults(error))) from None
     if file.development_issuer and not development:
-        raise TrustInvalid("development_issuer: only development trusts one")
+        raise TrustInvalid("development_issuer: allowed in development only")
     return _indexed(file)
 
 

@@ -28,12 +28,12 @@ class Verifier:
         if header.typ != TYP:
             return self._internal.verify(token, header)
         if self._access is None:
-            raise InvalidToken("Access tokens are not taken here; call through the gateway.")
+            raise InvalidToken("Access tokens are not accepted here; send the request through the gateway.")
         return await self._access.verify(token)
 
     async def verify(self, token: str) -> Principal:
         """The person that the token stands for. Raises InvalidToken, also for a service's own token."""
         caller = await self.caller(token)
         if isinstance(caller, ServiceCaller):
-            raise InvalidToken("The token stands for a service, and this needs a person.")
+            raise InvalidToken("The token identifies a service; this operation requires a person.")
         return caller

@@ -10,18 +10,16 @@ from prometheus_client import Counter, Gauge, Histogram
 
 REQUESTS = Histogram(
     "flotilla_http_request_duration_seconds",
-    "Time from the request's head to the end of its answer.",
+    "Time from the request's head to the end of the response.",
     ["method", "route", "status"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-IN_FLIGHT = Gauge("flotilla_http_requests_in_flight", "Requests being answered now.")
-TASK_RESTARTS = Counter(
-    "flotilla_task_restarts_total", "Supervised tasks that failed and were started again.", ["task"]
-)
-LOOP_LAG = Gauge("flotilla_event_loop_lag_seconds", "How late the event loop runs what is due.")
-DISK_FREE = Gauge("flotilla_disk_free_bytes", "Free space where the process works.")
-CPU_PERCENT = Gauge("flotilla_process_cpu_percent", "CPU of this process since the last sample; 100 is one core.")
-POOL_IN_USE = Gauge("flotilla_db_pool_in_use", "Database connections taken out of the pool.", ["role"])
+IN_FLIGHT = Gauge("flotilla_http_requests_in_flight", "Requests in progress.")
+TASK_RESTARTS = Counter("flotilla_task_restarts_total", "Restarts of background tasks after a failure.", ["task"])
+LOOP_LAG = Gauge("flotilla_event_loop_lag_seconds", "Lag of the event loop.")
+DISK_FREE = Gauge("flotilla_disk_free_bytes", "Free disk space in the working directory.")
+CPU_PERCENT = Gauge("flotilla_process_cpu_percent", "CPU use since the last sample; 100 is one core.")
+POOL_IN_USE = Gauge("flotilla_db_pool_in_use", "Database connections checked out of the pool.", ["role"])
 
 _SAMPLE_S: Final = 5.0
 

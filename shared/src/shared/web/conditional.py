@@ -52,9 +52,9 @@ def _tags(headers: Iterable[str]) -> frozenset[str]:
     return frozenset(tag.strip() for header in headers for tag in header.split(",") if tag.strip())
 
 
-_IfMatch = Annotated[list[str] | None, Header(alias="If-Match", description="412 where the version is another.")]
+_IfMatch = Annotated[list[str] | None, Header(alias="If-Match", description="412 if the current version differs.")]
 _IfNoneMatch = Annotated[
-    list[str] | None, Header(alias="If-None-Match", description="304 where this is the version; 412 for a write.")
+    list[str] | None, Header(alias="If-None-Match", description="304 if this is the current version; 412 for a write.")
 ]
 
 

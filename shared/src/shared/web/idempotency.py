@@ -31,7 +31,7 @@ class KeyReused(InvalidInput):
     """This Idempotency-Key came before with another body."""
 
     status, title = 422, "The Idempotency-Key belongs to another request"
-    remedy = "Make a new key for every new request; repeat a key only with the same body."
+    remedy = "Use a new key for every new request; repeat a key only with the same body."
 
 
 class Once:

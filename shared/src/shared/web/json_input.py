@@ -76,7 +76,7 @@ def _string_fault(value: str, pointer: str) -> FieldError | None:
     if "\0" in value:
         return FieldError("Contains the character NUL.", "nul_character", pointer)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        return FieldError("Contains half of a surrogate pair.", "lone_surrogate", pointer)
+        return FieldError("Contains a lone surrogate.", "lone_surrogate", pointer)
     return None
 
 
@@ -84,7 +84,7 @@ def _number_fault(value: float, pointer: str) -> FieldError | None:
     if isinstance(value, float) and not math.isfinite(value):
         return FieldError("Is not a finite number.", "not_finite", pointer)
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        return FieldError("Is outside of 64 bits.", "integer_out_of_range", pointer)
+        return FieldError("Does not fit in 64 bits.", "integer_out_of_range", pointer)
     return None
 
 
@@ -95,7 +95,7 @@ def escape(key: str) -> str:
 
 def _one_line(value: str) -> str:
     if not value.strip() or any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in value):
-        raise ValueError("must be one line with something to see in it")
+        raise ValueError("must be one line with at least one visible character")
     return value
 
 

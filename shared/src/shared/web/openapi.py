@@ -8,7 +8,7 @@ from shared.web.router import JSON, MERGE_PATCH
 
 _PROBLEM: dict[str, Any] = {
     "title": "Problem",
-    "description": "RFC 9457. `code` is permanent; /problems/{code} says cause and remedy.",
+    "description": "RFC 9457. `code` is permanent; /problems/{code} describes cause and remedy.",
     "type": "object",
     "required": ["type", "title", "status", "detail", "code"],
     "properties": {

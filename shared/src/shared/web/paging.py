@@ -30,7 +30,7 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    cursor: str | None = Field(default=None, max_length=1024, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(default=None, max_length=1024, description="The `next_cursor` of the previous page.")
     limit: int = Field(default=50, ge=1, le=_MAX_LIMIT)
     sort: str = Field(default="-created_at", max_length=200, description="Fields, `-` for descending: -created_at,name")
     created_after: Moment | None = None
@@ -46,7 +46,7 @@ class ListQuery(BaseModel):
 
 class CursorPage(BaseModel, Generic[T]):
     items: list[T]
-    next_cursor: str | None = Field(description="null on the last page.")
+    next_cursor: str | None = Field(description="Null on the last page.")
 
 
 class Pagination(BaseModel):
@@ -117,7 +117,7 @@ def _after(order: _Order, tie: InstrumentedAttribute[UUID], values: list[Any]) -
     """Rows behind the cursor: behind in the first field, or equal in it and behind in the next, and so on."""
     columns = [(column, descending) for _, column, descending in order] + [(tie, False)]
     if len(values) != len(columns):
-        raise _refused("cursor", "Take the cursor from `next_cursor` unchanged.")
+        raise _refused("cursor", "Use the value of `next_cursor` unchanged.")
     alternatives = []
     for index, (column, descending) in enumerate(columns):
         value = _typed(column, values[index])
@@ -131,7 +131,7 @@ def _typed(column: InstrumentedAttribute[Any], value: Any) -> Any:
     try:
         return kind(value)
     except ValidationError:
-        raise _refused("cursor", "Take the cursor from `next_cursor` unchanged.") from None
+        raise _refused("cursor", "Use the value of `next_cursor` unchanged.") from None
 
 
 def _encoded(sort: str, values: list[Any]) -> str:
@@ -143,9 +143,9 @@ def _decoded(cursor: str, sort: str) -> list[Any]:
         decoded: list[Any] = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         made_for, *values = decoded
     except (ValueError, TypeError):
-        raise _refused("cursor", "Take the cursor from `next_cursor` unchanged.") from None
+        raise _refused("cursor", "Use the value of `next_cursor` unchanged.") from None
     if made_for != sort:
-        raise _refused("cursor", "The cursor belongs to another sort; start again without it.")
+        raise _refused("cursor", "The cursor belongs to a different sort order; start again without it.")
     return values
 
 

@@ -50,7 +50,7 @@ class StrictRequest(Request):
                     raise self._too_large(limit_bytes)
                 yield chunk
         except ClientDisconnect:
-            raise Refused(MalformedRequest("The body was cut off; nothing was stored.")) from None
+            raise Refused(MalformedRequest("The body is incomplete; nothing was stored.")) from None
 
     def _limit_bytes(self) -> int:
         if self.max_body_bytes is None:
@@ -60,7 +60,7 @@ class StrictRequest(Request):
 
     @staticmethod
     def _too_large(limit_bytes: int) -> Refused:
-        return Refused(BodyTooLarge(f"This operation takes bodies of at most {limit_bytes} bytes."))
+        return Refused(BodyTooLarge(f"This operation accepts bodies of at most {limit_bytes} bytes."))
 
 
 class StrictRoute(APIRoute):
@@ -108,7 +108,7 @@ class StrictRoute(APIRoute):
         if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
             return
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in self._media_types:
-            raise UnsupportedMediaType(f"This operation reads {' and '.join(self._media_types)}.")
+            raise UnsupportedMediaType(f"This operation accepts {' and '.join(self._media_types)}.")
 
 
 def _head_of(response: Response) -> Response:

@@ -20,19 +20,19 @@ from shared.settings import OwnerSettings, ServiceSettings
 
 FILE: Final = ".env.example"
 _HEAD: Final = """\
-# Every setting, with its default: copy this file to .env, or to .env.<environment>, which is read after it; the
-# process's own environment wins over both. `make up` needs none of it. A line without a value is unset by default.
-# Written from the settings classes by: python -m shared.dev.checks.env_example
+# All settings with their defaults. Copy this file to .env or .env.<environment>; the second overrides the first, and
+# the process's environment overrides both. `make up` needs none of this. A line without a value is unset by default.
+# Generated from the settings classes by: python -m shared.dev.checks.env_example
 """
 
 
 def env_example(root: Path) -> str:
     """The whole file."""
     shared = dict(_settings(ServiceSettings))
-    parts = [_part("Every service", shared), _part("`migrate` and `db create` alone", dict(_settings(OwnerSettings)))]
+    parts = [_part("Every service", shared), _part("`migrate` and `db create` only", dict(_settings(OwnerSettings)))]
     for service in fleet(root).values():
         own = {name: field for name, field in _settings(_class_of(service)) if name not in shared}
-        parts.append(_part(f"{service.folder} alone", own))
+        parts.append(_part(f"{service.folder} only", own))
     return "\n".join([_HEAD, *parts])
 
 
