@@ -6,8 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 COMPOSE ?= docker compose
 PY := .venv/bin/python
-PACKAGES := shared gateway auth-service users-service chat-service tasks-service
-SERVICES := auth users chat tasks gateway
+# The fleet's list is in pyproject.toml; a service's folder is <name>-service, or its name alone.
+SERVICES := $(shell sed -n 's/^\[tool\.flotilla\.services\.\([a-z]*\)\]$$/\1/p' pyproject.toml)
+PACKAGES := shared $(foreach s,$(SERVICES),$(or $(wildcard $(s)-service),$(s)))
 # make exports its command-line variables to every process, but LIMITS is a section of the services' settings.
 unexport LIMITS
 
@@ -103,12 +104,16 @@ $(SERVICE_TESTS): test-%: .venv/.installed
 	@$(call run_suites,$(or $(wildcard $*-service),$*)/tests)
 
 .PHONY: check
-check: .venv/.installed ## Lint, types, import rules, contracts, migrations and docs: all that CI checks besides tests.
+check: .venv/.installed ## Lint, types, import rules, contracts, migrations, docs, manifests: all that CI checks besides tests.
 	@$(PY) -m shared.dev.checks.check
 
 .PHONY: format
 format: .venv/.installed ## Format the code and sort the imports.
 	@$(PY) -m ruff format -q . && $(PY) -m ruff check -q --fix .
+
+.PHONY: generate
+generate: .venv/.installed ## Write the blocks of build and deploy files that repeat the fleet's list in pyproject.toml.
+	@$(PY) -m shared.dev.generate
 
 .PHONY: contracts
 contracts: .venv/.installed ## Regenerate the contracts (OpenAPI, AsyncAPI, event examples) and docs/problems.md.
@@ -123,7 +128,7 @@ images: .venv/.installed ## Build every service image and verify it: non-root, r
 	@$(PY) -m shared.dev.images.build
 
 .PHONY: manifests
-manifests: .venv/.installed ## Check Dockerfiles, compose.yaml, skaffold.yaml and k8s/: their schemas, and that they contain the whole fleet.
+manifests: .venv/.installed ## Check Dockerfiles, compose.yaml and k8s/ against their schemas: a part of make check.
 	@$(PY) -m shared.dev.checks.manifests
 
 .PHONY: compose

@@ -10,33 +10,28 @@ from shared.dev.servers.guard import Guard
 
 _LIST = """
 [tool.flotilla.services.chat]
-package = "tiny_chat"
-folder = "chat"
+folder = "tiny_chat"
 port = 0
-processes = ["worker"]
+processes = { worker = 0 }
 follows = ["auth", "users"]
 
 [tool.flotilla.services.gateway]
-package = "tiny_gateway"
-folder = "gateway"
+folder = "tiny_gateway"
 port = 0
 admin_port = 0
 database = false
 
 [tool.flotilla.services.auth]
-package = "tiny_auth"
-folder = "auth"
+folder = "tiny_auth"
 port = 0
 jwks = "/keys.json"
 
 [tool.flotilla.services.users]
-package = "tiny_users"
-folder = "users"
+folder = "tiny_users"
 port = 0
 
 [tool.flotilla.services.tasks]
-package = "tiny_tasks"
-folder = "tasks"
+folder = "tiny_tasks"
 port = 0
 """
 

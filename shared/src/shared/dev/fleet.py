@@ -1,7 +1,7 @@
 """The fleet's list, read from the top-level pyproject.toml: the one place where services are named."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +17,11 @@ class FleetService:
     """One service as the list has it."""
 
     name: str
-    package: str
     folder: str
     port: int
     admin_port: int | None = None
-    processes: tuple[str, ...] = ()
-    """Verbs that run as processes of their own beside `serve`."""
+    processes: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Verbs that run as processes of their own beside `serve`, each with the port of its health checks."""
     database: bool = True
     follows: tuple[str, ...] = ()
     """Services whose revocations it follows."""
@@ -33,27 +32,44 @@ class FleetService:
     production: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Settings without which production refuses to start."""
 
+    @property
+    def package(self) -> str:
+        """The import package: the folder with underscores."""
+        return self.folder.replace("-", "_")
+
+    @property
+    def image(self) -> str:
+        """The image's name, without a tag."""
+        return f"flotilla/{self.folder}"
+
 
 def fleet(root: Path) -> dict[str, FleetService]:
     """Every service of the repository at `root`, by name, in the order in which they start."""
     listed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flotilla"]["services"]
-    return {name: FleetService(name=name, **_frozen(entry)) for name, entry in listed.items()}
+    return {name: _service(name, entry) for name, entry in listed.items()}
 
 
-def _frozen(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+def _service(name: str, entry: Mapping[str, Any]) -> FleetService:
+    """An entry needs a port only: the folder is `<name>-service` where it names no other."""
+    values: dict[str, Any] = {"folder": f"{name}-service", **entry}
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return FleetService(name=name, **(values | lists))
 
 
-def service_urls(services: Iterable[FleetService], host: str, ports: Mapping[str, int]) -> dict[str, str]:
+def service_urls(services: Iterable[FleetService], address: Callable[[FleetService], str]) -> dict[str, str]:
     """The variables that say where the services behind the gateway are, and where the public keys are."""
     variables = {}
     for service in services:
-        url = f"http://{host}:{ports[service.name]}"
         if service.name != GATEWAY:
-            variables[variable_of(service.name)] = url
+            variables[variable_of(service.name)] = f"http://{address(service)}"
         if service.jwks:
-            variables["IDENTITY__JWKS_URL"] = f"{url}{service.jwks}"
+            variables["IDENTITY__JWKS_URL"] = f"http://{address(service)}{service.jwks}"
     return variables
+
+
+def inner_address(service: FleetService) -> str:
+    """Host and port where each service is a host by its name: in Compose and in a cluster."""
+    return f"{service.name}:{service.port}"
 
 
 def processes(services: Iterable[FleetService]) -> dict[str, tuple[FleetService, str]]:

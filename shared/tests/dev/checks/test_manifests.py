@@ -14,7 +14,7 @@ SERVICES = fleet(ROOT)
 @pytest.fixture
 def copied(tmp_path):
     """The delivered files, to be changed."""
-    for name in ("compose.yaml", "skaffold.yaml", *(f"{service.folder}/Dockerfile" for service in SERVICES.values())):
+    for name in ("compose.yaml", *(f"{service.folder}/Dockerfile" for service in SERVICES.values())):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / name)
     return tmp_path
@@ -27,7 +27,7 @@ def change(path, old, new):
 
 
 def test_the_files_as_they_are_deliver_the_fleet(copied):
-    for check in (manifests.dockerfiles, manifests.compose, manifests.skaffold):
+    for check in (manifests.dockerfiles, manifests.compose):
         assert list(check(copied, SERVICES)) == []
 
 
@@ -38,19 +38,9 @@ def test_a_dockerfile_that_goes_its_own_way_is_found(copied):
     ]
 
 
-def test_a_process_that_compose_leaves_out_is_found(copied):
-    change(copied / "compose.yaml", "\n  worker:\n", "\n  walker:\n")
-    assert list(manifests.compose(copied, SERVICES)) == ["compose.yaml: worker does not run flotilla/tasks-service:dev"]
-
-
 def test_a_compose_file_outside_the_schema_is_found(copied):
     change(copied / "compose.yaml", "read_only: true", "reed_only: true")
     assert any("'reed_only' was unexpected" in fault for fault in manifests.compose(copied, SERVICES))
-
-
-def test_an_image_that_skaffold_does_not_build_is_found(copied):
-    change(copied / "skaffold.yaml", "- image: flotilla/gateway", "- image: flotilla/gate")
-    assert len(list(manifests.skaffold(copied, SERVICES))) == 1
 
 
 def test_a_deployment_that_a_cluster_lacks_is_found():
@@ -58,10 +48,3 @@ def test_a_deployment_that_a_cluster_lacks_is_found():
     assert "no Deployment worker runs flotilla/tasks-service" in faults
     assert "no Service gateway on port 8000" in faults
     assert "no Job makes and migrates the database of users" in faults
-
-
-def test_a_process_with_the_secrets_of_another_service_is_found(copied):
-    change(copied / "compose.yaml", "env_file: [.secrets/chat.env]", "env_file: [.secrets/users.env]")
-    assert list(manifests.compose(copied, SERVICES)) == [
-        "compose.yaml: chat has not the secrets of chat, or others too"
-    ]

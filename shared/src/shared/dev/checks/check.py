@@ -12,8 +12,10 @@ from pathlib import Path
 
 import typer
 
-from shared.dev.checks import contracts, docs_references
+from shared.dev.checks import contracts, docs_references, manifests
 from shared.dev.fleet import fleet, repository
+from shared.dev.generate import differences
+from shared.dev.generate.blocks import BlockInvalid
 from shared.dev.servers.binaries import postgres_binaries
 from shared.dev.servers.guard import Guard
 from shared.dev.servers.postgres import Postgres
@@ -48,6 +50,18 @@ async def _imports(root: Path) -> str:
 async def _contracts(root: Path) -> str:
     changed = await asyncio.to_thread(contracts.differences, root)
     return "".join(f"{name} is not what the code says; run: make contracts\n" for name in changed)
+
+
+async def _generated(root: Path) -> str:
+    try:
+        changed = differences(root)
+    except BlockInvalid as invalid:
+        return f"{invalid}\n"
+    return "".join(f"{name} differs from the fleet's list in pyproject.toml; run: make generate\n" for name in changed)
+
+
+async def _manifests(root: Path) -> str:
+    return "".join(await asyncio.to_thread(lambda: [f"{line}\n" for line in manifests.failures(root)]))
 
 
 async def _docs(root: Path) -> str:
@@ -86,6 +100,8 @@ CHECKS: dict[str, Check] = {
     "lint": _lint,
     "imports": _imports,
     "docs": _docs,
+    "generated": _generated,
+    "manifests": _manifests,
 }
 
 

@@ -49,7 +49,7 @@ class Process:
 
 def image_of(service: FleetService) -> str:
     """The name that compose.yaml, skaffold.yaml and the manifests use too."""
-    return f"flotilla/{service.folder}:dev"
+    return f"{service.image}:dev"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Trial:
             "IDENTITY__TRUST_FILE": f"{_INSIDE}/trust.json",
             "REVOCATIONS__FEEDS": json.dumps(service.follows),
         }
-        settings |= service_urls(self.services, HOST, self.ports)
+        settings |= service_urls(self.services, lambda other: f"{HOST}:{self.ports[other.name]}")
         if service.database:
             settings |= {"DATABASE_URL": self.backing.database_url_for(service.name), "BUS_URL": self.backing.bus_url}
             settings["BUS_ALLOW_VALKEY"] = "true"

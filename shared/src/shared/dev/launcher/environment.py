@@ -62,7 +62,7 @@ class Surroundings:
 
     def _others(self, service: FleetService) -> dict[str, str]:
         """Where the other services are; alone, no keys or revocations are read, nor a job owner's roles."""
-        urls = service_urls(self.services, HOST, self.ports)
+        urls = service_urls(self.services, lambda other: f"{HOST}:{self.ports[other.name]}")
         if self.alone:
             urls.pop("IDENTITY__JWKS_URL", None)
             return urls | {"REVOCATIONS__FEEDS": "[]", "WORKER__OWNERS": "token"}
