@@ -47,7 +47,7 @@ class Door:
 
     def bearer(self, tokens: dict[str, Any]) -> dict[str, str]:
         """What the gateway sends on for the access token of these tokens."""
-        return self.people.headers(self.people.signer("gateway").sign_for(principal_of(tokens), "auth"))
+        return self.people.headers(self.people.signer("gateway").forward(principal_of(tokens), "auth"))
 
     async def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """What the database says."""

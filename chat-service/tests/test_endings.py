@@ -52,7 +52,7 @@ async def test_another_protocol_is_closed_with_4000(base_url: str, members: Memb
 async def ending_soon(base_url: str, members: Members, lifetime_s: int) -> Talk:
     """A connection whose token ends after so many seconds."""
     principal = replace(members.principal("ann"), expires_at=int(time.time()) + lifetime_s)
-    token = members.people.signer("gateway").sign_for(principal, "chat", min(lifetime_s, 60))
+    token = members.people.signer("gateway").forward(principal, "chat", min(lifetime_s, 60))
     return await talk(base_url, members.people.headers(token))
 
 

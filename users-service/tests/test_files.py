@@ -145,10 +145,19 @@ async def test_tasks_service_reads_a_file_for_its_owner_and_changes_none(
     client: httpx2.AsyncClient, as_user: People, upload: Upload
 ) -> None:
     path = f"/api/v1/files/{(await upload())['id']}"
-    for_bob, for_ann = as_user("bob", via="tasks"), as_user("ann", roles=["admin"], via="tasks")
+    needed = ["files:read"]
+    for_bob = as_user("bob", scopes=needed, via="tasks")
+    for_ann = as_user("ann", roles=["admin"], scopes=needed, via="tasks")
     assert (await client.get(f"{path}/content", headers=for_bob)).content == CONTENT
-    assert (await client.get(path, headers=for_ann)).status_code == 404  # admin:read is not among what tasks may
+    assert (await client.get(path, headers=for_ann)).status_code == 404
     assert (await client.delete(path, headers=for_bob)).status_code == 403
+
+
+async def test_tasks_service_never_uses_a_scope_outside_its_cap(client: httpx2.AsyncClient, as_user: People) -> None:
+    ann, for_ann = as_user("ann", roles=["admin"]), as_user("ann", roles=["admin"], via="tasks")
+    body = {"full_name": "Ann"}
+    assert (await client.patch("/api/v1/profile", json=body, headers=for_ann)).json()["code"] == "insufficient_scope"
+    assert (await client.patch("/api/v1/profile", json=body, headers=ann)).status_code != 403
 
 
 async def test_a_deleted_file_is_gone_and_so_are_its_bytes(

@@ -12,7 +12,7 @@ from auth_service.keyring import Keyring
 from auth_service.settings import AuthSettings
 from shared.clients import ServiceClient
 from shared.data.session import DatabasePart, Db, FleetDb
-from shared.identity.access import CurrentUser, require_service
+from shared.identity.access import CurrentUser, require_grant
 from shared.parts import Parts
 
 
@@ -84,5 +84,5 @@ __all__ = [
     "PartsOfProcess",
     "Settings",
     "UsersClient",
-    "require_service",
+    "require_grant",
 ]

@@ -22,6 +22,7 @@ from shared.data.fitness import Refusal, refuse_strong_login
 from shared.data.migrations import current, head
 from shared.events import Event, EventHandlers
 from shared.events.works import event_works
+from shared.identity import requirements
 from shared.parts import Parts, open_parts
 from shared.problems import ServiceUnavailable
 from shared.settings import ServiceSettings, load
@@ -67,7 +68,16 @@ class Service:
         return [refuse_strong_login, *(self.refuses if settings.guarded else ())]
 
     def create_app(self, settings: ServiceSettings | None = None, *, events: bool = True) -> FastAPI:
-        """The application; `events=False` leaves the relay and the inbox worker to a process of their own."""
+        """The application; `events=False` leaves the relay and the inbox worker to a process of their own.
+
+        Raises UnknownRequirements for operations that no caller could ever be allowed.
+        """
+        app = self.assemble(settings, events=events)
+        requirements.refuse_unknown(app.routes)
+        return app
+
+    def assemble(self, settings: ServiceSettings | None = None, *, events: bool = True) -> FastAPI:
+        """The application, unchecked: the contracts are generated from it, the fleet's lists among them."""
         settings = settings or load(self.settings)
         provider = traces.configure(settings.telemetry, self.name)
         app = FastAPI(

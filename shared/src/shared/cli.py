@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from asyncpg import InvalidAuthorizationSpecificationError
+from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from shared.app import Service, run_events
@@ -22,6 +23,7 @@ from shared.data.roles import database_name
 from shared.events import contracts
 from shared.events.bus import BusUnavailable
 from shared.events.cli import events_commands
+from shared.identity.requirements import UnknownRequirements, grants_of
 from shared.parts import mounted_faults
 from shared.problems import DatabaseUnavailable, every_problem
 from shared.server import Server
@@ -33,7 +35,7 @@ def run(service: Service) -> None:
     """Run the command that the process was started with; does not return."""
     try:
         command_line(service)()
-    except SettingsInvalid as error:
+    except (SettingsInvalid, UnknownRequirements) as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
     except BusUnavailable as error:
@@ -171,7 +173,8 @@ def _add_openapi(line: typer.Typer, service: Service) -> None:
         write: Annotated[Path | None, typer.Option(help="The folder to write all contracts to.")] = None,
     ) -> None:
         """Print the OpenAPI document, or write all contracts to a folder."""
-        document = openapi_document(service)
+        app = assembled(service)
+        document = app.openapi()
         if write is None:
             typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
             return
@@ -179,7 +182,8 @@ def _add_openapi(line: typer.Typer, service: Service) -> None:
         text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
         (write / "openapi.json").write_text(text, encoding="utf-8")
         contracts.write(write, service.name, service.publishes, service.handlers)
-        (write / "problems.json").write_text(json.dumps(problem_list(), indent=2) + "\n", encoding="utf-8")
+        for name, listed in {"problems": problem_list(), "grants": grants_of(app.routes)}.items():
+            (write / f"{name}.json").write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
 
 
 def problem_list() -> list[dict[str, Any]]:
@@ -196,10 +200,10 @@ def problem_list() -> list[dict[str, Any]]:
     ]
 
 
-def openapi_document(service: Service) -> dict[str, Any]:
-    """The service's OpenAPI 3.1 document; needs no server and no secret."""
+def assembled(service: Service) -> FastAPI:
+    """The application that the contracts are read from; needs no server and no secret."""
     os.environ.setdefault("ENVIRONMENT", "testing")
-    return service.create_app(service.settings(environment="testing")).openapi()
+    return service.assemble(service.settings(environment="testing"))
 
 
 def _owner_url() -> str:

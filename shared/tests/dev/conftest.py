@@ -14,12 +14,14 @@ folder = "tiny_chat"
 port = 0
 processes = { worker = 0 }
 follows = ["auth", "users"]
+grants = ["revocations:read"]
 
 [tool.flotilla.services.gateway]
 folder = "tiny_gateway"
 port = 0
 admin_port = 0
 database = false
+acts_with = ["*"]
 
 [tool.flotilla.services.auth]
 folder = "tiny_auth"

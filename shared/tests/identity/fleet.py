@@ -56,7 +56,7 @@ def hmac_token(header: Mapping[str, Any], claims: Mapping[str, Any], secret: byt
 
 @dataclass
 class Fleet:
-    """Three services: the gateway speaks for anyone, tasks with a cap, auth only for itself."""
+    """Three services: the gateway forwards everyone's requests, tasks acts with two scopes, auth only for itself."""
 
     gateway: SigningKey = field(default_factory=generate_key)
     tasks: SigningKey = field(default_factory=generate_key)
@@ -67,9 +67,9 @@ class Fleet:
     def document(self) -> dict[str, Any]:
         return {
             "services": {
-                "gateway": {"keys": [self.gateway.public_jwk], "may": "speak_for_anyone"},
-                "tasks": {"keys": [self.tasks.public_jwk], "cap": ["files:read", "user:read"]},
-                "auth": {"keys": [self.auth.public_jwk]},
+                "gateway": {"keys": [self.gateway.public_jwk], "acts_with": ["*"]},
+                "tasks": {"keys": [self.tasks.public_jwk], "acts_with": ["files:read", "user:read"]},
+                "auth": {"keys": [self.auth.public_jwk], "grants": ["registrations:write"]},
             }
         }
 

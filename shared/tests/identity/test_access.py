@@ -21,8 +21,8 @@ from shared.identity.access import (
     CurrentUser,
     OptionalUser,
     require_any_scope,
+    require_grant,
     require_scopes,
-    require_service,
 )
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.principal import Principal, ServiceCaller
@@ -78,7 +78,9 @@ def application(parts: Parts, looked_up: list[str]) -> FastAPI:
         return user.username
 
     @app.put("/internal/thing")
-    async def thing(service: Annotated[ServiceCaller, Depends(require_service("auth"))], user: OptionalUser) -> str:
+    async def thing(
+        service: Annotated[ServiceCaller, Depends(require_grant("registrations:write"))], user: OptionalUser
+    ) -> str:
         return f"{service.name} {user}"
 
     @app.websocket("/ws")
@@ -124,7 +126,7 @@ def bearer(token: str) -> dict[str, str]:
 
 async def test_a_person_is_known_and_bound_to_the_log(fleet: Fleet, client: httpx2.AsyncClient, parts: Parts) -> None:
     ann = person()
-    reply = await client.get("/me", headers=bearer(fleet.signer("gateway").sign_for(ann, "chat")))
+    reply = await client.get("/me", headers=bearer(fleet.signer("gateway").forward(ann, "chat")))
     assert reply.json() == {
         "username": "ann",
         "same": True,
@@ -193,7 +195,7 @@ async def test_one_of_several_scopes_is_enough_where_any_is_asked_for(fleet: Fle
 
 async def test_a_scope_that_the_cap_takes_away_is_missing(fleet: Fleet, client: httpx2.AsyncClient) -> None:
     admin = person(scopes=frozenset({"admin:read", "files:read"}))
-    assert (await client.get("/numbers", headers=bearer(fleet.signer("gateway").sign_for(admin, "chat")))).is_success
+    assert (await client.get("/numbers", headers=bearer(fleet.signer("gateway").forward(admin, "chat")))).is_success
     reply = await client.get("/numbers", headers=bearer(fleet.signer("tasks").sign_for(admin, "chat")))
     assert reply.status_code == 403
 

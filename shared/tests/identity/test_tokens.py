@@ -29,14 +29,14 @@ def verifier(fleet: Fleet) -> Verifier:
 async def test_the_gateway_speaks_for_a_person_with_all_their_scopes(
     fleet: Fleet, verifier: Verifier, ann: Principal
 ) -> None:
-    seen = await verifier.verify(fleet.signer("gateway").sign_for(ann, "chat"))
+    seen = await verifier.verify(fleet.signer("gateway").forward(ann, "chat"))
     assert seen == replace(ann, issuer="gateway")
 
 
 async def test_an_internal_token_is_short_and_remembers_the_end_of_the_persons_own(
     fleet: Fleet, verifier: Verifier, ann: Principal
 ) -> None:
-    token = fleet.signer("gateway").sign_for(ann, "chat")
+    token = fleet.signer("gateway").forward(ann, "chat")
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == INTERNAL_TTL_S
     assert (await verifier.verify(token)).expires_at == ann.expires_at
@@ -44,14 +44,14 @@ async def test_an_internal_token_is_short_and_remembers_the_end_of_the_persons_o
 
 async def test_an_internal_token_never_outlives_the_persons_own(fleet: Fleet) -> None:
     ends = int(time.time()) + 7
-    token = fleet.signer("gateway").sign_for(person(expires_at=ends), "chat")
+    token = fleet.signer("gateway").forward(person(expires_at=ends), "chat")
     assert jwt.decode(token, options={"verify_signature": False})["exp"] == ends
 
 
 @pytest.mark.parametrize("ttl_s", [0, -1, INTERNAL_TTL_S + 1])
 def test_a_signer_makes_no_long_lived_token(fleet: Fleet, ann: Principal, ttl_s: int) -> None:
     with pytest.raises(ValueError, match="internal token"):
-        fleet.signer("gateway").sign_for(ann, "chat", ttl_s=ttl_s)
+        fleet.signer("gateway").forward(ann, "chat", ttl_s=ttl_s)
 
 
 async def test_a_capped_service_gets_the_cap_and_nothing_more(fleet: Fleet, verifier: Verifier) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from shared.dev.fleet import fleet, repository
+from shared.dev.identity import trust_document
 from shared.identity.keys import KeyInvalid, generate_key, parse_private_key, write_private_key
 from shared.identity.principal import Principal
 from shared.identity.tokens import InternalVerifier, Signer
-from shared.identity.trust import Trust, TrustInvalid, parse_trust, watch_trust
+from shared.identity.trust import GRANTS, Trust, TrustInvalid, parse_trust, watch_trust
 from shared.identity.verifier import Verifier
 from shared.identity.watched import WatchedFile
 from shared.problems import InvalidToken
@@ -33,16 +35,40 @@ def test_every_fault_is_reported_at_once_and_no_key_is_shown(fleet: Fleet) -> No
     document = fleet.document()
     document["services"]["Bad Name"] = {"keys": [generate_key().public_jwk]}
     document["services"]["users"] = {"keys": [{**fleet.auth.public_jwk, "d": "c2VjcmV0"}]}
-    document["services"]["chat"] = {"keys": [generate_key().public_jwk], "may": "speak_for_anyone", "cap": []}
-    document["services"]["mail"] = {"keys": [generate_key().public_jwk], "cap": ["everything"]}
+    document["services"]["chat"] = {"keys": [generate_key().public_jwk], "grants": ["rooms:close", "tickets:redeem"]}
+    document["services"]["mail"] = {"keys": [generate_key().public_jwk], "acts_with": ["everything"]}
     document["surprise"] = True
     with pytest.raises(TrustInvalid) as fault:
         parse_trust(json.dumps(document).encode(), development=True)
     text = str(fault.value)
-    for part in ("Bad Name", "users.keys.0", "services.chat", "services.mail", "everything", "surprise"):
+    for part in ("Bad Name", "users.keys.0", "services.mail", "everything", "surprise"):
         assert part in text
+    assert "services.chat.grants: unknown grants: rooms:close; known: " in text
     assert "c2VjcmV0" not in text
     assert fleet.auth.public_jwk["x"] not in text
+
+
+def test_the_trust_file_of_the_fleet_gives_each_grant_and_the_cap_of_tasks() -> None:
+    services = fleet(repository())
+    document = trust_document({name: generate_key() for name in services}, services)
+    trusted = {key.service: key.terms for key in _parsed(document).services.values()}
+    assert frozenset().union(*(terms.grants for terms in trusted.values())) == GRANTS
+    assert [name for name, terms in trusted.items() if terms.forwards] == ["gateway"]
+    assert trusted["tasks"].acts_with == {
+        "admin:read",
+        "analytics:read",
+        "files:read",
+        "files:write",
+        "moderation:read",
+        "posts:read",
+        "profile:read",
+        "user:read",
+    }
+    assert [name for name, terms in trusted.items() if terms.acts_with is not None] == ["tasks", "gateway"]
+
+
+def _parsed(document: Any) -> Trust:
+    return parse_trust(json.dumps(document).encode(), development=False)
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b"\xff", b'{"services": []}', b"[" * 100_000])
@@ -77,17 +103,17 @@ async def test_a_service_key_rotates_without_a_restart_or_a_refused_call(
     private = WatchedFile(key_file, parse_private_key, faults=(KeyInvalid,), clock=clock)
     signer = Signer("gateway", private.current)
     verifier = Verifier(InternalVerifier("chat", follow(mounted, clock).current))
-    old_token = signer.sign_for(ann, "chat")
+    old_token = signer.forward(ann, "chat")
 
     document = fleet.document()
     document["services"]["gateway"]["keys"].append(new.public_jwk)  # next: listed, not yet used
     write(mounted, document)
     clock.now += 2
-    await verifier.verify(signer.sign_for(ann, "chat"))
+    await verifier.verify(signer.forward(ann, "chat"))
 
     write_private_key(key_file, new)  # active: signs, while the old one still counts
     clock.now += 2
-    new_token = signer.sign_for(ann, "chat")
+    new_token = signer.forward(ann, "chat")
     await verifier.verify(new_token)
     await verifier.verify(old_token)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Depends, Path, Request
 
 from shared.data.session import DatabasePart, Db, FleetDb
-from shared.identity.access import CurrentUser, require_any_scope, require_scopes, require_service
+from shared.identity.access import CurrentUser, require_any_scope, require_grant, require_scopes
 from shared.web.conditional import Conditions
 from shared.web.idempotency import OnceJson, OnceUpload
 from users_service.settings import UsersSettings
@@ -38,6 +38,6 @@ __all__ = [
     "TenantId",
     "UserId",
     "require_any_scope",
+    "require_grant",
     "require_scopes",
-    "require_service",
 ]

@@ -2,17 +2,15 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from auth_service.deps import Db, require_service
+from auth_service.deps import Db, require_grant
 from auth_service.revocations import service
 from shared.identity.revocation_entries import FeedPage
 from shared.web.router import Router
 
 router = Router(prefix="/internal", tags=["internal"])
 
-FOLLOWERS = [Depends(require_service("gateway", "users", "chat", "tasks"))]
 
-
-@router.get("/revocations", dependencies=FOLLOWERS)
+@router.get("/revocations", dependencies=[Depends(require_grant("revocations:read"))])
 async def read_revocations(
     db: Db, after: Annotated[str | None, Query(max_length=32, description="`next` of the answer before.")] = None
 ) -> FeedPage:

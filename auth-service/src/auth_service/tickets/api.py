@@ -1,14 +1,12 @@
 from fastapi import Depends, Response
 
-from auth_service.deps import Db, Settings, require_service
+from auth_service.deps import Db, Settings, require_grant
 from auth_service.sessions.access import SignedIn
 from auth_service.tickets import service
 from auth_service.tickets.schemas import RedeemIn, RedeemOut, TicketIn, TicketOut
 from shared.web.router import Router
 
 router = Router(tags=["tickets"])
-
-GATEWAY = [Depends(require_service("gateway"))]
 
 
 @router.post("/auth/tickets", status_code=201)
@@ -18,7 +16,7 @@ async def make_ticket(body: TicketIn, user: SignedIn, db: Db, settings: Settings
     return TicketOut(ticket=await service.make(db, user, body.path, settings.public_url))
 
 
-@router.post("/internal/tickets/redeem", dependencies=GATEWAY)
+@router.post("/internal/tickets/redeem", dependencies=[Depends(require_grant("tickets:redeem"))])
 async def redeem_ticket(body: RedeemIn, db: Db) -> RedeemOut:
     """Whom a ticket stands for."""
     return RedeemOut(claims=await service.redeem(db, body.ticket, body.path))

@@ -33,7 +33,7 @@ class InternalTokens:
         cached = self._signed.get(key)
         if cached is not None and now < cached[0]:
             return cached[1]
-        header = b"Bearer " + self._signer.sign_for(principal, upstream).encode()
+        header = b"Bearer " + self._signer.forward(principal, upstream).encode()
         self._signed[key] = (min(now + INTERNAL_TTL_S, principal.expires_at) - _MIN_REMAINING_S, header)
         if len(self._signed) > _CACHED_TOKENS:
             self._signed.popitem(last=False)

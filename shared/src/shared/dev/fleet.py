@@ -29,6 +29,10 @@ class FleetService:
     """The path at which it publishes the keys of people's access tokens."""
     secrets: tuple[str, ...] = ()
     """Random keys of its own, mounted as files by these names."""
+    grants: tuple[str, ...] = ()
+    """Internal operations of other services that it may call for itself."""
+    acts_with: tuple[str, ...] | None = None
+    """Scopes that it may use for people at most, `*` for every one; None where it never acts for people."""
     production: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Settings without which production refuses to start."""
 

@@ -6,12 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from shared.dev.fleet import FleetService
 from shared.identity.keys import SigningKey, generate_key, parse_private_key, write_private_key
-
-TASKS_CAP: Final = (
-    "files:read", "user:read", "profile:read", "posts:read", "analytics:read", "notifications:write",
-)  # fmt: skip
-"""What tasks-service may do for a person while a job of theirs runs."""
 
 DEVELOPMENT_ISSUER: Final = "flotilla-development"
 """Signs the tokens of `make token`; only a development's trust file names it."""
@@ -31,21 +27,21 @@ def _load_key(path: Path) -> SigningKey:
     return key
 
 
-def trust_document(keys: Mapping[str, SigningKey]) -> dict[str, Any]:
-    """The trust file for these keys; the development issuer's own is listed apart."""
-    services = {name: _terms(name, key) for name, key in keys.items() if name != DEVELOPMENT_ISSUER}
-    document: dict[str, Any] = {"services": services}
+def trust_document(keys: Mapping[str, SigningKey], services: Mapping[str, FleetService]) -> dict[str, Any]:
+    """The trust file for these keys, with the terms of the fleet's list; the development issuer is listed apart."""
+    trusted = {name: _terms(key, services.get(name)) for name, key in keys.items() if name != DEVELOPMENT_ISSUER}
+    document: dict[str, Any] = {"services": trusted}
     if (issuer := keys.get(DEVELOPMENT_ISSUER)) is not None:
         document["development_issuer"] = {"issuer": DEVELOPMENT_ISSUER, "keys": [issuer.public_jwk]}
     return document
 
 
-def _terms(name: str, key: SigningKey) -> dict[str, Any]:
+def _terms(key: SigningKey, service: FleetService | None) -> dict[str, Any]:
     terms: dict[str, Any] = {"keys": [key.public_jwk]}
-    if name == "gateway":
-        terms["may"] = "speak_for_anyone"
-    if name == "tasks":
-        terms["cap"] = list(TASKS_CAP)
+    if service is not None:
+        terms["grants"] = service.grants
+        if service.acts_with is not None:
+            terms["acts_with"] = service.acts_with
     return terms
 
 
@@ -58,8 +54,10 @@ def write_private(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def write_identity(folder: Path, names: Iterable[str]) -> dict[str, SigningKey]:
-    """Keys and `<folder>/trust.json` for the services `names` and the development issuer."""
-    keys = load_keys(folder, [*names, DEVELOPMENT_ISSUER])
-    write_private(folder / "trust.json", json.dumps(trust_document(keys), indent=2))
+def write_identity(
+    folder: Path, services: Mapping[str, FleetService], also: Iterable[str] = ()
+) -> dict[str, SigningKey]:
+    """Keys and `<folder>/trust.json` for the services, the names in `also` and the development issuer."""
+    keys = load_keys(folder, {*services, *also, DEVELOPMENT_ISSUER})
+    write_private(folder / "trust.json", json.dumps(trust_document(keys, services), indent=2))
     return keys

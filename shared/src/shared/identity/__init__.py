@@ -1,6 +1,6 @@
 """Who calls, and what they may: tokens in, a Principal out. Each name says where it lives."""
 
-from shared.identity.access import CurrentUser, OptionalUser, require_any_scope, require_scopes, require_service
+from shared.identity.access import CurrentUser, OptionalUser, require_any_scope, require_grant, require_scopes
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
 from shared.identity.principal import Principal, ServiceCaller
@@ -24,8 +24,8 @@ __all__ = [
     "Signer",
     "Verifier",
     "require_any_scope",
+    "require_grant",
     "require_scopes",
-    "require_service",
     "scopes_of",
     "watch_trust",
 ]

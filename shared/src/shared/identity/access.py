@@ -2,13 +2,14 @@
 
     async def rooms(user: CurrentUser): ...                                        a person, else 401
     @router.get("/rooms", dependencies=[Depends(require_scopes("chat:read"))])     and all of these scopes, else 403
-    @router.put("/internal/…", dependencies=[Depends(require_service("auth"))])    a service that speaks for itself
+    @router.put("/internal/…", dependencies=[Depends(require_grant("x:write"))])   a service that holds this grant
 
 They are answered before the operation runs, so a missing scope is 403 before anything is looked up. A token is read
 from `Authorization` alone: one in a query or a form would end up in logs and histories (RFC 6750, section 5.3).
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 import structlog
@@ -105,17 +106,23 @@ def require_any_scope(*scopes: str) -> Callable[..., Awaitable[Principal]]:
     return check
 
 
-def require_service(*names: str) -> Callable[..., Awaitable[ServiceCaller]]:
-    """A dependency: one of these services, speaking for itself; a person or another service is Forbidden."""
+@dataclass(frozen=True, slots=True)
+class RequireGrant:
+    """A dependency: a service that speaks for itself and holds `grant`; a person or another service is Forbidden."""
 
-    async def check(found: Caller, _shown: Annotated[object, Depends(_shown_scheme)]) -> ServiceCaller:
+    grant: str
+
+    async def __call__(self, found: Caller, _shown: Annotated[object, Depends(_shown_scheme)]) -> ServiceCaller:
         if found is None:
             raise Unauthenticated
-        if not isinstance(found, ServiceCaller) or found.name not in names:
-            raise Forbidden("Only services of this fleet may call this operation.")
+        if not isinstance(found, ServiceCaller) or self.grant not in found.grants:
+            raise Forbidden(f"Only a service with the grant {self.grant} may call this operation.")
         return found
 
-    return check
+
+def require_grant(grant: str) -> RequireGrant:
+    """A dependency: a service to which the trust file gives `grant`."""
+    return RequireGrant(grant)
 
 
 def _known(scopes: tuple[str, ...]) -> None:

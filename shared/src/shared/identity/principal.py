@@ -86,16 +86,17 @@ def tenant_of(user: Principal) -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class ServiceCaller:
-    """A service of the fleet that speaks for itself: no person, no tenant."""
+    """A service of the fleet that speaks for itself: no person, no tenant. `grants` are the trust file's."""
 
     name: str
     token_id: str
     expires_at: int
+    grants: frozenset[str]
 
     @classmethod
-    def from_claims(cls, claims: Claims) -> "ServiceCaller":
+    def from_claims(cls, claims: Claims, grants: frozenset[str]) -> "ServiceCaller":
         """The service that verified claims describe. Raises InvalidToken."""
-        return cls(_text(claims, "sub"), _text(claims, "jti"), _whole(claims.get("exp"), "exp"))
+        return cls(_text(claims, "sub"), _text(claims, "jti"), _whole(claims.get("exp"), "exp"), grants)
 
 
 def lifetime_s(claims: Claims) -> int:

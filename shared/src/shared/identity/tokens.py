@@ -25,8 +25,6 @@ INTERNAL_TTL_S: Final = 60  # the longest life of an internal token, kept by the
 LEEWAY_S: Final = 5  # how far two machines' clocks may be apart before honest tokens are refused
 MAX_TOKEN_BYTES: Final = 8 * 1024  # ours are about 1 KiB; what is longer is not even parsed
 
-GATEWAY: Final = "gateway"  # forwards the person's own request: the one service that adds no `act`
-
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "jti")
 
 
@@ -89,10 +87,15 @@ class Signer:
         return cls(service, WatchedFile(path, parse_private_key, faults=(KeyInvalid,)).current)
 
     def sign_for(self, principal: Principal, audience: str, ttl_s: int = INTERNAL_TTL_S) -> str:
-        """A token by which `audience` serves the person: never longer than 60 s, never past the person's own token."""
-        actor = principal.actor if self.service == GATEWAY else self.service
-        claims = replace(principal, actor=actor).to_claims()
-        return self._sign(claims, audience, ttl_s, ends_by=principal.expires_at)
+        """A token with which this service acts for the person at `audience` (`act`, RFC 8693).
+
+        It ends after `ttl_s`, at most 60 s, and never after the person's own token.
+        """
+        return self.forward(replace(principal, actor=self.service), audience, ttl_s)
+
+    def forward(self, principal: Principal, audience: str, ttl_s: int = INTERNAL_TTL_S) -> str:
+        """The same, for the person's own request passed on: without an `act` of this service."""
+        return self._sign(principal.to_claims(), audience, ttl_s, ends_by=principal.expires_at)
 
     def sign_as_service(self, audience: str, ttl_s: int = INTERNAL_TTL_S) -> str:
         """A token by which this service speaks for itself: `sub` = `iss`, no person, no tenant."""
@@ -123,16 +126,17 @@ class InternalVerifier:
         if lifetime_s(claims) > INTERNAL_TTL_S:
             raise InvalidToken("The token's lifetime is too long.")
         if claims["sub"] == signer.service:
-            return ServiceCaller.from_claims(claims)
+            return ServiceCaller.from_claims(claims, signer.terms.grants)
         return _person(claims, signer)
 
 
 def _person(claims: Mapping[str, Any], signer: TrustedKey) -> Principal:
-    """The person, with what the signer may do for one: a cap is enforced here, whatever the token grants itself."""
-    principal = Principal.from_claims(claims)
-    scopes = signer.terms.grants(principal.scopes)
-    if scopes is None:
+    """The person, with no scope that the signer may not use for one, whatever the token says."""
+    principal, terms = Principal.from_claims(claims), signer.terms
+    if terms.acts_with is None:
         raise InvalidToken(f"{signer.service} may not act for people.")
-    if signer.terms.cap is not None and principal.actor != signer.service:
+    if terms.forwards:
+        return principal
+    if principal.actor != signer.service:
         raise InvalidToken(f"{signer.service} must name itself as the actor (`act`).")
-    return replace(principal, scopes=scopes)
+    return replace(principal, scopes=principal.scopes & terms.acts_with)

@@ -1,25 +1,42 @@
-"""Whom a service believes, and for what: the mounted trust file (`IDENTITY__TRUST_FILE`), the same in every service.
+"""Which services are trusted, and for what: the mounted trust file (`IDENTITY__TRUST_FILE`), the same everywhere.
 
-    {"services": {"gateway": {"keys": [JWK, …], "may": "speak_for_anyone"},
-                  "tasks": {"keys": [JWK], "cap": ["files:read", "profile:read"]},
-                  "auth": {"keys": [JWK]}},
+    {"services": {"gateway": {"keys": [JWK, …], "grants": ["tickets:redeem"], "acts_with": ["*"]},
+                  "tasks": {"keys": [JWK], "grants": ["memberships:read"], "acts_with": ["files:read", "profile:read"]},
+                  "auth": {"keys": [JWK], "grants": ["registrations:write"]}},
      "development_issuer": {"issuer": "flotilla-development", "keys": [JWK]}}
 
-A service with `may` forwards people's requests with all their scopes. One with `cap` acts for people with those scopes
-at most. One with neither speaks only for itself. Two keys at once make a rotation: list the new one everywhere, switch
-the service over to it, take the old one out.
+`grants` are the internal operations that a service may call for itself. `acts_with` are the scopes that it may use for
+people at most; `*` is every scope, for the gateway, which forwards people's own requests. A service without `acts_with`
+never acts for people. To rotate a key, list the new one beside the old one everywhere, switch the service to the new
+one, then remove the old one.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shared.identity.keys import KeyInvalid, VerifyingKey, verifying_key
 from shared.identity.scopes import ALL_SCOPES
 from shared.identity.watched import WatchedFile
+
+GRANTS: Final = frozenset(json.loads((files("shared.identity") / "grants.json").read_bytes()))
+"""Every grant that an internal operation of the fleet requires; `make contracts` writes the file."""
+
+EVERY_SCOPE: Final = "*"
 
 
 class TrustInvalid(Exception):
@@ -41,25 +58,30 @@ class _Part(BaseModel):
 
 
 class TrustedService(_Part):
-    """One service's public keys and what they may vouch for."""
+    """One service's public keys, and what its tokens may be used for."""
 
     keys: tuple[Key, ...] = Field(min_length=1)
-    may: Literal["speak_for_anyone"] | None = None
-    cap: frozenset[str] | None = None
+    grants: frozenset[str] = frozenset()
+    acts_with: frozenset[str] | None = None
 
-    @model_validator(mode="after")
-    def _says_one_thing(self) -> Self:
-        if self.may and self.cap is not None:
-            raise ValueError("`may` and `cap` exclude each other")
-        if unknown := (self.cap or frozenset()) - ALL_SCOPES:
-            raise ValueError(f"`cap` names unknown scopes: {', '.join(sorted(unknown))}")
-        return self
+    @field_validator("grants")
+    @classmethod
+    def _known_grants(cls, grants: frozenset[str]) -> frozenset[str]:
+        if unknown := grants - GRANTS:
+            raise ValueError(f"unknown grants: {', '.join(sorted(unknown))}; known: {', '.join(sorted(GRANTS))}")
+        return grants
 
-    def grants(self, scopes: frozenset[str]) -> frozenset[str] | None:
-        """What is left of a person's scopes in this service's hands; None when it may not act for people at all."""
-        if self.may:
-            return scopes
-        return None if self.cap is None else self.cap & scopes
+    @field_validator("acts_with")
+    @classmethod
+    def _known_scopes(cls, scopes: frozenset[str] | None) -> frozenset[str] | None:
+        if unknown := (scopes or frozenset()) - ALL_SCOPES - {EVERY_SCOPE}:
+            raise ValueError(f"unknown scopes: {', '.join(sorted(unknown))}")
+        return scopes
+
+    @property
+    def forwards(self) -> bool:
+        """Whether people's own requests come from it, with all their scopes."""
+        return self.acts_with is not None and EVERY_SCOPE in self.acts_with
 
 
 class DevelopmentIssuer(_Part):

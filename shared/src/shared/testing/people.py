@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid5
 
+from shared.dev.fleet import GATEWAY, fleet, repository
 from shared.dev.identity import write_identity
 from shared.identity.keys import SigningKey
 from shared.identity.principal import Principal
@@ -15,7 +16,6 @@ from shared.identity.tokens import Signer
 from shared.ids import new_id
 
 _NAMES: Final = UUID("6d3f4c1e-0b8e-4b9b-9c55-3f6f1f0f7a11")
-SERVICES: Final = ("gateway", "auth", "users", "chat", "tasks")
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class People:
     keys: Mapping[str, SigningKey] = field(repr=False)
 
     @classmethod
-    def made(cls, folder: Path, audience: str, services: Iterable[str] = SERVICES) -> "People":
-        """With fresh keys in `folder`."""
-        return cls(folder, audience, write_identity(folder, {*services, audience}))
+    def made(cls, folder: Path, audience: str) -> "People":
+        """With fresh keys in `folder` for every service of the fleet's list, and for `audience`."""
+        return cls(folder, audience, write_identity(folder, fleet(repository()), {audience}))
 
     @property
     def trust_file(self) -> Path:
@@ -88,11 +88,13 @@ class People:
         roles: Iterable[str] = ("user",),
         scopes: Iterable[str] | None = None,
         session_id: UUID | None = None,
-        via: str = "gateway",
+        via: str | None = None,
     ) -> dict[str, str]:
-        """Headers of a request that the gateway (or the service `via`, acting for the person) forwards."""
+        """Headers of a request that the gateway forwards, or that the service `via` makes for the person."""
         principal = self.principal(name, tenant=tenant, roles=roles, scopes=scopes, session_id=session_id)
-        return self.headers(self.signer(via).sign_for(principal, self.audience))
+        if via is not None:
+            return self.headers(self.signer(via).sign_for(principal, self.audience))
+        return self.headers(self.signer(GATEWAY).forward(principal, self.audience))
 
     def service(self, name: str) -> dict[str, str]:
         """Headers of a call that the service `name` makes for itself."""

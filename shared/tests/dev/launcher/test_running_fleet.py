@@ -76,8 +76,9 @@ async def test_keys_and_trust_are_for_their_owner_only(plan: Plan, screen: Recor
     async with running_fleet(plan, screen) as fleet:
         keys = fleet.around.folder.keys
         trust = json.loads((keys / "trust.json").read_text())
-        assert trust["services"]["gateway"]["may"] == "speak_for_anyone"
-        assert "files:read" in trust["services"]["tasks"]["cap"]
+        assert trust["services"]["gateway"]["acts_with"] == ["*"]
+        assert trust["services"]["chat"]["grants"] == ["revocations:read"]
+        assert "acts_with" not in trust["services"]["chat"]
         assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
 
 

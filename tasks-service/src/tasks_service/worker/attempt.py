@@ -173,11 +173,11 @@ class Attempt:
 
     async def _worked(self) -> bytes:
         if self.settings.worker.owners == "users":
-            self._owner = await owner.owner_now(self.means.users, self.job)
+            person = await owner.owner_now(self.means.users, self.job)
         else:
-            self._owner = owner.owner_as_submitted(self.job)
+            person = owner.owner_as_submitted(self.job)
         given = self._input()
-        owner.require(self._owner, self.kind.scopes_for(given))
+        self._owner = owner.limited_to(self.kind.scopes_for(given), person)
         result = await self.kind.run(given, self)
         if len(result) > self.settings.worker.max_result_bytes:
             raise ResultTooLarge

@@ -66,10 +66,14 @@ def owner_as_submitted(job: Claimed) -> Principal:
     )
 
 
-def require(owner: Principal, scopes: frozenset[str]) -> None:
-    """Raises InsufficientScope where the owner's roles do not grant any more what the kind needs."""
+def limited_to(scopes: frozenset[str], owner: Principal) -> Principal:
+    """The owner with the scopes that their job needs and no others: an admin's job reads the admin's own files only.
+
+    Raises InsufficientScope if the owner's roles no longer grant one of them.
+    """
     if missing := sorted(scopes - owner.scopes):
         raise InsufficientScope(scopes=missing)
+    return replace(owner, scopes=scopes)
 
 
 @asynccontextmanager

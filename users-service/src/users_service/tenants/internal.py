@@ -7,7 +7,7 @@ from fastapi import Depends, Query
 from shared.data.database import enter_tenant
 from shared.identity.revocation_entries import FeedPage
 from shared.web.router import Router
-from users_service.deps import DatabasePart, FleetDb, Settings, TenantId, UserId, require_service
+from users_service.deps import DatabasePart, FleetDb, Settings, TenantId, UserId, require_grant
 from users_service.tenants import members, models, registration, revocations, service
 from users_service.tenants.models import Membership, Tenant
 from users_service.tenants.schemas import (
@@ -21,12 +21,10 @@ from users_service.tenants.sessions import NamedTenantDb
 
 router = Router(prefix="/internal", tags=["internal"])
 
-AUTH = [Depends(require_service("auth"))]
-ASKERS = [Depends(require_service("auth", "chat", "tasks"))]
-FOLLOWERS = [Depends(require_service("gateway", "auth", "chat", "tasks"))]
+REGISTER = [Depends(require_grant("registrations:write"))]
 
 
-@router.put("/registrations/{user_id}", dependencies=AUTH)
+@router.put("/registrations/{user_id}", dependencies=REGISTER)
 async def put_registration(
     user_id: UserId, body: RegistrationIn, database: DatabasePart, settings: Settings
 ) -> RegistrationOut:
@@ -43,7 +41,7 @@ async def put_registration(
     return RegistrationOut(user_id=user_id, membership=shown)
 
 
-@router.delete("/registrations/{user_id}", dependencies=AUTH, status_code=204)
+@router.delete("/registrations/{user_id}", dependencies=REGISTER, status_code=204)
 async def delete_registration(user_id: UserId, database: DatabasePart) -> None:
     """Take back a registration whose account never became active, with the tenant that it brought.
 
@@ -59,25 +57,25 @@ async def delete_registration(user_id: UserId, database: DatabasePart) -> None:
         await registration.forget_person(db, user_id)
 
 
-@router.get("/memberships", dependencies=AUTH)
+@router.get("/memberships", dependencies=[Depends(require_grant("memberships:list"))])
 async def list_memberships(user_id: Annotated[UserId, Query()], fleet: FleetDb) -> MembershipList:
     """Every membership of a person that has not ended, oldest first."""
     return MembershipList(items=[_shown(one, tenant) for one, tenant in await models.of_person(fleet, user_id)])
 
 
-@router.get("/memberships/{tenant_id}/{user_id}", dependencies=ASKERS)
+@router.get("/memberships/{tenant_id}/{user_id}", dependencies=[Depends(require_grant("memberships:read"))])
 async def read_membership(tenant_id: TenantId, user_id: UserId, db: NamedTenantDb) -> MembershipOut:
     """A person's membership in a tenant; 404 where there is none or it has ended."""
     return _shown(await members.read(db, tenant_id, user_id), await service.read(db, tenant_id))
 
 
-@router.post("/memberships/{tenant_id}/{user_id}/accept", dependencies=AUTH)
+@router.post("/memberships/{tenant_id}/{user_id}/accept", dependencies=[Depends(require_grant("memberships:accept"))])
 async def accept_membership(tenant_id: TenantId, user_id: UserId, db: NamedTenantDb) -> MembershipOut:
     """The person named this tenant at a sign-in: an invited membership becomes active."""
     return _shown(await members.accept(db, tenant_id, user_id), await service.read(db, tenant_id))
 
 
-@router.get("/revocations", dependencies=FOLLOWERS)
+@router.get("/revocations", dependencies=[Depends(require_grant("revocations:read"))])
 async def read_revocations(fleet: FleetDb, after: Annotated[str | None, Query(max_length=32)] = None) -> FeedPage:
     """Memberships and tenants whose state changed since the cursor `after`; without one, all that still matters."""
     return await revocations.feed(fleet, after)

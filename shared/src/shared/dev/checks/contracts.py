@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -14,30 +15,50 @@ from shared.dev.fleet import fleet, repository
 
 
 def generate(root: Path, into: Path) -> None:
-    """Write the contracts of each service to `into/<folder>/contracts`, the problems to `into/docs`."""
+    """Write each service's contracts to `into/<folder>/contracts`, and the fleet's lists that are merged from them."""
     for service in fleet(root).values():
         target = into / service.folder / "contracts"
         command = [sys.executable, "-m", service.package, "openapi", "--write", str(target)]
         subprocess.run(command, check=True, cwd=root, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command lines
     _write_problems(root, into)
+    _write_grants(root, into)
+
+
+def _write_grants(root: Path, into: Path) -> None:
+    """The grants that trust files may give: each with the operations that require it."""
+    merged: dict[str, list[str]] = {}
+    for service in fleet(root).values():
+        for grant, operations in _read(into / service.folder / "contracts" / "grants.json", {}).items():
+            merged.setdefault(grant, []).extend(f"{service.name}: {operation}" for operation in operations)
+    _write_json(into / GRANTS_FILE, dict(sorted(merged.items())))
+
+
+def _read(contract: Path, default: Any) -> Any:
+    """A service's contract, or `default` if it has none of this kind."""
+    return json.loads(contract.read_text(encoding="utf-8")) if contract.is_file() else default
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_problems(root: Path, into: Path) -> None:
     """docs/problems.md, and the catalogue that the gateway serves at /problems/{code}: one list for the fleet."""
     problems: dict[str, dict[str, object]] = {}
     for service in fleet(root).values():
-        for problem in json.loads((into / service.folder / "contracts" / "problems.json").read_text(encoding="utf-8")):
+        for problem in _read(into / service.folder / "contracts" / "problems.json", []):
             code = str(problem["code"])
             if problems.setdefault(code, problem) != problem:
                 raise typer.BadParameter(f"two services mean different things by the problem code {code!r}")
     ordered = [problems[code] for code in sorted(problems)]
     catalogue, page = (into / path for path in PROBLEM_FILES)
-    catalogue.parent.mkdir(parents=True, exist_ok=True)
-    catalogue.write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")
+    _write_json(catalogue, ordered)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(_PROBLEMS_HEAD + "".join(map(_section, ordered)), encoding="utf-8")
 
 
+GRANTS_FILE = Path("shared/src/shared/identity/grants.json")
 PROBLEM_FILES = (Path("gateway/src/gateway/portal/problems.json"), Path("docs/problems.md"))
 _PROBLEMS_HEAD = """# Problems
 
@@ -60,7 +81,7 @@ def differences(root: Path) -> list[str]:
         generate(root, fresh)
         made = {file.relative_to(fresh) for file in fresh.rglob("*") if file.is_file()}
         kept = {file.relative_to(root) for folder in _folders(root) for file in folder.rglob("*") if file.is_file()}
-        kept |= {path for path in PROBLEM_FILES if (root / path).is_file()}
+        kept |= {path for path in (*PROBLEM_FILES, GRANTS_FILE) if (root / path).is_file()}
         changed = [name for name in made & kept if not filecmp.cmp(fresh / name, root / name, shallow=False)]
         return sorted(str(name) for name in [*changed, *(made ^ kept)])
 

@@ -26,9 +26,10 @@ _READABLE: Final = 0o444  # a container's user is nobody on this host: the folde
 
 def write_keys(folder: Path, services: Iterable[FleetService]) -> None:
     """Each service's key and secrets, and the trust file, for containers: without the development issuer."""
-    keys = load_keys(folder, [service.name for service in services])
-    write_private(folder / "trust.json", json.dumps(trust_document(keys), indent=2))
-    secret_names = {name for service in services for name in service.secrets}
+    by_name = {service.name: service for service in services}
+    keys = load_keys(folder, by_name)
+    write_private(folder / "trust.json", json.dumps(trust_document(keys, by_name), indent=2))
+    secret_names = {name for service in by_name.values() for name in service.secrets}
     for name in secret_names:
         if not (folder / name).is_file():
             write_private(folder / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
