@@ -178,7 +178,7 @@ def logs(
     for process, entry in told:
         screen.show_parsed(process, entry)
     if not told:
-        typer.echo(f"no line tells of the request {request_id}", err=True)
+        typer.echo(f"no log line belongs to the request {request_id}", err=True)
         raise typer.Exit(1)
 
 

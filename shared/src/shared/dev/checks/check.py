@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from shared.dev.checks import contracts, docs_references, manifests
+from shared.dev.checks import contracts, docs_references, manifests, phrases
 from shared.dev.fleet import fleet, repository
 from shared.dev.generate import differences
 from shared.dev.generate.blocks import BlockInvalid
@@ -69,6 +69,10 @@ async def _docs(root: Path) -> str:
     return "".join(f"{line}: named, and not there\n" for line in found)
 
 
+async def _phrases(root: Path) -> str:
+    return "".join(f"{line}\n" for line in await asyncio.to_thread(phrases.errors, root))
+
+
 async def _migrations(root: Path) -> str:
     """Migrate each service's empty database, and compare what came out with the models."""
     with tempfile.TemporaryDirectory() as folder, closing(Guard()) as guard:
@@ -100,6 +104,7 @@ CHECKS: dict[str, Check] = {
     "lint": _lint,
     "imports": _imports,
     "docs": _docs,
+    "phrases": _phrases,
     "generated": _generated,
     "manifests": _manifests,
 }
