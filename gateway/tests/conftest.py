@@ -177,8 +177,8 @@ async def _running(settings: GatewaySettings, wait_until_ready: bool) -> AsyncIt
                 return server.started and (await client.get(wanted)).status_code == 200
 
             await eventually(ready, saying="the gateway is ready")
-        pipe = gateway.limiter.pipe
-        await eventually(lambda: pipe is None or pipe.connected, saying="the cache is connected")
+        cache = gateway.limiter.connection
+        await eventually(lambda: cache is None or cache.connected, saying="the cache is connected")
         try:
             yield edge
         finally:

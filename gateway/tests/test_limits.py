@@ -9,10 +9,6 @@ import httpx2
 import jwt
 import pytest
 
-from gateway.policy.limits.bucket import Decision, Limit, LocalBuckets
-from gateway.policy.limits.limiter import Limiter
-from gateway.policy.limits.pipe import CacheAddress, CacheAway, Pipe
-from gateway.policy.limits.tiers import network_of, refusal
 from shared.dev.servers.guard import Guard
 from shared.dev.servers.valkey import Valkey
 from shared.testing.waiting import eventually
@@ -140,7 +136,7 @@ async def test_without_the_cache_each_gateway_admits_its_share(open_edge: Any, s
 async def test_a_cache_that_hangs_costs_a_moment_and_no_answer(open_edge: Any, sign_in: Any, raw_upstream: Any) -> None:
     async def silent(reader: Any, writer: Any) -> None:
         await reader.readline()
-        writer.write(b"$2\r\nok\r\n" * 2)  # the scripts are loaded; then nothing is answered any more
+        writer.write(b"$2\r\nok\r\n")  # the script is loaded; every later command is ignored
         while await reader.read(65536):
             pass
 
@@ -149,102 +145,3 @@ async def test_a_cache_that_hangs_costs_a_moment_and_no_answer(open_edge: Any, s
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         replies = await asyncio.gather(*(client.get(SIGNED, headers=sign_in("ann", tier="free")) for _ in range(20)))
     assert {reply.status_code for reply in replies} == {200}
-
-
-async def test_after_the_time_in_retry_after_one_request_is_admitted(cache_url: str) -> None:
-    limiter = Limiter(cache_url, gateways=1)
-    pipe = limiter.pipe
-    assert pipe is not None
-    running = asyncio.create_task(pipe.run())
-    await eventually(lambda: pipe.connected)
-    limit = Limit("free", 3, per_s=3)
-    while (decision := await limiter.take("k", limit)).admitted:
-        pass
-    wait_s = int(refusal(decision).headers["Retry-After"])
-    assert wait_s == 1
-    await asyncio.sleep(wait_s)
-    assert (await limiter.take("k", limit)).admitted
-    running.cancel()
-    limiter.close()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_a_call_in_the_moment_the_connection_ends_is_not_waited_for(
-    own_cache: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A crowd of requests stands between the end of the connection and whoever makes the next one."""
-    pipe = Pipe(own_cache.url)
-    running = asyncio.create_task(pipe.run())
-    await eventually(lambda: pipe.connected)
-    wire, refused = pipe._wire, asyncio.Event()
-    assert wire is not None
-    ends = wire.connection_lost
-
-    def ends_under_a_request(exc: Exception | None) -> None:
-        ends(exc)
-        with pytest.raises(CacheAway):
-            pipe.call("PING")
-        refused.set()
-
-    monkeypatch.setattr(wire, "connection_lost", ends_under_a_request)
-    await own_cache.stop()
-    async with asyncio.timeout(10):
-        await refused.wait()
-    running.cancel()
-    pipe.close()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_a_flushed_cache_loses_the_count_and_nothing_else(cache_url: str) -> None:
-    limiter = Limiter(cache_url, gateways=1)
-    assert limiter.pipe is not None
-    running = asyncio.create_task(limiter.pipe.run())
-    pipe = limiter.pipe
-    await eventually(lambda: pipe.connected)
-    limit = Limit("free", 5)
-    assert [(await limiter.take("k", limit)).left for _ in range(6)] == [4, 3, 2, 1, 0, -1]
-    await pipe.call("FLUSHALL")
-    await pipe.call("SCRIPT", "FLUSH")
-    decision = await limiter.take("k", limit)
-    assert (decision.left, decision.limit.requests) == (4, 5)
-    running.cancel()
-    limiter.close()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_calls_of_one_turn_are_answered_in_their_order(cache_url: str) -> None:
-    pipe = Pipe(cache_url)
-    with pytest.raises(CacheAway):
-        pipe.call("PING")
-    running = asyncio.create_task(pipe.run())
-    await eventually(lambda: pipe.connected)
-    replies = await asyncio.gather(*(pipe.call("ECHO", str(number)) for number in range(1000)))
-    assert replies == [str(number).encode() for number in range(1000)]
-    running.cancel()
-    pipe.close()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-def test_a_bucket_refills_evenly_over_the_hour() -> None:
-    buckets, limit = LocalBuckets(), Limit("free", 100)
-    assert sum(buckets.take("k", limit, 0).admitted for _ in range(150)) == 100
-    a_request = 36_000_000
-    assert buckets.take("k", limit, a_request - 1).wait_us == 1
-    assert buckets.take("k", limit, a_request).admitted
-    assert not buckets.take("k", limit, a_request).admitted
-    half = sum(buckets.take("k", limit, a_request * 51).admitted for _ in range(150))
-    assert half == 50
-    assert buckets.take("other", limit, 0) == Decision(limit, 99, a_request, 0)
-
-
-def test_the_cache_s_address_is_read_from_its_url() -> None:
-    address = CacheAddress.from_url("rediss://me:p%40ss@cache.example:7000/3")
-    assert (address.host, address.port, address.tls) == ("cache.example", 7000, True)
-    assert address.greeting() == [("AUTH", "me", "p@ss"), ("SELECT", 3)]
-    assert "p@ss" not in repr(address)
-
-
-def test_an_ipv6_household_is_one_caller() -> None:
-    assert network_of("2001:db8:1:2:3:4:5:6") == network_of("2001:db8:1:2::9") != network_of("2001:db8:1:3::9")
-    assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
-    assert network_of("192.0.2.1") == "192.0.2.1"

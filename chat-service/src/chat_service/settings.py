@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from shared.limits import valid_cache_url
 from shared.settings import Section, ServiceSettings
 
 
@@ -30,3 +31,5 @@ class ChatSettings(ServiceSettings):
     socket: SocketSettings = SocketSettings()
     presence: PresenceSettings = PresenceSettings()
     poll_s: float = Field(default=1.0, gt=0, description="How often what the fan-out missed is looked for.")
+
+    _redis_url = field_validator("redis_url")(valid_cache_url)

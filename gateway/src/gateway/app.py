@@ -20,8 +20,7 @@ from gateway.edge.tracing import Spans
 from gateway.policy.admission import Admission
 from gateway.policy.cors import Cors
 from gateway.policy.identity import Identity, InternalTokens
-from gateway.policy.limits.limiter import Limiter
-from gateway.policy.limits.tiers import Tiers
+from gateway.policy.limits import Tiers
 from gateway.policy.streams import OpenStreams
 from gateway.policy.tenant import TenantRule
 from gateway.portal.app import Portal
@@ -32,6 +31,7 @@ from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
 from gateway.settings import GatewaySettings
 from shared.identity.revocations import Revocations
+from shared.limits import Limiter
 from shared.parts import Parts, open_parts
 from shared.supervision import Work, supervised
 from shared.telemetry import metrics, traces
@@ -77,7 +77,6 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         streams = OpenStreams(revocations)
         url = settings.redis_url
         limiter = Limiter(url.get_secret_value() if url else None, settings.limits.gateways)
-        stack.callback(limiter.close)
         tokens = InternalTokens(parts.signer)
         tenants = TenantRule(settings.public_url)
         admission = Admission(
@@ -120,8 +119,8 @@ def _spans(settings: GatewaySettings) -> Spans | None:
 
 def _works(parts: Parts, limiter: Limiter) -> dict[str, Work]:
     works: dict[str, Work] = {"metrics": metrics.sample, **parts.works()}
-    if limiter.pipe is not None:
-        works["cache"] = limiter.pipe.run
+    if limiter.connection is not None:
+        works["cache"] = limiter.connection.run
     return works
 
 

@@ -4,9 +4,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from gateway.policy.limits.pipe import CacheAddress
+from shared.limits import valid_cache_url
 from shared.settings import HttpUrl, Section, ServiceName, ServiceSettings
 
 _DEVELOPMENT_SCALE = 100
@@ -47,12 +47,7 @@ class GatewaySettings(ServiceSettings):
         'UPSTREAMS__CHAT=["http://chat-1:8003", "http://chat-2:8003"]. Without an entry: SERVICES__CHAT alone.',
     )
 
-    @field_validator("redis_url")
-    @classmethod
-    def _has_an_address(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            CacheAddress.from_url(url.get_secret_value())
-        return url
+    _redis_url = field_validator("redis_url")(valid_cache_url)
 
     @property
     def limit_scale(self) -> int:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.accounts.models import SignInFailure
 from auth_service.settings import AuthSettings, SignInSettings
+from shared.limits import client_network
 from shared.problems import TooManyRequests
 
 
@@ -45,7 +46,7 @@ def counted(identifier: str, account_id: UUID | None, address: str, settings: Au
     account = f"account {account_id or identifier.casefold()}"
     result = [Counted(_digest(account), limits.failures_per_account)]
     if not (settings.development and _is_loopback(address)):
-        result.append(Counted(_digest(f"address {_network(address)}"), limits.failures_per_address))
+        result.append(Counted(_digest(f"address {client_network(address)}"), limits.failures_per_address))
     return tuple(result)
 
 
@@ -95,14 +96,3 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _network(address: str) -> str:
-    """An IPv4 address, or the /64 that one IPv6 customer is given whole."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

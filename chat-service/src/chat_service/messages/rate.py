@@ -6,24 +6,11 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
+from shared.limits import Bucket, CacheError, Limit, LocalBuckets, SharedBuckets
 from shared.problems import Problem
 
-RATE_S: Final = 20
-BURST: Final = 40
-_PRUNE_ABOVE: Final = 10_000
-
-# The generic cell rate algorithm: one number says when the bucket would be empty again. The time is the cache's own.
-_TAKE: Final = """
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local full = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + 1 / tonumber(ARGV[1])
-if full - now > tonumber(ARGV[2]) / tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
-return 1
-"""
+MESSAGES: Final = Limit("messages", quota=20, window_s=1, burst=40)
+TYPING: Final = Limit("typing", quota=5, window_s=1, burst=10)
 
 
 class RateLimited(Problem):
@@ -36,31 +23,12 @@ class RateLimited(Problem):
         super().__init__(detail, retry_after_s=1)
 
 
-class Buckets:
-    """A bucket each for any number of keys, in this process; one that is full again is forgotten."""
-
-    def __init__(self, rate_s: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate_s, self._burst, self._clock = rate_s, burst, clock
-        self._empty_at: dict[tuple[UUID, UUID], float] = {}
-
-    def take(self, key: tuple[UUID, UUID]) -> bool:
-        """Take one; False where none is left."""
-        now = self._clock()
-        if len(self._empty_at) > _PRUNE_ABOVE:
-            self._empty_at = {known: at for known, at in self._empty_at.items() if at > now}
-        full = max(self._empty_at.get(key, now), now) + 1 / self._rate_s
-        if full - now > self._burst / self._rate_s:
-            return False
-        self._empty_at[key] = full
-        return True
-
-
 class MessageRate:
-    """One person's messages, counted here and, where the cache answers, over all replicas."""
+    """One person's messages, counted in this process and, while the cache answers, over all replicas."""
 
-    def __init__(self, cache: Redis) -> None:
-        self._cache = cache
-        self._here = Buckets(RATE_S, BURST)
+    def __init__(self, shared: SharedBuckets) -> None:
+        self._shared = shared
+        self._local = LocalBuckets()
 
     async def take(self, tenant_id: UUID, user_id: UUID) -> None:
         """Count one message here and everywhere. Raises RateLimited."""
@@ -69,15 +37,22 @@ class MessageRate:
 
     def take_here(self, tenant_id: UUID, user_id: UUID) -> bool:
         """Count a message of this process: no waiting, so a flood is refused as it is read."""
-        return self._here.take((tenant_id, user_id))
+        return self._local.take(_bucket(MESSAGES, tenant_id, user_id)).allowed
 
     async def take_everywhere(self, tenant_id: UUID, user_id: UUID) -> bool:
-        """Count it over all replicas; with the cache away each replica's own count has to do."""
-        key = f"chat:rate:{tenant_id}:{user_id}"
+        """Count it over all replicas; without the cache, each replica's own count is the limit."""
         try:
-            return bool(await self._cache.eval(_TAKE, 1, key, str(RATE_S), str(BURST)))
-        except (RedisError, OSError):
+            return (await self._shared.take(_bucket(MESSAGES, tenant_id, user_id))).allowed
+        except CacheError:
             return True
+
+    def take_typing(self, tenant_id: UUID, user_id: UUID) -> bool:
+        """Count a sign of typing, in this process only."""
+        return self._local.take(_bucket(TYPING, tenant_id, user_id)).allowed
+
+
+def _bucket(limit: Limit, tenant_id: UUID, user_id: UUID) -> Bucket:
+    return Bucket(f"{limit.name}:{tenant_id}:{user_id}", limit)
 
 
 class Tally:

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from chat_service.messages import service as messages
-from chat_service.messages.rate import Buckets, MessageRate, RateLimited
+from chat_service.messages.rate import MessageRate, RateLimited
 from chat_service.presence.register import Presence
 from chat_service.presence.schemas import PresenceOut
 from chat_service.rooms import service as rooms
@@ -32,7 +32,6 @@ class Commands:
     ) -> None:
         self._database, self._hub, self._presence, self._rate = database, hub, presence, rate
         self._access_tokens, self._revocations = access_tokens, revocations
-        self._typing = Buckets(rate_s=5, burst=10)
 
     def admit(self, connection: Connection, frame: Frame) -> bool:
         """Refuse at once what comes too fast, before anything waits for it."""
@@ -40,7 +39,8 @@ class Commands:
         if isinstance(frame, Send) and not self._rate.take_here(*person):
             connection.refuse(RateLimited(), frame.ref)
             return False
-        return not isinstance(frame, Typing) or self._typing.take(person)  # too much typing is not worth an answer
+        # too much typing is not worth an answer
+        return not isinstance(frame, Typing) or self._rate.take_typing(*person)
 
     async def handle(self, connection: Connection, frame: Frame) -> None:
         """Raises the Problem that the frame is answered with."""

@@ -16,6 +16,7 @@ from chat_service.socket.fanout import Fanout
 from chat_service.socket.hub import Hub
 from chat_service.socket.outgoing import Close
 from shared.identity.revocations import Revocations
+from shared.limits import SharedBuckets
 from shared.parts import Parts
 from shared.supervision import Work
 from shared.web import idempotency_keys
@@ -25,6 +26,7 @@ from shared.web import idempotency_keys
 class SocketRuntime:
     hub: Hub
     commands: Commands
+    limits: SharedBuckets
     revocations: Revocations | None
 
     def end_if_revoked(self, connection: Connection) -> None:
@@ -42,10 +44,11 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     hub.fanout = Fanout(parts.cache, url, hub.on_hint, hub.delivery.compare_soon)
     hub.presence = Presence(parts.cache, settings.presence, on_change=hub.on_presence, tell_others=hub.tell_presence)
-    rate = MessageRate(parts.cache)
+    limits = SharedBuckets(url)
+    rate = MessageRate(limits)
     commands = Commands(parts.database, hub, hub.presence, rate, parts.access_tokens, parts.revocations)
     app.state.presence, app.state.message_rate = hub.presence, rate
-    app.state.socket = SocketRuntime(hub, commands, parts.revocations)
+    app.state.socket = SocketRuntime(hub, commands, limits, parts.revocations)
     unsubscribe = parts.revocations.subscribe(hub.on_revoked) if parts.revocations else lambda: None
     push.announce_to(parts.database.engine(), hub.tell)
     try:
@@ -57,10 +60,12 @@ async def opened(app: FastAPI) -> AsyncIterator[None]:
 
 
 def works(app: FastAPI) -> Mapping[str, Work]:
-    hub: Hub = app.state.socket.hub
+    runtime: SocketRuntime = app.state.socket
+    hub = runtime.hub
     return idempotency_keys.works(app) | {
         "fanout": hub.fanout.receive,
         "hints": hub.fanout.send,
         "compare": hub.delivery.compare,
         "presence": hub.presence.run,
+        "limits": runtime.limits.connection.run,
     }

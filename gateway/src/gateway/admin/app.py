@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from gateway.policy.limits.limiter import Limiter
 from gateway.proxy.replicas import Origins
 from gateway.proxy.upstream import UpstreamClient, UpstreamRequest
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
+from shared.limits import Limiter
 from shared.problems import ServiceUnavailable
 from shared.web import errors, health
 from shared.web.health import Check, HealthChecks
@@ -60,10 +60,10 @@ def detail_checks(
         return "fresh"
 
     checks["revocations_age"] = feeds
-    if (pipe := limiter.pipe) is not None:
+    if (connection := limiter.connection) is not None:
 
         async def cache() -> str:
-            await pipe.call("PING")
+            await connection.call("PING")
             return "reachable"
 
         checks["cache"] = cache

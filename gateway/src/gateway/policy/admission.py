@@ -4,13 +4,12 @@ from structlog.contextvars import bound_contextvars
 
 from gateway.http.exchange import Exchange
 from gateway.policy.identity import Identity, by_ticket, check_scopes
-from gateway.policy.limits.bucket import Limit
-from gateway.policy.limits.limiter import Limiter
-from gateway.policy.limits.tiers import Tiers, limit_headers, refusal
+from gateway.policy.limits import LIMITED, Tiers, limit_headers, refusal
 from gateway.policy.tenant import TenantRule
 from gateway.routes.matching import Match
 from gateway.routes.model import Access
 from shared.identity import Principal
+from shared.limits import Bucket, Decision, Limiter
 from shared.problems import Unauthenticated
 from shared.telemetry.traces import within
 
@@ -24,11 +23,11 @@ class Admission:
     async def admit(self, exchange: Exchange, route: Match, access: Access) -> None:
         """Admit the exchange. Raises the Problem that refuses it."""
         if access.public:
-            await self._count(exchange, access, *self._tiers.of_address(exchange.address))
+            await self._count(exchange, access, self._tiers.of_address(exchange.address))
             return
         principal = exchange.principal = await self._identify(exchange, route, access)
         self._tenants.check(exchange, principal)
-        await self._count(exchange, access, *self._tiers.of(principal))
+        await self._count(exchange, access, self._tiers.of(principal))
         check_scopes(principal, access)
 
     async def _identify(self, exchange: Exchange, route: Match, access: Access) -> Principal:
@@ -38,14 +37,14 @@ class Admission:
         try:
             return await self._identity.authenticate(exchange, route, access)
         except Unauthenticated:
-            await self._count(exchange, access, *self._tiers.of_address(exchange.address))
+            await self._count(exchange, access, self._tiers.of_address(exchange.address))
             raise
 
     async def _redeem(self, exchange: Exchange, route: Match, access: Access) -> Principal:
         """The principal of a ticket. Guesses count against the address before auth-service is called, exempt or not."""
         address = self._tiers.of_address(exchange.address)
-        guess = await self._limiter.take(*address)
-        if not guess.admitted:
+        guess = await self._take(address)
+        if not guess.allowed:
             exchange.added_headers += limit_headers(guess)
             raise refusal(guess)
         wrong = False
@@ -58,13 +57,19 @@ class Admission:
             raise
         finally:
             if not wrong:
-                await self._limiter.give_back(*address)
+                await self._limiter.take(address, cost=-1)
 
-    async def _count(self, exchange: Exchange, access: Access, key: str, limit: Limit) -> None:
+    async def _count(self, exchange: Exchange, access: Access, bucket: Bucket) -> None:
         """Take one request out of the caller's bucket. Raises TooManyRequests if it is empty."""
         if access.exempt:
             return
-        decision = await self._limiter.take(key, limit)
+        decision = await self._take(bucket)
         exchange.added_headers += limit_headers(decision)
-        if not decision.admitted:
+        if not decision.allowed:
             raise refusal(decision)
+
+    async def _take(self, bucket: Bucket) -> Decision:
+        decision = await self._limiter.take(bucket)
+        if not decision.allowed:
+            LIMITED.labels(decision.bucket.limit.name).inc()
+        return decision
