@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
-from auth_service import housekeeping
+from auth_service import maintenance
+from auth_service.settings import AuthSettings
+from shared.clients import Clients
 from shared.problems import ServiceUnavailable
+from shared.resources import Resources
 
 from .door import Door, claims_of, new_password, problem
 from .fake_users import FakeUsers
@@ -20,10 +22,10 @@ Tidy = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
-def tidy(door: Door, app: FastAPI) -> Tidy:
-    """The service's housekeeping, once."""
-    parts = app.state.parts
-    return lambda: housekeeping.tidy(door.database, parts.client("users"), parts.settings)
+def tidy(door: Door, resources: Resources) -> Tidy:
+    """The service's maintenance, once."""
+    users, settings = resources.get(Clients).to("users"), resources.get(AuthSettings)
+    return lambda: maintenance.tidy(door.database, users, settings)
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ async def test_after_an_hour_anyone_takes_the_names(door: Door, users: FakeUsers
     assert (await door.login("ann")).status_code == 401
 
 
-async def test_housekeeping_frees_slug_username_and_email(
+async def test_maintenance_frees_slug_username_and_email(
     door: Door, users: FakeUsers, abandoned: str, tidy: Tidy
 ) -> None:
     await tidy()

@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from fastapi import FastAPI
 
-from shared.identity import Principal
+from shared.identity import Principal, Revocations
+from shared.resources import Resources
 from shared.testing import eventually
 
 from .door import Door, claims_of, principal_of, problem
@@ -168,25 +168,29 @@ class TestFeed:
     def settings_values(self, settings_values: dict[str, Any]) -> dict[str, Any]:
         return settings_values | {"revocations": {"feeds": ("users",), "interval_s": 0.05}}
 
-    async def test_changed_roles_come_with_the_next_refresh(self, door: Door, users: FakeUsers, app: FastAPI) -> None:
+    async def test_changed_roles_come_with_the_next_refresh(
+        self, door: Door, users: FakeUsers, resources: Resources
+    ) -> None:
         first = await door.signed_up("ann", slug="acme")
         who = principal_of(first)
         users.add_member("acme", str(who.user_id), roles=["user"])
         users.entries.append(_entry(who.tenant_id, who.user_id, ["user"], who.expires_at + 60))
-        await _heard(app, who)
+        await _heard(resources, who)
         second = (await door.refresh(first["refresh_token"])).json()
         assert claims_of(second)["roles"] == ["user"]
-        assert app.state.parts.revocations.ended(principal_of(second)) is None
+        assert resources.get(Revocations).ended(principal_of(second)) is None
 
-    async def test_changed_roles_come_with_the_next_sign_in(self, door: Door, users: FakeUsers, app: FastAPI) -> None:
+    async def test_changed_roles_come_with_the_next_sign_in(
+        self, door: Door, users: FakeUsers, resources: Resources
+    ) -> None:
         first = await door.signed_up("ann", slug="acme")
         who = principal_of(first)
         users.add_member("acme", str(who.user_id), roles=["user"])
         users.entries.append(_entry(who.tenant_id, who.user_id, ["user"], who.expires_at + 60))
-        await _heard(app, who)
+        await _heard(resources, who)
         second = (await door.login("ann")).json()
         assert claims_of(second)["roles"] == ["user"]
-        assert app.state.parts.revocations.ended(principal_of(second)) is None
+        assert resources.get(Revocations).ended(principal_of(second)) is None
 
 
 def _entry(tenant_id: UUID | None, user_id: UUID, roles: list[str], expires_at: int) -> dict[str, Any]:
@@ -199,5 +203,5 @@ def _entry(tenant_id: UUID | None, user_id: UUID, roles: list[str], expires_at: 
     }
 
 
-async def _heard(app: FastAPI, who: Principal) -> None:
-    await eventually(lambda: app.state.parts.revocations.ended(who), saying="the feed was heard")
+async def _heard(resources: Resources, who: Principal) -> None:
+    await eventually(lambda: resources.get(Revocations).ended(who), saying="the feed was heard")

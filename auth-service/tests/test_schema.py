@@ -5,19 +5,20 @@ import traceback
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from auth_service import housekeeping
+from auth_service import maintenance
 from auth_service.accounts.passwords import HashingBusy, Passwords
 from auth_service.settings import AuthSettings, PasswordSettings
+from shared.clients import Clients
 from shared.data.database import Database
 from shared.data.migrations import differences
 from shared.data.models import Base
 from shared.data.policies import catalogue_faults
 from shared.ids import new_id
 from shared.problems import every_problem
+from shared.resources import Resources
 from shared.settings import Environment
 
 from .door import PASSWORD, Door
@@ -53,15 +54,15 @@ async def test_a_database_error_shows_no_values(database: Database) -> None:
     assert secret not in "".join(traceback.format_exception(error.value))
 
 
-async def test_housekeeping_forgets_what_is_over_and_nothing_else(
-    door: Door, settings: AuthSettings, app: FastAPI
+async def test_maintenance_forgets_what_is_over_and_nothing_else(
+    door: Door, settings: AuthSettings, resources: Resources
 ) -> None:
     tokens = await door.signed_up("ann", slug="acme")
     await door.login("ann", "Wrong-word-7")
     await door.client.post("/auth/tickets", json={"path": "/ws"}, headers=door.bearer(tokens))
     await door.client.post("/auth/logout", headers=door.bearer(tokens))
     await door.login("ann")
-    await housekeeping.tidy(door.database, app.state.parts.client("users"), settings)
+    await maintenance.tidy(door.database, resources.get(Clients).to("users"), settings)
     assert await _counts(door) == {"sessions": 2, "tickets": 1, "revocations": 1, "sign_in_failures": 1}
 
     await door.run("UPDATE sessions SET ended_at = ended_at - interval '31 days'")
@@ -69,7 +70,7 @@ async def test_housekeeping_forgets_what_is_over_and_nothing_else(
     await door.run("UPDATE revocations SET expires_at = expires_at - interval '1 hour'")
     await door.run("UPDATE security_events SET created_at = created_at - interval '401 days' WHERE kind = 'sign_in'")
     await door.run("UPDATE sign_in_failures SET failed_at = failed_at - interval '1 hour'")
-    await housekeeping.tidy(door.database, app.state.parts.client("users"), settings)
+    await maintenance.tidy(door.database, resources.get(Clients).to("users"), settings)
     assert await _counts(door) == {"sessions": 1, "tickets": 0, "revocations": 0, "sign_in_failures": 0}
     assert len(await door.rows("SELECT 1 FROM accounts")) == 1
     kinds = {row["kind"] for row in await door.rows("SELECT kind FROM security_events")}

@@ -9,18 +9,17 @@ from typing import Any
 
 import jwt
 import pytest
-from fastapi import FastAPI
 
 from auth_service.keyring import CannotDecrypt, Keyring, generate_root
 from auth_service.settings import AuthSettings, KeyringInvalid, KeySettings
 from auth_service.signing_keys import service
-from auth_service.signing_keys.held import HeldKey
+from auth_service.signing_keys.active_key import ActiveKey
 from auth_service.signing_keys.service import NextKeyTooYoung
 from shared.data.database import Database
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
 from shared.identity.keys import thumbprint
-from shared.parts import MissingSetting
+from shared.resources import MissingSetting, Resources
 from shared.settings import SettingsInvalid, load
 
 from .door import Door, principal_of
@@ -45,7 +44,7 @@ async def _verifier(door: Door) -> AccessTokenVerifier:
 
 
 async def test_many_replicas_at_their_first_start_make_one_pair(database: Database, encryption_key: str) -> None:
-    replicas = [HeldKey(database, _keyring(encryption_key)) for _ in range(8)]
+    replicas = [ActiveKey(database, _keyring(encryption_key)) for _ in range(8)]
     await asyncio.gather(*(replica.reload() for replica in replicas))
     assert len({replica.key.kid for replica in replicas}) == 1
     async with database.transaction() as db:
@@ -62,7 +61,9 @@ async def test_the_key_set_is_public_and_holds_no_private_part(door: Door) -> No
     assert all(b"PRIVATE KEY" not in row["private_sealed"] for row in private)
 
 
-async def test_a_rotation_refuses_no_token(door: Door, app: FastAPI, database: Database, encryption_key: str) -> None:
+async def test_a_rotation_refuses_no_token(
+    door: Door, resources: Resources, database: Database, encryption_key: str
+) -> None:
     before = await door.signed_up("ann", slug="acme")
     verifier = await _verifier(door)  # asked before the rotation: it knows the next key already
     async with database.transaction() as db:
@@ -71,7 +72,7 @@ async def test_a_rotation_refuses_no_token(door: Door, app: FastAPI, database: D
     await door.run("UPDATE signing_keys SET created_at = created_at - interval '3 minutes'")
     async with database.transaction() as db:
         active = await service.rotate(db, _keyring(encryption_key))
-    await app.state.signing_key.reload()
+    await resources.get(ActiveKey).reload()
     after = (await door.login("ann")).json()
     assert jwt.get_unverified_header(after["access_token"])["kid"] == active
     assert jwt.get_unverified_header(before["access_token"])["kid"] != active

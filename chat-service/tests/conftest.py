@@ -18,8 +18,9 @@ from chat_service.messages import service as messages
 from shared.app import Service
 from shared.data.database import Database
 from shared.identity.principal import Principal
+from shared.resources import Resources
 from shared.settings import ServiceSettings
-from shared.testing import People, Servers, running, running_service
+from shared.testing import People, Served, Servers, running, running_service, serving_service
 from shared.testing.databases import Template
 from shared.web.sockets import SocketProtocol
 
@@ -98,10 +99,20 @@ def app(service: Service, settings: ServiceSettings) -> FastAPI:
 
 
 @pytest.fixture(scope="session")
-async def base_url(app: FastAPI) -> AsyncIterator[str]:
+async def served(app: FastAPI) -> AsyncIterator[Served]:
     """The replica that tests talk to first."""
-    async with running_service(app, ws=SocketProtocol) as url:
-        yield url
+    async with serving_service(app, ws=SocketProtocol) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def base_url(served: Served) -> str:
+    return served.url
+
+
+@pytest.fixture(scope="session")
+def resources(served: Served) -> Resources:
+    return served.resources
 
 
 @pytest.fixture(scope="session")
@@ -112,9 +123,8 @@ async def second_url(service: Service, settings: ServiceSettings, base_url: str)
 
 
 @pytest.fixture(scope="session")
-def database(app: FastAPI, base_url: str) -> Database:
-    found: Database = app.state.parts.database
-    return found
+def database(resources: Resources) -> Database:
+    return resources.get(Database)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 
 from chat_service.app import service as chat
 from chat_service.socket.outgoing import CLOSED
+from chat_service.socket.runtime import SocketRuntime
+from shared.resources import Resources
 from shared.settings import ServiceSettings
-from shared.testing import eventually, running_service
+from shared.testing import eventually, running_service, serving_service
 from shared.web.sockets import SocketProtocol
 
 from .conftest import MakeRoom, Members, Said, Talking
@@ -132,11 +133,11 @@ async def test_whoever_is_taken_out_of_a_room_hears_no_more_of_it(
 
 
 async def test_a_reader_that_stops_is_dropped_and_the_others_go_on(
-    base_url: str, members: Members, connected: Talking, make_room: MakeRoom, said: Said, app: FastAPI
+    base_url: str, members: Members, connected: Talking, make_room: MakeRoom, said: Said, resources: Resources
 ) -> None:
     """Nothing is held for it beyond its bounds: the connection is gone although it never reads its close."""
     room = await make_room("ann", "bob")
-    hub = app.state.socket.hub
+    hub = resources.get(SocketRuntime).hub
     async with connected("ann") as ann:
         before = hub.size
         bob = await talk(base_url, members("bob"))
@@ -196,16 +197,13 @@ async def test_a_server_that_stops_says_1012_and_leaves_nobody_present(
         assert (await ann.expect("user_left"))["user"]["username"] == "bob"
 
 
-async def test_a_peer_that_answers_no_ping_is_dropped(
-    settings: ServiceSettings, members: Members, app: FastAPI
-) -> None:
+async def test_a_peer_that_answers_no_ping_is_dropped(settings: ServiceSettings, members: Members) -> None:
     quick = settings.model_copy(
         update={"socket": settings.socket.model_copy(update={"heartbeat_s": 0.2, "answer_s": 0.2})}  # type: ignore[attr-defined]  # ChatSettings
     )
-    served = chat.create_app(quick)
-    async with running_service(served, ws=SocketProtocol) as url:
-        ann, deaf = await talk(url, members("ann")), await talk(url, members("bob"))
-        hub = served.state.socket.hub
+    async with serving_service(chat.create_app(quick), ws=SocketProtocol) as served:
+        ann, deaf = await talk(served.url, members("ann")), await talk(served.url, members("bob"))
+        hub = served.resources.get(SocketRuntime).hub
         await eventually(lambda: hub.size == 2)
         deaf.stop_reading()
         await eventually(lambda: hub.size == 1, saying="the deaf one is gone")

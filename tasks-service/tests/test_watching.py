@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from shared.identity import Principal, Revocations
+from shared.resources import dependency
 from shared.testing import People, eventually
 
 Event = tuple[str, dict[str, Any], int]
@@ -136,7 +137,8 @@ async def test_a_stream_ends_with_its_session(app: FastAPI, jobs: Any, as_user: 
     async def feed(_after: str | None) -> dict[str, Any]:
         return {"entries": told, "next": "1"}
 
-    revocations = app.state.parts.revocations = Revocations({"auth": feed}, interval_s=0.05)
+    revocations = Revocations({"auth": feed}, interval_s=0.05)
+    _serve_with(app, revocations)
     await revocations.poll("auth")
     job = await jobs.wait()
     async with aclosing(events(jobs, job)) as stream:
@@ -161,8 +163,16 @@ async def test_a_stream_ends_whose_session_ended_as_it_opened(app: FastAPI, jobs
         return {"entries": [ann], "next": "1"}
 
     job = await jobs.wait()
-    revocations = app.state.parts.revocations = LetIn({"auth": feed})
+    revocations = LetIn({"auth": feed})
+    _serve_with(app, revocations)
     await revocations.poll("auth")
     async with aclosing(events(jobs, job)) as stream, asyncio.timeout(30):
         await anext(stream)
         assert await anext(stream, None) is None
+
+
+def _serve_with(app: FastAPI, revocations: Revocations) -> None:
+    async def followed() -> Revocations:
+        return revocations
+
+    app.dependency_overrides[dependency(Revocations)] = followed

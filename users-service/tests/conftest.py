@@ -5,12 +5,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from sqlalchemy import select
 
 from shared.app import Service
 from shared.data.database import Database
 from shared.events.models import OutboxRow
+from shared.resources import Resources
 from shared.testing import People
 from users_service.app import service as users
 
@@ -73,10 +73,9 @@ async def globex(register: Register) -> None:
 
 
 @pytest.fixture
-def database(app: FastAPI, base_url: str) -> Database:
+def database(resources: Resources) -> Database:
     """The running service's database."""
-    found: Database = app.state.parts.database
-    return found
+    return resources.get(Database)
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from shared.data.database import Database
 from shared.data.fitness import reasons
 from shared.dev.demo.demo_tenant import Demo
 from shared.dev.launcher.data_folder import DataFolder
+from shared.resources import dependency
 from shared.settings import Environment, ServiceSettings
 from shared.testing import People
 from users_service.app import service as users
-from users_service.deps import users_settings
+from users_service.settings import UsersSettings
 from users_service.tenants.demo import is_demo
 
 from .calls import Register
@@ -76,10 +77,9 @@ async def test_production_refuses_the_demo_tenant_and_says_all_reasons_at_once(
     assert "The login of DATABASE_URL owns tables or bypasses row-level security" in said
 
 
-async def test_a_database_without_it_is_fit(register: Register, settings: ServiceSettings, app: FastAPI) -> None:
+async def test_a_database_without_it_is_fit(register: Register, settings: ServiceSettings, database: Database) -> None:
     await register("ann", tenant="demonstration")
     guarded = settings.model_copy(update={"environment": Environment.PRODUCTION})
-    database = app.state.parts.database
     assert await reasons(database, users.migrations, users.refusals(guarded)) == []
     await register("bob", tenant="demo-1f2e")
     assert len(await reasons(database, users.migrations, users.refusals(guarded))) == 1
@@ -107,7 +107,7 @@ async def test_outside_of_development_nobody_gets_its_slug(
     async def guarded() -> ServiceSettings:
         return settings.model_copy(update={"environment": Environment.PRODUCTION})
 
-    app.dependency_overrides[users_settings] = guarded
+    app.dependency_overrides[dependency(UsersSettings)] = guarded
     new = {"id": str(as_user.tenant_id("demo")), "name": "Demo", "slug": "demo"}
     reply = await client.put(
         f"/internal/registrations/{as_user.id('ann')}",

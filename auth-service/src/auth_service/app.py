@@ -3,7 +3,7 @@
 from auth_service.accounts.api import router as accounts
 from auth_service.accounts.events import AccountRegistered
 from auth_service.memberships.handlers import handlers as memberships
-from auth_service.parts import open_keys, open_passwords, works
+from auth_service.resources import open_resources
 from auth_service.revocations.api import router as revocations
 from auth_service.sessions.api import router as sessions
 from auth_service.sessions.events import SessionRevoked
@@ -23,7 +23,6 @@ service = Service(
     routers=[accounts, sessions, tickets, signing_keys, revocations],
     handlers=EventHandlers(memberships, ended_memberships),
     publishes=[AccountRegistered, SessionRevoked],
-    opens=[open_keys, open_passwords],
-    works=works,
+    open=open_resources,
     commands={"keys": commands},
 )

@@ -1,7 +1,4 @@
-"""The dependencies that endpoints name: an endpoint's signature reads as a sentence.
-
-All are coroutines: FastAPI would run plain functions in threads, which costs more than they do and makes them race.
-"""
+"""The dependencies that only auth-service's path operations name; shared/deps.py has the rest."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,32 +7,12 @@ from fastapi import Depends, Header, Request
 
 from auth_service.keyring import Keyring
 from auth_service.settings import AuthSettings
-from shared.clients import ServiceClient
-from shared.data.session import DatabasePart, Db, FleetDb
-from shared.identity.access import CurrentUser, require_grant
-from shared.parts import Parts
+from shared.clients import ServiceClient, client_of
+from shared.resources import resource
 
-
-async def parts(request: Request) -> Parts:
-    held: Parts = request.app.state.parts
-    return held
-
-
-PartsOfProcess = Annotated[Parts, Depends(parts)]
-
-
-async def settings(request: Request) -> AuthSettings:
-    found: AuthSettings = request.app.state.parts.settings
-    return found
-
-
-async def users_client(parts: PartsOfProcess) -> ServiceClient:
-    return parts.client("users")
-
-
-async def keyring(request: Request) -> Keyring:
-    held: Keyring = request.app.state.keyring
-    return held
+Settings = Annotated[AuthSettings, resource(AuthSettings)]
+KeyringDep = Annotated[Keyring, resource(Keyring)]
+UsersClient = Annotated[ServiceClient, client_of("users")]
 
 
 async def address(request: Request) -> str:
@@ -52,7 +29,7 @@ async def device(
 
 async def named_tenant(
     request: Request,
-    settings: Annotated[AuthSettings, Depends(settings)],
+    settings: Settings,
     x_tenant_id: Annotated[
         str | None, Header(alias="X-Tenant-ID", max_length=64, description="A tenant's id or slug.")
     ] = None,
@@ -65,24 +42,6 @@ async def named_tenant(
     return x_tenant_id
 
 
-Settings = Annotated[AuthSettings, Depends(settings)]
-UsersClient = Annotated[ServiceClient, Depends(users_client)]
-KeyringPart = Annotated[Keyring, Depends(keyring)]
 Address = Annotated[str, Depends(address)]
 NamedTenant = Annotated[str | None, Depends(named_tenant)]
 Device = Annotated[str | None, Depends(device)]
-
-__all__ = [
-    "Address",
-    "CurrentUser",
-    "DatabasePart",
-    "Db",
-    "Device",
-    "FleetDb",
-    "KeyringPart",
-    "NamedTenant",
-    "PartsOfProcess",
-    "Settings",
-    "UsersClient",
-    "require_grant",
-]

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from auth_service.settings import ROOT_BYTES, KeySettings, root_secrets
-from shared.parts import MissingSetting
+from shared.resources import MissingSetting
 
 KEY_ID_BYTES: Final = 4
 MAC_BYTES: Final = 32

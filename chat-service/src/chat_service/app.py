@@ -8,8 +8,8 @@ from chat_service.presence.api import router as presence
 from chat_service.rooms.api import router as rooms
 from chat_service.rooms.handlers import handlers as room_handlers
 from chat_service.settings import ChatSettings
-from chat_service.socket import runtime
 from chat_service.socket.api import router as socket
+from chat_service.socket.runtime import open_resources
 from shared.app import Service
 from shared.events import EventHandlers
 
@@ -20,6 +20,5 @@ service = Service(
     description="Rooms, messages in one durable order, presence and notifications.",
     routers=[rooms, messages, presence, notifications, socket],
     handlers=EventHandlers(people_handlers, room_handlers, notification_handlers),
-    opens=[runtime.opened],
-    works=runtime.works,
+    open=open_resources,
 )

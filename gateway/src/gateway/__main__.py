@@ -14,8 +14,9 @@ from gateway.portal.app import application
 from gateway.portal.catalogue import explain
 from gateway.routes import file
 from gateway.settings import GatewaySettings
-from shared.parts import MissingSetting, mounted_faults
 from shared.problems import every_problem
+from shared.process import mounted_file_errors
+from shared.resources import MissingSetting
 from shared.settings import SettingsInvalid, load
 from shared.telemetry import logs, traces
 from shared.web.health import HealthChecks
@@ -31,7 +32,7 @@ line.add_typer(routes, name="routes")
 def serve(port: Annotated[int | None, typer.Option(help="Instead of SERVER__PORT.")] = None) -> None:
     """Serve until SIGTERM or Ctrl-C; open requests get SERVER__DRAIN_S seconds to end."""
     settings = load(GatewaySettings)
-    if found := mounted_faults(settings):
+    if found := mounted_file_errors(settings):
         raise SettingsInvalid("\n".join(["gateway: mounted files cannot be used:", *found]))
     logs.configure(settings.log, "gateway")
     traces.configure(settings.telemetry, "gateway")

@@ -30,11 +30,14 @@ from gateway.proxy.replicas import Replicas
 from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
 from gateway.settings import GatewaySettings
+from shared.background import supervise
+from shared.clients import Clients
+from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
+from shared.identity.tokens import Signer
 from shared.limits import Limiter
-from shared.parts import Parts, open_parts
-from shared.supervision import Work, supervised
-from shared.telemetry import metrics, traces
+from shared.process import open_process
+from shared.telemetry import traces
 from shared.web.health import HealthChecks
 
 log = structlog.get_logger("gateway")
@@ -70,25 +73,26 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """A gateway with its connections and its background work, for as long as the block lasts."""
     matcher = file.load(settings.routes_file, settings.origins)
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(open_parts(settings))
+        checks = HealthChecks("gateway")
+        process = await stack.enter_async_context(open_process(settings, checks))
         client = AiohttpClient(settings.proxy.connections)
         stack.push_async_callback(client.close)
-        revocations = parts.revocations or Revocations({})
+        revocations = process.get(Revocations)
         streams = OpenStreams(revocations)
         url = settings.redis_url
         limiter = Limiter(url.get_secret_value() if url else None, settings.limits.gateways)
-        tokens = InternalTokens(parts.signer)
+        tokens = InternalTokens(process.get(Signer))
         tenants = TenantRule(settings.public_url)
+        access_tokens = process.get(AccessTokenVerifier)
         admission = Admission(
-            Identity(parts.access_tokens, revocations, parts.client("auth")),
+            Identity(access_tokens, revocations, process.get(Clients).to("auth")),
             tenants,
             Tiers(settings.limit_scale, settings.limits.anonymous),
             limiter,
         )
         scheme = urlsplit(settings.public_url).scheme
         replicas = {name: Replicas(name, origins) for name, origins in settings.origins.items()}
-        checks = HealthChecks("gateway")
-        checks.required |= readiness_checks(parts.access_tokens, revocations)
+        checks.required |= readiness_checks(access_tokens, revocations)
         checks.others |= detail_checks(limiter, client, settings.origins, revocations)
         access_log = AccessLog(settings.log)
         stack.callback(access_log.flush)
@@ -107,7 +111,9 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             spans=_spans(settings),
             secure=scheme == "https",
         )
-        await stack.enter_async_context(supervised(_works(parts, limiter)))
+        if limiter.connection is not None:
+            process.run("limits", limiter.connection.run)
+        await stack.enter_async_context(supervise(process.tasks))
         yield Gateway(edge, checks, streams, limiter, settings)
 
 
@@ -115,13 +121,6 @@ def _spans(settings: GatewaySettings) -> Spans | None:
     """Spans cost time on each request: they are made where somebody collects them."""
     telemetry = settings.telemetry
     return Spans(traces.configure(telemetry, "gateway")) if telemetry.otlp_endpoint is not None else None
-
-
-def _works(parts: Parts, limiter: Limiter) -> dict[str, Work]:
-    works: dict[str, Work] = {"metrics": metrics.sample, **parts.works()}
-    if limiter.connection is not None:
-        works["cache"] = limiter.connection.run
-    return works
 
 
 async def serve(settings: GatewaySettings, port: int | None = None) -> None:

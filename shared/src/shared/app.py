@@ -6,37 +6,40 @@ cli.run(service)                    # python -m auth_service serve | migrate | d
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import typer
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy import text
 
+from shared.background import supervise
+from shared.data.database import Database
 from shared.data.fitness import Refusal, refuse_strong_login
 from shared.data.migrations import current, head
-from shared.events import Event, EventHandlers
-from shared.events.works import event_works
+from shared.events import Bus, Event, EventHandlers
+from shared.events.inbox import InboxWorker
+from shared.events.receiver import Receiver
+from shared.events.relay import Relay
 from shared.identity import requirements
-from shared.parts import Parts, open_parts
-from shared.problems import ServiceUnavailable
+from shared.process import Process, open_process
 from shared.settings import ServiceSettings, load
-from shared.supervision import Work, supervised
-from shared.telemetry import metrics, traces
-from shared.web import errors, health, openapi
+from shared.telemetry import traces
+from shared.web import errors, openapi
+from shared.web import health as health_pages
+from shared.web.health import HealthChecks
 from shared.web.requests import RequestContext
 
-Opens = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-Works = Callable[[FastAPI], Mapping[str, Work]]
+OpenResources = Callable[[Process], Awaitable[None]]
 
 
-def _no_works(app: FastAPI) -> Mapping[str, Work]:
-    return {}
+async def _open_nothing(process: Process) -> None:
+    """For a service without resources of its own."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,8 @@ class Service:
     routers: Sequence[APIRouter] = ()
     handlers: EventHandlers = field(default_factory=EventHandlers)
     publishes: Sequence[type[Event]] = ()
-    opens: Sequence[Opens] = ()
-    """Parts of the service's own, opened after the shared ones and closed before them."""
-    works: Works = _no_works
-    """Background work of the service's own, by name."""
+    open: OpenResources = _open_nothing
+    """Opens the service's own resources and registers its background work and health checks."""
     refuses: Sequence[Refusal] = ()
     """What production refuses to find in the database."""
     commands: Mapping[str, typer.Typer] = field(default_factory=dict)
@@ -67,24 +68,28 @@ class Service:
         """What a process with these settings refuses to find in the database."""
         return [refuse_strong_login, *(self.refuses if settings.guarded else ())]
 
-    def create_app(self, settings: ServiceSettings | None = None, *, events: bool = True) -> FastAPI:
+    def create_app(
+        self, settings: ServiceSettings | None = None, *, health: HealthChecks | None = None, events: bool = True
+    ) -> FastAPI:
         """The application; `events=False` leaves the relay and the inbox worker to a process of their own.
 
         Raises UnknownRequirements for operations that no caller could ever be allowed.
         """
-        app = self.assemble(settings, events=events)
+        app = self.assemble(settings, health=health, events=events)
         requirements.refuse_unknown(app.routes)
         return app
 
-    def assemble(self, settings: ServiceSettings | None = None, *, events: bool = True) -> FastAPI:
+    def assemble(
+        self, settings: ServiceSettings | None = None, *, health: HealthChecks | None = None, events: bool = True
+    ) -> FastAPI:
         """The application, unchecked: the contracts are generated from it, the fleet's lists among them."""
-        settings = settings or load(self.settings)
+        settings, checks = settings or load(self.settings), health or HealthChecks(self.name)
         provider = traces.configure(settings.telemetry, self.name)
         app = FastAPI(
             title=f"Flotilla {self.name}",
             description=self.description,
             version="1",
-            lifespan=lambda app: _lifespan(self, settings, app, events),
+            lifespan=lambda _: _lifespan(self, settings, checks, events),
             docs_url="/docs" if settings.docs_shown else None,
             redoc_url=None,
             redirect_slashes=False,
@@ -92,10 +97,9 @@ class Service:
             generate_unique_id_function=lambda route: route.name,
             telemetry={"tracer_provider": provider, "operation_spans": False, "metrics": False, "logs": False},
         )
-        checks = app.state.health = health.HealthChecks(self.name)
         errors.install(app)
         openapi.describe(app)
-        health.install(app, checks, settings.shown)
+        health_pages.install(app, checks, settings.shown)
         for router in self.routers:
             app.include_router(router)
         if settings.cors.origins:
@@ -105,82 +109,58 @@ class Service:
 
 
 @asynccontextmanager
-async def _lifespan(service: Service, settings: ServiceSettings, app: FastAPI, events: bool) -> AsyncIterator[None]:
-    async with AsyncExitStack() as stack:
-        parts = app.state.parts = await stack.enter_async_context(open_parts(settings))
-        app.state.refresh_metrics = [partial(_measure, parts)]
-        _add_checks(service, parts, app.state.health)
-        for opens in service.opens:
-            await stack.enter_async_context(opens(app))
-        works = {"metrics": metrics.sample, **parts.works(), **service.works(app)}
+async def _lifespan(
+    service: Service, settings: ServiceSettings, checks: HealthChecks, events: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """Open everything, run the background work, and hand the resources to every request."""
+    async with open_process(settings, checks) as process:
+        database = process.get(Database)
+        checks.required["database"] = _Schema(database, head(service.migrations), service.refusals(settings))
+        await service.open(process)
         if events:
-            works |= event_works(service, parts)
-        await stack.enter_async_context(supervised(works))
-        yield
+            _run_events(service, process)
+        async with supervise(process.tasks):
+            yield {"resources": process.resources}
+
+
+def _run_events(service: Service, process: Process) -> None:
+    """Relay, receiver and inbox worker; none when the process has no bus."""
+    bus, database = process.resources.find(Bus), process.get(Database)
+    if bus is None:
+        return
+    process.run("relay", Relay(database, bus, service.name).run)
+    if service.handlers.types:
+        process.run("receiver", Receiver(database, bus, service.name, service.handlers).run)
+        process.run("inbox", InboxWorker(database, service.handlers).run)
 
 
 async def run_events(service: Service, settings: ServiceSettings) -> None:
-    """The relay, the receiver and the inbox worker of `service`, for ever, without its API."""
-    async with open_parts(settings) as parts, supervised(event_works(service, parts)):
-        await asyncio.Event().wait()
-
-
-async def _measure(parts: Parts) -> None:
-    for role, connections in parts.database.pool_in_use().items():
-        metrics.POOL_IN_USE.labels(role).set(connections)
-
-
-def _add_checks(service: Service, parts: Parts, checks: health.HealthChecks) -> None:
-    """Ready: the database answers at this release's schema, keys and revocations were loaded once.
-
-    Never broker or cache: without them every answer is the same.
-    """
-    checks.required["database"] = _Schema(parts, head(service.migrations), service.refusals(parts.settings))
-    if parts.jwks is not None:
-        checks.required["keys"] = _loaded(lambda: parts.jwks is not None and parts.jwks.loaded)
-    if (revocations := parts.revocations) is not None:
-        checks.required["revocations"] = _loaded(lambda: revocations.loaded)
-        checks.others["revocations_age"] = _fresh(lambda: revocations.stale)
-    checks.others |= parts.checks()
+    """The relay, the receiver and the inbox worker of `service` until cancelled, without its API."""
+    async with open_process(settings, HealthChecks(service.name)) as process:
+        _run_events(service, process)
+        async with supervise(process.tasks):
+            await asyncio.Event().wait()
 
 
 class _Schema:
-    """The database answers, is migrated, and is fit to run on: the latter two are seen once."""
+    """The database answers, is migrated, and is fit to run on: the latter two are checked until they hold once."""
 
-    def __init__(self, parts: Parts, wanted: str | None, refusals: Sequence[Refusal]) -> None:
-        self._parts, self._wanted, self._refusals, self._at_head = parts, wanted, refusals, False
+    def __init__(self, database: Database, wanted: str | None, refusals: Sequence[Refusal]) -> None:
+        self._database, self._wanted, self._refusals, self._at_head = database, wanted, refusals, False
 
     async def __call__(self) -> str:
-        async with self._parts.database.engine().connect() as connection:
+        async with self._database.engine().connect() as connection:
             if self._at_head:
                 await connection.execute(text("SELECT 1"))
                 return "reachable"
-        found = await current(self._parts.database.engine())
+        found = await current(self._database.engine())
         if found != self._wanted:
             raise NotMigrated(found, self._wanted)
         for refuse in self._refusals:
-            await refuse(self._parts.database)
+            await refuse(self._database)
         self._at_head = True
         return f"at {found}"
 
 
 class NotMigrated(Exception):
     """The database is at another revision than this release's; run `migrate`."""
-
-
-def _loaded(is_loaded: Callable[[], bool]) -> health.Check:
-    async def check() -> str:
-        if not is_loaded():
-            raise ServiceUnavailable("Not loaded yet.")
-        return "loaded"
-
-    return check
-
-
-def _fresh(is_stale: Callable[[], bool]) -> health.Check:
-    async def check() -> str:
-        if is_stale():
-            raise ServiceUnavailable("The feed has not responded for too long.")
-        return "fresh"
-
-    return check

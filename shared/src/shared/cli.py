@@ -24,11 +24,12 @@ from shared.events import contracts
 from shared.events.bus import BusUnavailable
 from shared.events.cli import events_commands
 from shared.identity.requirements import UnknownRequirements, grants_of
-from shared.parts import mounted_faults
 from shared.problems import DatabaseUnavailable, every_problem
+from shared.process import mounted_file_errors
 from shared.server import Server
 from shared.settings import OwnerSettings, S, ServiceSettings, SettingsInvalid, load
 from shared.telemetry import logs, traces
+from shared.web.health import HealthChecks
 
 
 def run(service: Service) -> None:
@@ -73,7 +74,7 @@ def load_fit(service: Service, kind: type[S]) -> S:
         if not isinstance(invalid.unfit, kind):
             raise
         settings, faults = invalid.unfit, [str(invalid)]
-    if found := mounted_faults(settings):
+    if found := mounted_file_errors(settings):
         faults += [f"{service.name}: invalid mounted files:", *found]
     if settings.guarded and settings.database_url is not None:
         found = asyncio.run(_reasons(service, settings))
@@ -107,8 +108,9 @@ def _add_serve(line: typer.Typer, service: Service) -> None:
         """Serve the API until SIGTERM or Ctrl-C; open requests have SERVER__DRAIN_S seconds to finish."""
         settings = load_fit(service, service.settings)
         start_process(service, settings)
-        app = service.create_app(settings, events=events)
-        Server(app, settings, port=port).run()
+        health = HealthChecks(service.name)
+        app = service.create_app(settings, health=health, events=events)
+        Server(app, settings, health, port=port).run()
 
 
 def _add_events_run(events: typer.Typer, service: Service) -> None:

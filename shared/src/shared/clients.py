@@ -8,12 +8,15 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import httpx2
 import structlog
+from fastapi import Depends
 
 from shared.problems import ServiceUnavailable
+from shared.resources import MissingSetting, resource
+from shared.settings import variable_of
 from shared.telemetry.traces import traceparent
 
 DEADLINE_HEADER = "X-Deadline"
@@ -122,3 +125,29 @@ class PlainClient:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+class Clients:
+    """One client for each other service, by its name."""
+
+    def __init__(self, urls: Mapping[str, str], tokens: Tokens) -> None:
+        self._clients = {name: ServiceClient(url, name, tokens) for name, url in urls.items()}
+
+    def to(self, service: str) -> ServiceClient:
+        """The client for calls to `service`. Raises MissingSetting when the settings do not say where it is."""
+        if service not in self._clients:
+            raise MissingSetting(variable_of(service))
+        return self._clients[service]
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.close()
+
+
+def client_of(service: str) -> Any:
+    """Declare in a path operation's signature that it calls `service`."""
+
+    async def client(clients: Annotated[Clients, resource(Clients)]) -> ServiceClient:
+        return clients.to(service)
+
+    return Depends(client)

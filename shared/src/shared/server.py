@@ -8,13 +8,16 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.settings import ServiceSettings
+from shared.web.health import HealthChecks
 from shared.web.sockets import SocketProtocol
 
 
 class Server(uvicorn.Server):
     """A server whose `/readyz` says `draining` from the moment it is asked to stop."""
 
-    def __init__(self, app: FastAPI, settings: ServiceSettings, *, port: int | None = None, **options: Any) -> None:
+    def __init__(
+        self, app: FastAPI, settings: ServiceSettings, health: HealthChecks, *, port: int | None = None, **options: Any
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -33,10 +36,10 @@ class Server(uvicorn.Server):
                 **options,
             )
         )
-        self._app = app
+        self._health = health
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.state.health.draining = True
+        self._health.draining = True
         super().handle_exit(sig, frame)
 
     def stop(self) -> None:

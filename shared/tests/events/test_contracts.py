@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from typer.testing import CliRunner, Result
 
+from shared.background import supervise
 from shared.data.database import Database
 from shared.events import Bus, Consumed, Event, EventHandlers, contracts, outbox
 from shared.events.cli import events_commands
@@ -72,7 +73,9 @@ async def test_the_command_line_shows_and_sends_again(
     assert "red" in (await run("show", str(event.id))).output
     assert (await run("show", str(new_id()))).exit_code == 2
 
-    await Receiver(database, bus, "events", handlers).store(b"no event")
+    receiver = Receiver(database, bus, "events", handlers)
+    async with supervise({"writing": receiver.writing.run}):
+        await receiver.store(b"no event")
     listed = (await run("list", "--parked")).output
     assert "malformed" in listed
     parked_id = listed.split()[0]

@@ -14,15 +14,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.background import Progress, supervise
 from shared.data.database import Database, Role
 from shared.data.migrations import owner_engine
 from shared.data.policies import catalogue_faults, passes_by
 from shared.events import Bus, Consumed, Event, EventHandlers, outbox
 from shared.events.event import Envelope
-from shared.events.housekeeping import MEASURE_INBOX, MEASURE_OUTBOX, prune
 from shared.events.inbox import InboxWorker
+from shared.events.maintenance import MEASURE_INBOX, MEASURE_OUTBOX, prune
 from shared.events.models import InboxRow
-from shared.events.pump import Progress
 from shared.events.receiver import Receiver
 from shared.events.relay import Relay
 from shared.events.replay import replay
@@ -94,7 +94,8 @@ class Inbox:
 
     async def receive(self, *messages: bytes) -> None:
         receiver = Receiver(self.database, self.bus, "events", self.handlers)
-        await asyncio.gather(*(receiver.store(each) for each in messages))
+        async with supervise({"writing": receiver.writing.run}):
+            await asyncio.gather(*(receiver.store(each) for each in messages))
 
     async def handle(self) -> None:
         while await self.worker.handle_next() is Progress.MORE:

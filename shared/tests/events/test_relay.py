@@ -11,12 +11,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
+from shared.background import PollingLoop, Progress, single_active
 from shared.data.database import Database
-from shared.events import Bus, BusUnavailable, Event, MessageRefused, outbox, pump, replay
+from shared.events import Bus, BusUnavailable, Event, MessageRefused, outbox, replay
 from shared.events.event import Envelope
-from shared.events.housekeeping import prune
+from shared.events.maintenance import prune
 from shared.events.models import OutboxRow
-from shared.events.pump import Progress, Pump
 from shared.events.relay import Relay
 from shared.ids import new_id
 from shared.problems import ServiceUnavailable
@@ -144,7 +144,7 @@ async def test_a_stopped_holder_of_the_lock_is_freed(open_database: Any, collect
 
         async def stopped() -> None:
             async with database.transaction() as db:
-                assert await pump.alone(db, pump.OUTBOX)
+                assert await single_active(db, "relay")
                 holds.set()
                 await go_on.wait()
                 await db.execute(text("SELECT 1"))
@@ -226,7 +226,7 @@ async def test_who_finds_another_process_at_it_goes_on_looking() -> None:
         looks += 1
         return Progress.BUSY
 
-    looking = asyncio.create_task(Pump("busy", busy, poll_s=3600).run())
+    looking = asyncio.create_task(PollingLoop("busy", busy, every_s=3600).run())
     await eventually(lambda: looks > 12, within_s=30)
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.supervision import supervised
+from shared.background import supervise
 from shared.testing import eventually
 
 
@@ -20,7 +20,7 @@ async def test_work_that_fails_begins_again() -> None:
             await forgotten  # cancelled by what it waits for, and by nobody who wants it to end
         await asyncio.Event().wait()
 
-    async with supervised({"work": work}):
+    async with supervise({"work": work}):
         await eventually(lambda: begun == 3, within_s=20)
 
 
@@ -34,7 +34,7 @@ async def test_the_block_ends_when_its_work_has_ended() -> None:
             await asyncio.sleep(0)
             ended.set()
 
-    async with supervised({"work": work}):
+    async with supervise({"work": work}):
         await asyncio.sleep(0)
     assert ended.is_set()
 
@@ -51,6 +51,6 @@ async def test_work_that_loses_a_cancellation_is_stopped_all_the_same() -> None:
         await asyncio.Event().wait()
 
     async with asyncio.timeout(20):
-        async with supervised({"work": work}):
+        async with supervise({"work": work}):
             await asyncio.sleep(0)
     assert lost == 1

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -30,6 +31,7 @@ from shared.identity.revocation_entries import SessionEnded, feed_page
 from shared.identity.revocations import Revocations
 from shared.identity.verifier import Verifier
 from shared.problems import NotFound, Problem
+from shared.resources import Resources
 
 from .fleet import Fleet, person, until
 
@@ -46,15 +48,12 @@ class Counting:
         return await self.inner.caller(token)
 
 
-@dataclass
-class Parts:
-    verifier: Counting
-    revocations: Revocations | None = None
+def application(resources: Resources, looked_up: list[str]) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        yield {"resources": resources}
 
-
-def application(parts: Parts, looked_up: list[str]) -> FastAPI:
-    app = FastAPI()
-    app.state.parts = parts
+    app = FastAPI(lifespan=lifespan)
 
     @app.exception_handler(Problem)
     async def refuse(request: Request, problem: Problem) -> Response:
@@ -93,8 +92,16 @@ def application(parts: Parts, looked_up: list[str]) -> FastAPI:
 
 
 @pytest.fixture
-async def parts(fleet: Fleet) -> Parts:
-    return Parts(Counting(fleet.verifier("chat")))
+def verifier(fleet: Fleet) -> Counting:
+    return Counting(fleet.verifier("chat"))
+
+
+@pytest.fixture
+def resources(verifier: Counting) -> Resources:
+    opened = Resources()
+    opened.add(verifier, Verifier)
+    opened.add(Revocations({}))
+    return opened
 
 
 @pytest.fixture
@@ -103,8 +110,8 @@ def looked_up() -> list[str]:
 
 
 @pytest.fixture
-async def address(parts: Parts, looked_up: list[str]) -> AsyncIterator[str]:
-    app = application(parts, looked_up)
+async def address(resources: Resources, looked_up: list[str]) -> AsyncIterator[str]:
+    app = application(resources, looked_up)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="websockets-sansio"))
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started)
@@ -124,7 +131,9 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_a_person_is_known_and_bound_to_the_log(fleet: Fleet, client: httpx2.AsyncClient, parts: Parts) -> None:
+async def test_a_person_is_known_and_bound_to_the_log(
+    fleet: Fleet, client: httpx2.AsyncClient, verifier: Counting
+) -> None:
     ann = person()
     reply = await client.get("/me", headers=bearer(fleet.signer("gateway").forward(ann, "chat")))
     assert reply.json() == {
@@ -132,7 +141,7 @@ async def test_a_person_is_known_and_bound_to_the_log(fleet: Fleet, client: http
         "same": True,
         "bound": {"user": str(ann.user_id), "tenant": str(ann.tenant_id)},
     }
-    assert parts.verifier.asked == 1
+    assert verifier.asked == 1
     structlog.contextvars.clear_contextvars()
 
 
@@ -212,11 +221,11 @@ async def test_a_service_passes_where_services_do_and_nowhere_else(fleet: Fleet,
 
 
 async def test_a_revoked_session_is_refused_and_no_cache_can_bring_it_back(
-    fleet: Fleet, client: httpx2.AsyncClient, parts: Parts, access: AccessTokenVerifier
+    fleet: Fleet, client: httpx2.AsyncClient, resources: Resources, verifier: Counting, access: AccessTokenVerifier
 ) -> None:
     ann = person()
     token = fleet.access_token(ann)
-    parts.verifier.inner = fleet.verifier("chat", access)
+    verifier.inner = fleet.verifier("chat", access)
     assert (await client.get("/me", headers=bearer(token))).status_code == 200
 
     async def feed(after: str | None) -> dict[str, Any]:
@@ -224,8 +233,8 @@ async def test_a_revoked_session_is_refused_and_no_cache_can_bring_it_back(
         page = feed_page([entry], datetime.now(UTC))
         return json.loads(page.model_dump_json())  # type: ignore[no-any-return]  # a JSON object of our own
 
-    parts.revocations = Revocations({"auth": feed})
-    await parts.revocations.poll("auth")
+    revocations = resources.add(Revocations({"auth": feed}))
+    await revocations.poll("auth")
     for _ in range(2):
         reply = await client.get("/me", headers=bearer(token))
         assert (reply.status_code, reply.json()["code"]) == (401, "invalid_token")

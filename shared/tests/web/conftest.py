@@ -16,17 +16,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.app import Service
 from shared.data.models import Tenanted
-from shared.data.session import Db
 from shared.identity.access import CurrentUser, require_scopes
 from shared.ids import new_id
 from shared.problems import Conflict, NotFound
 from shared.settings import ServiceSettings
 from shared.web import paging, sse
 from shared.web.conditional import Conditions
-from shared.web.idempotency import OnceJson
+from shared.web.idempotency import IdempotentJson
 from shared.web.json_input import Input, Json
 from shared.web.paging import CursorPage, ListQuery, NumberedPage
 from shared.web.router import Router
+from shared.web.session import Db
 
 _FIRST = """
 import sqlalchemy as sa
@@ -92,7 +92,7 @@ router = Router()
 
 
 @router.post("/pages", status_code=201)
-async def create_page(body: PageIn, user: CurrentUser, db: Db, once: OnceJson) -> PageOut:
+async def create_page(body: PageIn, user: CurrentUser, db: Db, once: IdempotentJson) -> PageOut:
     page = Page(id=new_id(), tenant_id=user.tenant_id, title=body.title, extra=body.extra)
     db.add(page)
     await db.flush()

@@ -3,9 +3,9 @@
 from shared.app import Service
 from users_service.files.api import router as files
 from users_service.files.events import FileDeleted, FileUploaded
-from users_service.files.parts import open_storage, works
 from users_service.profiles.api import router as profiles
 from users_service.profiles.events import UserUpdated
+from users_service.resources import open_resources
 from users_service.settings import UsersSettings
 from users_service.tenants.api import router as tenants
 from users_service.tenants.commands import operators
@@ -45,8 +45,7 @@ service = Service(
         FileUploaded,
         FileDeleted,
     ],
-    opens=[open_storage],
-    works=works,
+    open=open_resources,
     refuses=[refuse_demo_tenant],
     commands={"operators": operators},
 )

@@ -1,26 +1,22 @@
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from auth_service.accounts.passwords import Passwords
 from auth_service.accounts.registration import Registration
 from auth_service.accounts.schemas import AccountOut, RegistrationIn, TenantOut
-from auth_service.deps import Address, DatabasePart, Settings, UsersClient
+from auth_service.deps import Address, Settings, UsersClient
+from shared.deps import DatabaseDep, resource
 from shared.web.router import Router
 
 router = Router(prefix="/auth", tags=["accounts"])
 
 
-async def passwords(request: Request) -> Passwords:
-    held: Passwords = request.app.state.passwords
-    return held
-
-
-PasswordsPart = Annotated[Passwords, Depends(passwords)]
+PasswordsDep = Annotated[Passwords, resource(Passwords)]
 
 
 async def registration(
-    database: DatabasePart, users: UsersClient, passwords: PasswordsPart, settings: Settings, address: Address
+    database: DatabaseDep, users: UsersClient, passwords: PasswordsDep, settings: Settings, address: Address
 ) -> Registration:
     return Registration(database, users, passwords, settings, address)
 

@@ -2,8 +2,8 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from auth_service.deps import Db, require_grant
 from auth_service.revocations import service
+from shared.deps import Db, require_grant
 from shared.identity.revocation_entries import FeedPage
 from shared.web.router import Router
 

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from auth_service.deps import CurrentUser, DatabasePart
 from auth_service.sessions import service
+from shared.deps import CurrentUser, DatabaseDep
 from shared.identity import Principal
 from shared.problems import InvalidToken
 
 
-async def signed_in(user: CurrentUser, database: DatabasePart) -> Principal:
+async def signed_in(user: CurrentUser, database: DatabaseDep) -> Principal:
     """The person whose token, session and account all still count. Raises InvalidToken."""
     async with database.transaction() as db:
         if not await service.is_live(db, user):

@@ -4,18 +4,8 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 
-from auth_service.accounts.api import PasswordsPart
-from auth_service.deps import (
-    Address,
-    DatabasePart,
-    Db,
-    Device,
-    KeyringPart,
-    NamedTenant,
-    PartsOfProcess,
-    Settings,
-    UsersClient,
-)
+from auth_service.accounts.api import PasswordsDep
+from auth_service.deps import Address, Device, KeyringDep, NamedTenant, Settings, UsersClient
 from auth_service.memberships.models import Tenant, tenants_by_id
 from auth_service.sessions import cookies, models, service
 from auth_service.sessions.access import SignedIn
@@ -40,7 +30,8 @@ from auth_service.sessions.sign_in import SignIn, Visitor
 from auth_service.sessions.tenant_choice import TenantChoice
 from auth_service.sessions.tokens import TokenMaker, Tokens
 from auth_service.settings import AuthSettings
-from auth_service.signing_keys.held import HeldKey
+from auth_service.signing_keys.active_key import ActiveKey
+from shared.deps import DatabaseDep, Db, RevocationsDep, resource
 from shared.problems import InvalidToken
 from shared.web.paging import CursorPage, ListQuery, by_cursor
 from shared.web.router import Router
@@ -48,31 +39,39 @@ from shared.web.router import Router
 router = Router(prefix="/auth", tags=["sessions"])
 
 
-async def token_maker(request: Request, keyring: KeyringPart, settings: Settings) -> TokenMaker:
-    held: HeldKey = request.app.state.signing_key
-    return TokenMaker(held, keyring, settings.public_url)
+ActiveKeyDep = Annotated[ActiveKey, resource(ActiveKey)]
 
 
-TokenMakerPart = Annotated[TokenMaker, Depends(token_maker)]
+async def token_maker(active_key: ActiveKeyDep, keyring: KeyringDep, settings: Settings) -> TokenMaker:
+    return TokenMaker(active_key, keyring, settings.public_url)
+
+
+TokenMakerDep = Annotated[TokenMaker, Depends(token_maker)]
 
 
 async def sign_in(
-    parts: PartsOfProcess,
+    database: DatabaseDep,
+    revocations: RevocationsDep,
     users: UsersClient,
-    passwords: PasswordsPart,
-    tokens: TokenMakerPart,
+    passwords: PasswordsDep,
+    tokens: TokenMakerDep,
     settings: Settings,
     address: Address,
     device: Device,
 ) -> SignIn:
-    tenants = TenantChoice(parts.database, users, parts.revocations, settings.public_url)
-    return SignIn(parts.database, passwords, tenants, tokens, settings, Visitor(address=address, device=device))
+    tenants = TenantChoice(database, users, revocations, settings.public_url)
+    return SignIn(database, passwords, tenants, tokens, settings, Visitor(address=address, device=device))
 
 
 async def refreshing(
-    parts: PartsOfProcess, users: UsersClient, tokens: TokenMakerPart, settings: Settings, address: Address
+    database: DatabaseDep,
+    revocations: RevocationsDep,
+    users: UsersClient,
+    tokens: TokenMakerDep,
+    settings: Settings,
+    address: Address,
 ) -> Refreshing:
-    return Refreshing(parts.database, users, parts.revocations, tokens, settings, address)
+    return Refreshing(database, users, revocations, tokens, settings, address)
 
 
 SignInPart = Annotated[SignIn, Depends(sign_in)]
@@ -99,8 +98,8 @@ async def refresh(
     request: Request,
     refreshing: RefreshingPart,
     named_tenant: NamedTenant,
-    database: DatabasePart,
-    keyring: KeyringPart,
+    database: DatabaseDep,
+    keyring: KeyringDep,
     settings: Settings,
     response: Response,
     csrf: CsrfHeader = None,

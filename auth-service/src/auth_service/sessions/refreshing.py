@@ -25,7 +25,7 @@ class Refreshing:
 
     database: Database
     users: ServiceClient
-    revocations: Revocations | None
+    revocations: Revocations
     tokens: TokenMaker
     settings: AuthSettings
     address: str

@@ -35,7 +35,7 @@ class TenantChoice:
 
     database: Database
     users: ServiceClient
-    revocations: Revocations | None
+    revocations: Revocations
     public_url: str
 
     async def of(self, account: Account, named: str | None) -> Place:

@@ -11,7 +11,7 @@ from auth_service.memberships.models import Place
 from auth_service.memberships.service import is_fresh
 from auth_service.sessions.models import Session
 from auth_service.sessions.refresh_tokens import RefreshToken, csrf_token
-from auth_service.signing_keys.held import HeldKey
+from auth_service.signing_keys.active_key import ActiveKey
 from shared.identity import Principal, Revocations, scopes_of
 from shared.identity.access_tokens import ACCESS_TTL_S, sign_access_token
 from shared.ids import new_id
@@ -34,7 +34,7 @@ class Tokens:
 class TokenMaker:
     """Signs for this process."""
 
-    held_key: HeldKey
+    active_key: ActiveKey
     keyring: Keyring
     public_url: str
 
@@ -43,7 +43,7 @@ class TokenMaker:
         now = int(time.time())
         who = principal(account, session.id, place, self.public_url, expires_at=now + ACCESS_TTL_S)
         access_token = sign_access_token(
-            who.to_claims(), self.held_key.key, issuer=self.public_url, public_url=self.public_url, now=now
+            who.to_claims(), self.active_key.key, issuer=self.public_url, public_url=self.public_url, now=now
         )
         return Tokens(
             access_token=access_token,
@@ -54,15 +54,13 @@ class TokenMaker:
         )
 
 
-def is_current(place: Place | None, account: Account, revocations: Revocations | None, public_url: str) -> bool:
+def is_current(place: Place | None, account: Account, revocations: Revocations, public_url: str) -> bool:
     """Whether a token may be signed by what the projection holds, without asking users-service.
 
     It is young, and users-service's feed, which may be ahead of its events, would not end a token made of it.
     """
     if place is None or not is_fresh(place):
         return False
-    if revocations is None:
-        return True
     ended = revocations.ended(principal(account, None, place, public_url, expires_at=int(time.time())))
     return ended is None or ended.reason not in ("membership", "tenant")
 

@@ -3,8 +3,8 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict
 
-from auth_service.deps import Db
 from auth_service.signing_keys import service
+from shared.deps import Db
 from shared.web.router import Router
 
 router = Router(prefix="/oauth2", tags=["keys"])

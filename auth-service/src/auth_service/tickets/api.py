@@ -1,9 +1,10 @@
 from fastapi import Depends, Response
 
-from auth_service.deps import Db, Settings, require_grant
+from auth_service.deps import Settings
 from auth_service.sessions.access import SignedIn
 from auth_service.tickets import service
 from auth_service.tickets.schemas import RedeemIn, RedeemOut, TicketIn, TicketOut
+from shared.deps import Db, require_grant
 from shared.web.router import Router
 
 router = Router(tags=["tickets"])

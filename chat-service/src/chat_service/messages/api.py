@@ -1,20 +1,17 @@
 from typing import Annotated
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Query, Response
 
-from chat_service.deps import CurrentUser, Db, OnceJson, RoomId, require_scopes
+from chat_service.deps import RoomId
 from chat_service.messages import service
 from chat_service.messages.rate import MessageRate
 from chat_service.messages.schemas import History, HistoryQuery, MessageIn, MessageOut
+from shared.deps import CurrentUser, Db, require_scopes, resource
 from shared.identity.principal import tenant_of
+from shared.web.idempotency import IdempotentJson
 from shared.web.router import Router
 
 router = Router(prefix="/api/v1/rooms/{room_id}/messages", tags=["messages"])
-
-
-async def message_rate(request: Request) -> MessageRate:
-    held: MessageRate = request.app.state.message_rate
-    return held
 
 
 @router.get("", dependencies=[Depends(require_scopes("chat:read"))])
@@ -34,8 +31,8 @@ async def send_message(
     body: MessageIn,
     user: CurrentUser,
     db: Db,
-    once: OnceJson,
-    rate: Annotated[MessageRate, Depends(message_rate)],
+    once: IdempotentJson,
+    rate: Annotated[MessageRate, resource(MessageRate)],
     response: Response,
 ) -> MessageOut:
     """Send a message without a WebSocket; again under the same client_id: 200 and the message of then."""

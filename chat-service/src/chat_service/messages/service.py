@@ -6,7 +6,6 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chat_service import push
 from chat_service.messages import models
 from chat_service.messages.models import Message
 from chat_service.messages.schemas import History, HistoryQuery, MessageOut
@@ -14,6 +13,7 @@ from chat_service.push import Line, LineKey, Stored
 from chat_service.rooms import models as room_models
 from chat_service.rooms import service as rooms
 from chat_service.rooms.models import Room, RoomMember
+from shared.data.after_commit import announce
 from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
 from shared.problems import NotFound
@@ -46,7 +46,7 @@ async def send(db: AsyncSession, user: Principal, room_id: UUID, text: str, clie
             raise NotFound("The message was erased.")
         return sent, False
     await db.execute(update(Room).where(Room.tenant_id == tenant_id, Room.id == room_id).values(last_seq=stored.seq))
-    push.after_commit(db, Stored(LineKey(Line.ROOM, tenant_id, room_id), stored.seq, frame_of(stored)))
+    announce(db, Stored(LineKey(Line.ROOM, tenant_id, room_id), stored.seq, frame_of(stored)))
     return stored, True
 
 

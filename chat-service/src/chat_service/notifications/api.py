@@ -2,9 +2,10 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from chat_service.deps import CurrentUser, Db, NotificationId, require_scopes
+from chat_service.deps import NotificationId
 from chat_service.notifications import service
 from chat_service.notifications.schemas import NotificationOut, NotificationQuery
+from shared.deps import CurrentUser, Db, require_scopes
 from shared.web.paging import CursorPage
 from shared.web.router import Router
 

@@ -8,12 +8,12 @@ import structlog
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chat_service import push
 from chat_service.notifications import models
 from chat_service.notifications.models import Notification
 from chat_service.notifications.schemas import NotificationOut, NotificationQuery
 from chat_service.notifications.texts import texts
 from chat_service.push import Line, LineKey, Stored
+from shared.data.after_commit import announce
 from shared.identity.principal import Principal, tenant_of
 from shared.problems import NotFound
 from shared.web.paging import by_cursor
@@ -42,7 +42,7 @@ async def notify(
     await db.flush()
     await db.refresh(told)
     log.info("notification_stored", notification=str(told.id), kind=kind, user=str(user_id))
-    push.after_commit(db, Stored(LineKey(Line.PERSON, tenant_id, user_id), told.seq, frame_of(told)))
+    announce(db, Stored(LineKey(Line.PERSON, tenant_id, user_id), told.seq, frame_of(told)))
 
 
 def frame_of(notification: Notification) -> dict[str, Any]:

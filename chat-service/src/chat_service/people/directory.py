@@ -6,9 +6,8 @@ from uuid import UUID
 from fastapi import Depends
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from chat_service.deps import PartsOfProcess
 from chat_service.people.service import AskName
-from shared.clients import ServiceClient
+from shared.clients import ServiceClient, client_of
 from shared.problems import ServiceUnavailable
 
 
@@ -35,8 +34,8 @@ def asking(users: ServiceClient) -> AskName:
     return ask
 
 
-async def ask_name(parts: PartsOfProcess) -> AskName:
-    return asking(parts.client("users"))
+async def ask_name(users: Annotated[ServiceClient, client_of("users")]) -> AskName:
+    return asking(users)
 
 
 Directory = Annotated[AskName, Depends(ask_name)]

@@ -1,19 +1,14 @@
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query
 
-from chat_service.deps import CurrentUser, Db, require_scopes
 from chat_service.presence.register import Presence
 from chat_service.presence.schemas import PresenceOut, PresenceQuery
 from chat_service.rooms import service as rooms
+from shared.deps import CurrentUser, Db, require_scopes, resource
 from shared.web.router import Router
 
 router = Router(prefix="/api/v1/presence", tags=["presence"])
-
-
-async def register(request: Request) -> Presence:
-    held: Presence = request.app.state.presence
-    return held
 
 
 @router.get("", dependencies=[Depends(require_scopes("chat:read"))])
@@ -21,7 +16,7 @@ async def read_presence(
     user: CurrentUser,
     db: Db,
     query: Annotated[PresenceQuery, Query()],
-    presence: Annotated[Presence, Depends(register)],
+    presence: Annotated[Presence, resource(Presence)],
 ) -> PresenceOut:
     """Who is in a room now."""
     room = await rooms.read(db, user, query.room_id)

@@ -2,11 +2,13 @@ from typing import Annotated
 
 from fastapi import Body, Depends, Query, Response
 
-from chat_service.deps import Conditions, CurrentUser, Db, OnceJson, RoomId, UserId, require_scopes
+from chat_service.deps import RoomId
 from chat_service.people.directory import Directory
 from chat_service.rooms import service
 from chat_service.rooms.models import RoomKind
 from chat_service.rooms.schemas import DirectRoomIn, MemberOut, RoomIn, RoomOut, RoomQuery
+from shared.deps import Conditions, CurrentUser, Db, UserId, require_scopes
+from shared.web.idempotency import IdempotentJson
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
 
@@ -21,7 +23,7 @@ async def make_room(
     body: Annotated[RoomIn, Body(examples=[_EXAMPLE])],
     user: CurrentUser,
     db: Db,
-    once: OnceJson,
+    once: IdempotentJson,
     directory: Directory,
     response: Response,
 ) -> RoomOut:

@@ -12,8 +12,10 @@ from chat_service.socket.frames import SUBPROTOCOL
 from chat_service.socket.outgoing import Close
 from chat_service.socket.runtime import SocketRuntime
 from shared.identity.principal import Principal
-from shared.parts import Parts
+from shared.identity.revocations import Revocations
+from shared.identity.verifier import Verifier
 from shared.problems import Forbidden, InsufficientScope, Problem, Unauthenticated
+from shared.resources import Resources, resources_of
 from shared.web import sockets
 from shared.web.errors import answer
 from shared.web.router import Router
@@ -28,15 +30,14 @@ _SCOPES: Final = ("chat:read", "notifications:read")
 @router.websocket("/ws")
 async def connect(websocket: WebSocket) -> None:
     """Chat and notifications over one connection, by the subprotocol flotilla.v1."""
-    parts: Parts = websocket.app.state.parts
-    runtime: SocketRuntime = websocket.app.state.socket
-    settings: ChatSettings = websocket.app.state.parts.settings
+    resources = resources_of(websocket)
+    runtime, settings = resources.get(SocketRuntime), resources.get(ChatSettings)
     if SUBPROTOCOL not in websocket.scope["subprotocols"]:
         await websocket.accept()
         await websocket.close(Close.NOT_UNDERSTOOD, "subprotocol_missing")
         return
     try:
-        principal = await _caller(websocket, parts)
+        principal = await _caller(websocket, resources)
     except Problem as problem:
         await _refuse(websocket, problem)
         return
@@ -67,7 +68,7 @@ async def _serve(websocket: WebSocket, principal: Principal, runtime: SocketRunt
         log.info("connection_closed", code=code)
 
 
-async def _caller(websocket: WebSocket, parts: Parts) -> Principal:
+async def _caller(websocket: WebSocket, resources: Resources) -> Principal:
     """Who opens the connection, by `Authorization` or the subprotocol `bearer.<token>`. Raises the refusal."""
     offered = [name for name in websocket.scope["subprotocols"] if name.startswith(_BEARER)]
     scheme, _, token = websocket.headers.get("authorization", "").partition(" ")
@@ -75,9 +76,8 @@ async def _caller(websocket: WebSocket, parts: Parts) -> Principal:
         token = offered[0].removeprefix(_BEARER) if offered else ""
     if not token:
         raise Unauthenticated
-    principal = await parts.verifier.verify(token.strip())
-    if parts.revocations is not None:
-        parts.revocations.admit(principal)
+    principal = await resources.get(Verifier).verify(token.strip())
+    resources.get(Revocations).admit(principal)
     if principal.tenant_id is None:
         raise Forbidden("Your session is in no tenant: sign in to one.")
     if principal.scopes.isdisjoint(_SCOPES):

@@ -28,7 +28,7 @@ class Commands:
         presence: Presence,
         rate: MessageRate,
         access_tokens: AccessTokenVerifier,
-        revocations: Revocations | None,
+        revocations: Revocations,
     ) -> None:
         self._database, self._hub, self._presence, self._rate = database, hub, presence, rate
         self._access_tokens, self._revocations = access_tokens, revocations
@@ -123,7 +123,7 @@ class Commands:
             raise Forbidden(problem.detail) from None
         if (principal.user_id, principal.tenant_id) != (connection.user_id, connection.tenant_id):
             raise Forbidden("The token is another person's, or for another tenant.")
-        if self._revocations is not None and self._revocations.ended(principal) is not None:
+        if self._revocations.ended(principal) is not None:
             raise Forbidden("The token has ended.")
         connection.renewed(principal)
         connection.say("renewed", {"expires_in": max(0, principal.expires_at - int(time.time()))}, frame.ref)

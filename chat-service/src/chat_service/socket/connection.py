@@ -97,7 +97,7 @@ class Connection:
     async def work(self, handle: Handle) -> None:
         """Handle the frames that were read, one after the other, until the connection ends.
 
-        Being cancelled is not enough: a library may lose that on its way (shared/supervision.py says which).
+        Being cancelled is not enough: a library may lose that on its way (see shared/background/supervision.py).
         """
         while not self.outgoing.ended:
             frame = await self._inbox.get()

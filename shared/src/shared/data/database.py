@@ -4,9 +4,9 @@ The login picks a role as it connects: `app` sees one tenant (row-level security
 table's policy lets it. Neither owns a table nor bypasses a policy.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -15,11 +15,13 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
 
+from shared.data.after_commit import Listeners, run_callbacks, session_info
 from shared.data.faults import translated
 from shared.data.roles import database_name, role_name
 from shared.problems import Problem
 from shared.settings import ServiceSettings
 
+T = TypeVar("T")
 Role = Literal["app", "fleet"]
 _SET_TENANT = text("SELECT set_config('app.tenant_id', :tenant, true)")
 
@@ -41,6 +43,11 @@ async def enter_tenant(db: AsyncSession, tenant_id: UUID) -> None:
     await db.execute(_SET_TENANT, {"tenant": str(tenant_id)})
 
 
+async def _commit(db: AsyncSession) -> None:
+    await db.commit()
+    run_callbacks(db)
+
+
 def _hide_row(context: ExceptionContext) -> None:
     """For the same reason: PostgreSQL's DETAIL shows the row or the key that failed."""
     cause = context.original_exception.__cause__
@@ -57,6 +64,7 @@ class Database:
             "app": self._engine("app", settings.database.pool_size),
             "fleet": self._engine("fleet", settings.database.fleet_pool_size),
         }
+        self._listeners = Listeners()
 
     @property
     def url(self) -> URL:
@@ -69,6 +77,13 @@ class Database:
 
     def engine(self, role: Role = "app") -> AsyncEngine:
         return self._engines[role]
+
+    def listen(self, kind: type[T], listener: Callable[[T], None]) -> Callable[[], None]:
+        """Call `listener` with every value of that type which a transaction announced and committed.
+
+        It must neither wait nor raise. The returned function ends that.
+        """
+        return self._listeners.add(kind, listener)
 
     def pool_in_use(self) -> dict[str, int]:
         """Connections taken out of each pool, by role."""
@@ -86,16 +101,16 @@ class Database:
                 self._engines[role],
                 sync_session_class=TenantSession,
                 expire_on_commit=False,
-                info={"tenant_id": tenant_id},
+                info={"tenant_id": tenant_id, **session_info(self._listeners)},
             ) as session:
                 try:
                     try:
                         yield session
                     except Problem as problem:
                         if problem.keeps_writes:
-                            await session.commit()
+                            await _commit(session)
                         raise
-                    await session.commit()
+                    await _commit(session)
                 except TimeoutError:
                     await session.invalidate()  # a rollback would wait for the silent server as well
                     raise

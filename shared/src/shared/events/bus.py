@@ -3,20 +3,17 @@
 Two transports keep this contract and pass one suite: RabbitMQ (rabbit.py) and Valkey Streams (valkey_streams.py).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
-import structlog
+from shared.background import PollingLoop
 
 OnMessage = Callable[[bytes], Awaitable[None]]
 
 PUBLISH_TIMEOUT_S: Final = 5.0  # well below the 15 s after which PostgreSQL ends the relay's idle transaction
 UNROUTED_KEPT: Final = 10_000  # messages of types that nobody consumes: enough to see what they are
 IN_FLIGHT: Final = 100  # messages that one consumer holds at a time
-MAX_BACKOFF_S: Final = 5.0
-
-log = structlog.get_logger(__name__)
+POLL_S: Final = 1.0  # behind the wake-ups: finds rows of other processes, and those whose next attempt is due
 
 
 class BusUnavailable(Exception):
@@ -60,44 +57,15 @@ class Bus(Protocol):
         """Let go of every connection."""
 
 
-async def until_cancelled(
-    consume_until_lost: Callable[[Callable[[], None]], Awaitable[None]], *, service: str, broker: str
-) -> None:
-    """Run `consume_until_lost` again each time it ends, with a growing pause; log each change of state once.
+async def consume_until_cancelled(consume_until_lost: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+    """Run `consume_until_lost` again each time the broker is lost.
 
-    It is given a function to call once it receives, and raises BusUnavailable when the broker is lost.
+    It is given a function to call once it receives, and raises BusUnavailable when the connection is lost.
     """
-    failures, away = 0, False
-    bound = log.bind(service=service, broker=broker)
 
-    def receiving() -> None:
-        nonlocal failures, away
-        if away:
-            bound.info("bus_consumer_back", failures=failures)
-        failures, away = 0, False
+    async def step() -> None:
+        await consume_until_lost(loop.recovered)
+        raise BusUnavailable("the broker ended the connection")
 
-    while True:
-        stop_if_cancelled()
-        reason = "ended by the broker"
-        try:
-            await consume_until_lost(receiving)
-        except BusUnavailable as error:
-            reason = str(error)
-        if not away:
-            bound.warning("bus_consumer_lost", reason=reason)
-            away = True
-        bound.debug("bus_consumer_waits", reason=reason, failures=failures)
-        await asyncio.sleep(backoff_s(failures))
-        failures += 1
-
-
-def stop_if_cancelled() -> None:
-    """Raise CancelledError where a library lost one: Python 3.11's `wait_for`, which redis-py sends with, can."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def backoff_s(failures: int, *, first_s: float = 0.1, most_s: float = MAX_BACKOFF_S) -> float:
-    """The pause after that many failures before this one: doubling from `first_s` to `most_s`."""
-    return min(most_s, first_s * 2.0 ** min(failures, 32))
+    loop = PollingLoop("bus consumer", step, every_s=0, outages=(BusUnavailable,))
+    await loop.run()

@@ -15,14 +15,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from shared.background import Backoff, PollingLoop, Progress, single_active
 from shared.data.database import Database, enter_tenant
-from shared.events import metrics, pump
-from shared.events.bus import backoff_s
+from shared.events import metrics
+from shared.events.bus import POLL_S
 from shared.events.event import Consumed, Envelope, EventMalformed
 from shared.events.handlers import EventHandlers, Handler
-from shared.events.housekeeping import inbox_house
-from shared.events.models import InboxRow, ProjectedVersion
-from shared.events.pump import Progress, Pump
+from shared.events.maintenance import inbox_maintenance
+from shared.events.models import InboxRow, InboxWritten, ProjectedVersion
 from shared.problems import ServiceUnavailable
 from shared.telemetry.traces import continued
 
@@ -30,7 +30,7 @@ HANDLER_TIMEOUT_S: Final = 10.0  # below idle_in_transaction_session_timeout: a 
 MAX_ATTEMPTS: Final = (
     12  # with the pauses below about ten minutes, longer than a service that is called takes to return
 )
-MAX_PAUSE_S: Final = 120.0
+BACKOFF: Final = Backoff(first_s=0.5, most_s=120.0)
 
 log = structlog.get_logger(__name__)
 
@@ -46,23 +46,27 @@ class _HandlerFailed(Exception):
 class InboxWorker:
     """Runs `handlers` over the inbox of `database`."""
 
-    def __init__(self, database: Database, handlers: EventHandlers, *, poll_s: float = pump.POLL_S) -> None:
+    def __init__(self, database: Database, handlers: EventHandlers, *, poll_s: float = POLL_S) -> None:
         self._database, self._handlers = database, handlers
-        self._pump = Pump(pump.INBOX, self.handle_next, poll_s=poll_s)
-        self._house = inbox_house(database)
+        self._loop = PollingLoop("inbox worker", self.handle_next, every_s=poll_s)
+        self._maintenance = inbox_maintenance(database)
 
     async def run(self) -> None:
         """Handle events until cancelled, over any outage of the database."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._pump.run())
-            group.create_task(self._house.run())
+        stop_listening = self._database.listen(InboxWritten, self._loop.wake)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._loop.run())
+                group.create_task(self._maintenance.run())
+        finally:
+            stop_listening()
 
     async def handle_next(self) -> Progress:
         """Handle the next event that is due, or record why it failed. Raises DatabaseUnavailable."""
         row: InboxRow | None = None
         try:
             async with self._database.transaction() as db:
-                if not await pump.alone(db, pump.INBOX):
+                if not await single_active(db, "inbox worker"):
                     return Progress.BUSY
                 row = await db.scalar(_NEXT_DUE)
                 if row is None:
@@ -103,7 +107,7 @@ class InboxWorker:
             parked=parked,
             exc_info=error,
         )
-        pause = timedelta(seconds=backoff_s(row.attempts, first_s=0.5, most_s=MAX_PAUSE_S))
+        pause = timedelta(seconds=BACKOFF.wait_s(row.attempts))
         async with self._database.transaction() as db:
             await db.execute(
                 update(InboxRow)

@@ -1,5 +1,6 @@
 """Outbox and inbox: the two ends of every event, as rows in the services' own databases."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,11 @@ from shared.data.models import Global
 
 OUTBOX_WAITING = "published_at IS NULL AND parked_at IS NULL"
 INBOX_WAITING = "handled_at IS NULL AND parked_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxWritten:
+    """Announced after new messages were stored, so that this process's inbox worker does not wait for its next poll."""
 
 
 class OutboxRow(Global):

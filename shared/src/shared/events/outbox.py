@@ -1,23 +1,27 @@
 """Publishing: a row in the caller's transaction, so that an event exists exactly when what it speaks of does."""
 
-from typing import Final
+from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
 
-from shared.events import pump
+from shared.data.after_commit import announce
 from shared.events.event import Event
 from shared.events.models import OutboxRow
 from shared.telemetry.traces import traceparent
 
-_ADDED: Final = "flotilla.outbox"
+
+@dataclass(frozen=True, slots=True)
+class OutboxWritten:
+    """Announced after a commit with events, so that this process's relay does not wait for its next poll.
+
+    A relay in another process finds the rows by polling. (A NOTIFY in the transaction would reach it too, and would
+    make all commits with events wait for one another.)
+    """
 
 
 def add(db: AsyncSession, event: Event) -> None:
     """Publish `event` once the transaction of `db` has committed; never, if it rolls back."""
-    db.info[_ADDED] = True
     db.add(
         OutboxRow(
             id=event.id,
@@ -30,13 +34,4 @@ def add(db: AsyncSession, event: Event) -> None:
             data=event.data(),
         )
     )
-
-
-@sqlalchemy_event.listens_for(Session, "after_commit")
-def _wake_relay(session: Session) -> None:
-    """Spare this process's relay the wait for its next look. Another process's relay finds the row by looking.
-
-    A NOTIFY in the transaction would reach it too, and would make all commits with events wait for one another.
-    """
-    if session.info.get(_ADDED):
-        pump.wake(pump.OUTBOX)
+    announce(db, OutboxWritten())

@@ -22,6 +22,7 @@ from aio_pika.connection import make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 from pamqp.common import Arguments
 
+from shared.background import Backoff, raise_if_cancelled
 from shared.events.bus import (
     IN_FLIGHT,
     PUBLISH_TIMEOUT_S,
@@ -29,16 +30,14 @@ from shared.events.bus import (
     BusUnavailable,
     MessageRefused,
     OnMessage,
-    backoff_s,
-    stop_if_cancelled,
-    until_cancelled,
+    consume_until_cancelled,
 )
 
 EXCHANGE: Final = "flotilla.events"
 UNROUTED: Final = "flotilla.unrouted"
 DELIVERY_LIMIT: Final = 20  # RabbitMQ before 4.0 has no limit of its own: a poisonous message would circle for ever
 HEARTBEAT_S: Final = 10  # a peer that vanished without a word is noticed after about three of these
-MAX_REDELIVERY_PAUSE_S: Final = 5.0
+REDELIVERY_BACKOFF: Final = Backoff()
 SETUP_TIMEOUT_S: Final = 5.0  # tried on 3.10: after a crash a quorum queue may never answer the first basic.consume
 WATCH_S: Final = 15.0
 CLOSE_TIMEOUT_S: Final = 1.0  # a frozen broker must not hold up whoever closes
@@ -99,9 +98,7 @@ class RabbitBus:
             raise BusUnavailable(repr(error)) from error
 
     async def consume(self, service: str, on_message: OnMessage) -> None:
-        await until_cancelled(
-            partial(self._consume_until_lost, service, on_message), service=service, broker="rabbitmq"
-        )
+        await consume_until_cancelled(partial(self._consume_until_lost, service, on_message))
 
     async def depth(self, service: str) -> int:
         return await self._count(_queue_name(service))
@@ -217,7 +214,7 @@ class _Consumer:
     async def until_lost(self) -> None:
         """Return when the broker closes or cancels. Raises TimeoutError when it is silent though messages wait."""
         while not self._lost.is_set():
-            stop_if_cancelled()
+            raise_if_cancelled()
             seen = self._delivered
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_S):
@@ -286,7 +283,7 @@ async def _taken(message: AbstractIncomingMessage, on_message: OnMessage) -> boo
     except Exception as error:  # noqa: BLE001 - one message ends here: recorded, and the broker delivers it again
         log.warning("bus_message_failed", message_id=message.message_id, error=repr(error))
         count = message.headers.get("x-delivery-count", 0)
-        await asyncio.sleep(backoff_s(count if isinstance(count, int) else 0, most_s=MAX_REDELIVERY_PAUSE_S))
+        await asyncio.sleep(REDELIVERY_BACKOFF.wait_s(count if isinstance(count, int) else 0))
         return False
     return True
 

@@ -9,19 +9,23 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from sqlalchemy.dialects.postgresql import insert
 
+from shared.background import PollingLoop, Progress
+from shared.data.after_commit import announce
 from shared.data.database import Database
-from shared.events import metrics, pump
-from shared.events.bus import Bus, BusUnavailable, backoff_s
+from shared.events import metrics
+from shared.events.bus import Bus, BusUnavailable
 from shared.events.event import Envelope, EventMalformed
 from shared.events.handlers import EventHandlers
-from shared.events.models import InboxRow
+from shared.events.models import InboxRow, InboxWritten
 from shared.problems import ServiceUnavailable
+
+_EVERY_S: Final = 60.0  # each message wakes the writer
 
 log = structlog.get_logger(__name__)
 
@@ -32,56 +36,52 @@ class Receiver:
     def __init__(self, database: Database, bus: Bus, service: str, handlers: EventHandlers) -> None:
         self._database, self._bus, self._service, self._handlers = database, bus, service, handlers
         self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self.writing = PollingLoop("receiver", self._write, every_s=_EVERY_S)
+        """Stores the messages that `store` was given; `run` includes it."""
 
     async def run(self) -> None:
         """Receive until cancelled, over any outage of database or broker."""
         with suppress(BusUnavailable):  # then `consume` declares, once the broker is back
             await self._bus.declare(self._service, self._handlers.types)
-        try:
-            await self._bus.consume(self._service, self.store)
-        finally:
-            if self._writer is not None:
-                self._writer.cancel()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.writing.run())
+            group.create_task(self._bus.consume(self._service, self.store))
 
     async def store(self, message: bytes) -> None:
-        """Return once the message is in the inbox, or was before; however long the database is away."""
+        """Return once the message is in the inbox, or was before, however long the database is unavailable.
+
+        Needs `writing` beside it.
+        """
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._row(message), stored))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
+        self.writing.wake()
         await stored
 
-    async def _write(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                await self._insert([row for row, _ in batch])
-            except Exception as error:  # noqa: BLE001 - one batch ends here: the bus records it and delivers each again
-                for _, stored in batch:
-                    if not stored.done():
-                        stored.set_exception(error)
-            else:
-                pump.wake(pump.INBOX)
-                for row, stored in batch:
-                    metrics.RECEIVED.labels(row["type"]).inc()
-                    if not stored.done():
-                        stored.set_result(None)
+    async def _write(self) -> Progress:
+        """Store the messages that wait. While the database is unavailable they stay in hand."""
+        batch = tuple(self._waiting)
+        if not batch:
+            return Progress.IDLE
+        try:
+            await self._insert([row for row, _ in batch])
+        except ServiceUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one batch ends here: the bus records it and delivers each again
+            for _, stored in batch:
+                if not stored.done():
+                    stored.set_exception(error)
+        else:
+            for row, stored in batch:
+                metrics.RECEIVED.labels(row["type"]).inc()
+                if not stored.done():
+                    stored.set_result(None)
+        del self._waiting[: len(batch)]
+        return Progress.MORE
 
     async def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Store the rows, waiting for a database that is away: what the bus gave us stays in hand meanwhile."""
-        failures = 0
-        while True:
-            try:
-                async with self._database.transaction() as db:
-                    await db.execute(insert(InboxRow).values(list(rows)).on_conflict_do_nothing())
-            except ServiceUnavailable as error:
-                if not failures:
-                    log.warning("inbox_unavailable", reason=repr(error))
-                await asyncio.sleep(backoff_s(failures))
-                failures += 1
-            else:
-                return
+        async with self._database.transaction() as db:
+            await db.execute(insert(InboxRow).values(list(rows)).on_conflict_do_nothing())
+            announce(db, InboxWritten())
 
     def _row(self, message: bytes) -> dict[str, Any]:
         try:

@@ -17,18 +17,20 @@ from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from shared.background import Backoff, PollingLoop, Progress, single_active
 from shared.data.database import Database
-from shared.events import metrics, pump
-from shared.events.bus import Bus, BusUnavailable, MessageRefused, backoff_s
+from shared.events import metrics
+from shared.events.bus import POLL_S, Bus, BusUnavailable, MessageRefused
 from shared.events.event import Envelope
-from shared.events.housekeeping import outbox_house
+from shared.events.maintenance import outbox_maintenance
 from shared.events.models import OutboxRow
-from shared.events.pump import Progress, Pump
+from shared.events.outbox import OutboxWritten
+from shared.problems import ServiceUnavailable
 
 BATCH: Final = 100
 BATCH_S: Final = 5.0  # with one publish's time-out on top it stays below idle_in_transaction_session_timeout (15 s)
 MAX_ATTEMPTS: Final = 10  # of a message that the broker refuses; an absent broker counts nothing
-MAX_PAUSE_S: Final = 60.0
+BACKOFF: Final = Backoff(first_s=0.5, most_s=60.0)
 
 log = structlog.get_logger(__name__)
 
@@ -45,17 +47,22 @@ class _Batch:
 class Relay:
     """Publishes the outbox of `database` on `bus`. `service` names the source of its events."""
 
-    def __init__(self, database: Database, bus: Bus, service: str, *, poll_s: float = pump.POLL_S) -> None:
+    def __init__(self, database: Database, bus: Bus, service: str, *, poll_s: float = POLL_S) -> None:
         self._database, self._bus = database, bus
         self._source = f"/flotilla/{service}"
-        self._pump = Pump(pump.OUTBOX, self.publish_batch, poll_s=poll_s)
-        self._house = outbox_house(database, bus)
+        outages = (ServiceUnavailable, BusUnavailable)
+        self._loop = PollingLoop("relay", self.publish_batch, every_s=poll_s, outages=outages)
+        self._maintenance = outbox_maintenance(database, bus)
 
     async def run(self) -> None:
         """Publish until cancelled, over any outage of database or broker."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._pump.run())
-            group.create_task(self._house.run())
+        stop_listening = self._database.listen(OutboxWritten, self._loop.wake)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._loop.run())
+                group.create_task(self._maintenance.run())
+        finally:
+            stop_listening()
 
     async def publish_batch(self) -> Progress:
         """Publish what is due, at most BATCH rows. IDLE once all of it is out: each commit wakes its process's relay.
@@ -63,7 +70,7 @@ class Relay:
         Raises BusUnavailable, after marking what arrived, and DatabaseUnavailable.
         """
         async with self._database.transaction() as db:
-            if not await pump.alone(db, pump.OUTBOX):
+            if not await single_active(db, "relay"):
                 return Progress.BUSY
             rows = (await db.scalars(_DUE)).all()
             if not rows:
@@ -137,7 +144,7 @@ async def _mark(db: AsyncSession, batch: _Batch) -> None:
         metrics.FAILED.labels(row.type, "relay").inc()
         parked = row.attempts + 1 >= MAX_ATTEMPTS
         log.warning("event_refused", event_id=str(row.id), event_type=row.type, reason=reason, parked=parked)
-        pause = timedelta(seconds=backoff_s(row.attempts, first_s=0.5, most_s=MAX_PAUSE_S))
+        pause = timedelta(seconds=BACKOFF.wait_s(row.attempts))
         await db.execute(
             update(OutboxRow)
             .where(OutboxRow.id == row.id)

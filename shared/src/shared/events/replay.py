@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.events.housekeeping import KEPT_DAYS
+from shared.events.maintenance import KEPT_DAYS
 from shared.events.models import InboxRow, OutboxRow
 
 Box = Literal["outbox", "inbox"]

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import DataError, RedisError, ResponseError
 
+from shared.background import raise_if_cancelled
 from shared.events.bus import (
     IN_FLIGHT,
     PUBLISH_TIMEOUT_S,
@@ -27,8 +28,7 @@ from shared.events.bus import (
     BusUnavailable,
     MessageRefused,
     OnMessage,
-    stop_if_cancelled,
-    until_cancelled,
+    consume_until_cancelled,
 )
 from shared.ids import new_id
 
@@ -80,7 +80,7 @@ class ValkeyBus:
                 await self._publish(keys=[f"bus:types:{event_type}", UNROUTED], args=[event_id, message, UNROUTED_KEPT])
 
     async def consume(self, service: str, on_message: OnMessage) -> None:
-        await until_cancelled(partial(self._consume_until_lost, service, on_message), service=service, broker="valkey")
+        await consume_until_cancelled(partial(self._consume_until_lost, service, on_message))
 
     async def depth(self, service: str) -> int:
         with _translated():
@@ -102,7 +102,7 @@ class ValkeyBus:
                 await reader.forget_past_consumers()
                 receiving()
                 while True:
-                    stop_if_cancelled()
+                    raise_if_cancelled()
                     await reader.settle(await reader.next_entries(), on_message)
         finally:
             await client.aclose()

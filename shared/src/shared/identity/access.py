@@ -10,7 +10,7 @@ from `Authorization` alone: one in a query or a form would end up in logs and hi
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import structlog
 from fastapi import Depends, Security
@@ -22,33 +22,27 @@ from shared.identity.revocations import Revocations
 from shared.identity.scopes import ALL_SCOPES
 from shared.identity.verifier import Verifier
 from shared.problems import Forbidden, InsufficientScope, InvalidToken, Unauthenticated
+from shared.resources import resource
 
-
-class IdentityParts(Protocol):
-    """What these dependencies need of `app.state.parts`."""
-
-    @property
-    def verifier(self) -> Verifier: ...
-    @property
-    def revocations(self) -> Revocations | None: ...
-
+VerifierDep = Annotated[Verifier, resource(Verifier)]
+RevocationsDep = Annotated[Revocations, resource(Revocations)]
 
 # Only tells OpenAPI about the scheme: a token read through it would be verified anew for each set of scopes asked for.
 _shown_scheme = HTTPBearer(scheme_name="bearer", bearerFormat="JWT", auto_error=False)
 
 
-async def caller(connection: HTTPConnection) -> Principal | ServiceCaller | None:
-    """Who calls, None without a token; verified once a request. Raises InvalidToken for one that does not count."""
+async def caller(
+    connection: HTTPConnection, verifier: VerifierDep, revocations: RevocationsDep
+) -> Principal | ServiceCaller | None:
+    """Who calls, None without a token; verified once a request. Raises InvalidToken for a token that has ended."""
     token = _bearer_token(connection)
     if token is None:
         return None
-    parts: IdentityParts = connection.app.state.parts
-    found = await parts.verifier.caller(token)
+    found = await verifier.caller(token)
     if isinstance(found, ServiceCaller):
         structlog.contextvars.bind_contextvars(service_caller=found.name)
         return found
-    if parts.revocations is not None:
-        parts.revocations.admit(found)
+    revocations.admit(found)
     structlog.contextvars.bind_contextvars(user=str(found.user_id), tenant=found.tenant_id and str(found.tenant_id))
     return found
 

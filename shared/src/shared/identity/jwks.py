@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import structlog
 
+from shared.background import Backoff, PollingLoop
 from shared.identity.keys import KeyInvalid, VerifyingKey, verifying_key
-from shared.problems import Problem
+from shared.problems import Problem, ServiceUnavailable
 
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
 """Brings the key set as parsed JSON. Fails by a Problem, OSError or ValueError, as shared.clients does."""
@@ -17,6 +18,7 @@ REFRESH_EVERY_S: Final = 60.0  # auth-service lists a key well before it signs w
 MIN_INTERVAL_S: Final = 5.0  # tokens that name made-up keys make us ask this often at most
 FETCH_TIMEOUT_S: Final = 3.0
 MAX_KEYS: Final = 64
+_BACKOFF: Final = Backoff(first_s=0.5, most_s=MIN_INTERVAL_S)
 
 log = structlog.get_logger()
 
@@ -56,10 +58,12 @@ class Jwks:
             return await self._refresh()
 
     async def run(self) -> None:
-        """Keep the keys fresh, for ever: every minute, and every 5 s (at first every second) while that fails."""
-        while True:
-            done = await self.refresh()
-            await asyncio.sleep(REFRESH_EVERY_S if done else MIN_INTERVAL_S if self.loaded else 1.0)
+        """Keep the keys fresh until cancelled: every minute, and within 5 s after a failure."""
+        await PollingLoop("jwks", self._refresh_or_raise, every_s=REFRESH_EVERY_S, backoff=_BACKOFF).run()
+
+    async def _refresh_or_raise(self) -> None:
+        if not await self.refresh():
+            raise ServiceUnavailable("auth-service's keys cannot be fetched.")
 
     async def _refresh(self) -> bool:
         self._asked_at = self._clock()

@@ -8,11 +8,13 @@ import heapq
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import structlog
 from prometheus_client import Counter, Gauge
 
+from shared.background import PollingLoop
 from shared.identity.principal import Principal
 from shared.identity.revocation_entries import Entry, FeedPage, Key, UserEpoch, keys_of
 from shared.identity.tokens import LEEWAY_S
@@ -151,10 +153,11 @@ class Revocations:
         return lambda: self._subscribers.remove(subscriber)
 
     async def run(self) -> None:
-        """Follow every feed, for ever; one that hangs does not hold up another."""
+        """Follow every feed until cancelled; one that hangs does not delay another."""
         async with asyncio.TaskGroup() as group:
             for name in self._feeds:
-                group.create_task(self._follow(name), name=f"revocations of {name}")
+                loop = PollingLoop(f"revocations {name}", partial(self._follow, name), every_s=self._interval_s)
+                group.create_task(loop.run(), name=loop.name)
 
     async def poll(self, name: str) -> bool:
         """Ask one feed once; False, with everything as it was, when it gave no usable answer."""
@@ -172,9 +175,7 @@ class Revocations:
         return True
 
     async def _follow(self, name: str) -> None:
-        while True:
-            await self.poll(name)
-            await asyncio.sleep(self._interval_s)
+        await self.poll(name)
 
     def _take(self, page: FeedPage) -> None:
         now = self._clock()

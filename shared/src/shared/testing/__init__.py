@@ -4,8 +4,8 @@ A conftest takes it by `pytest_plugins = ["shared.testing.plugin"]`.
 """
 
 from shared.testing.people import People
-from shared.testing.running import running, running_service
+from shared.testing.running import Served, running, running_service, serving_service
 from shared.testing.servers import Servers
 from shared.testing.waiting import eventually
 
-__all__ = ["People", "Servers", "eventually", "running", "running_service"]
+__all__ = ["People", "Served", "Servers", "eventually", "running", "running_service", "serving_service"]

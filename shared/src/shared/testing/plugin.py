@@ -16,12 +16,13 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from shared.resources import Resources
 from shared.settings import LogSettings, ServiceSettings
 from shared.telemetry import logs
 from shared.testing import databases
 from shared.testing.databases import Template
 from shared.testing.people import People
-from shared.testing.running import running_service
+from shared.testing.running import Served, serving_service
 from shared.testing.servers import RabbitMQMissing, Servers, open_servers
 
 _USED = pytest.StashKey[Servers]()
@@ -137,16 +138,28 @@ def settings(service: Any, settings_values: dict[str, Any]) -> ServiceSettings:
 
 @pytest.fixture
 def app(service: Any, settings: ServiceSettings) -> FastAPI:
-    """The service's application, for `dependency_overrides` and `state`; `base_url` serves it."""
+    """The service's application, for `dependency_overrides`; `served` serves it."""
     made: FastAPI = service.create_app(settings)
     return made
 
 
 @pytest.fixture
-async def base_url(app: FastAPI) -> AsyncIterator[str]:
+async def served(app: FastAPI) -> AsyncIterator[Served]:
     """The service under test on a real socket, ready."""
-    async with running_service(app) as url:
-        yield url
+    async with serving_service(app) as running:
+        yield running
+
+
+@pytest.fixture
+def base_url(served: Served) -> str:
+    """Where the service under test is served."""
+    return served.url
+
+
+@pytest.fixture
+def resources(served: Served) -> Resources:
+    """What the process under test has opened."""
+    return served.resources
 
 
 @pytest.fixture

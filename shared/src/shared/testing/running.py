@@ -2,14 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+from shared.resources import Resources
 from shared.testing.waiting import eventually
 
 _TICKS = 20  # looks in the time in which uvicorn looks once
@@ -58,9 +60,24 @@ class _QuietServer(PromptServer):
             raise RuntimeError("the application did not start; its log says why") from None
 
 
+@dataclass(frozen=True)
+class Served:
+    """An application that is being served."""
+
+    url: str
+    state: Mapping[str, Any]
+    """What its lifespan handed to requests."""
+
+    @property
+    def resources(self) -> Resources:
+        """What a service's process has opened."""
+        opened: Resources = self.state["resources"]
+        return opened
+
+
 @asynccontextmanager
-async def running(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[str]:
-    """The base URL of `app`, served by uvicorn on `port` (0: a free one), its lifespan run; `options` are Config's."""
+async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[Served]:
+    """Serve `app` by uvicorn on `port` (0: a free one) and run its lifespan; `options` are uvicorn Config's."""
     defaults: dict[str, Any] = {
         "http": "httptools",
         "ws": "websockets-sansio",
@@ -83,19 +100,33 @@ async def running(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[s
             await eventually(lambda: server.started or task.done(), within_s=30, saying="the server started")
             if task.done():
                 await task
-            yield f"http://127.0.0.1:{port}"
+            yield Served(f"http://127.0.0.1:{port}", server.lifespan.state)
         finally:
             server.should_exit = True
             await asyncio.wait([task])
 
 
 @asynccontextmanager
-async def running_service(app: FastAPI, **options: Any) -> AsyncIterator[str]:
-    """The base URL of a service's application, once its `/readyz` says 200."""
-    async with running(app, **options) as base_url, httpx2.AsyncClient(base_url=base_url) as client:
+async def running(app: Any, **options: Any) -> AsyncIterator[str]:
+    """As `serving`: the base URL alone."""
+    async with serving(app, **options) as served:
+        yield served.url
+
+
+@asynccontextmanager
+async def serving_service(app: FastAPI, **options: Any) -> AsyncIterator[Served]:
+    """Serve a service's application; the block begins once its `/readyz` answers 200."""
+    async with serving(app, **options) as served, httpx2.AsyncClient(base_url=served.url) as client:
 
         async def ready() -> bool:
             return (await client.get("/readyz")).status_code == 200
 
         await eventually(ready, within_s=30, saying=f"{app.title} is ready")
-        yield base_url
+        yield served
+
+
+@asynccontextmanager
+async def running_service(app: FastAPI, **options: Any) -> AsyncIterator[str]:
+    """As `serving_service`: the base URL alone."""
+    async with serving_service(app, **options) as served:
+        yield served.url

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
@@ -37,6 +37,8 @@ class HealthChecks:
         self.draining = False
         self.required: dict[str, Check] = {}
         self.others: dict[str, Check] = {}
+        self.before_metrics: list[Callable[[], Awaitable[None]]] = []
+        """Refresh gauges that are measured only when `/metrics` is read."""
 
     async def ready(self) -> Health:
         health = await self._look(self.required)
@@ -81,8 +83,8 @@ def install(app: FastAPI, checks: HealthChecks, shown_settings: Callable[[], dic
         return await checks.detailed()
 
     @router.get("/metrics")
-    async def metrics(request: Request) -> Response:
-        for refresh in getattr(request.app.state, "refresh_metrics", ()):
+    async def metrics() -> Response:
+        for refresh in checks.before_metrics:
             await refresh()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.data.session import Db
 from shared.identity.access import CurrentUser
 from shared.problems import Conflict, InvalidInput
 from shared.web.answers import Replayed
 from shared.web.idempotency_keys import OLD, IdempotencyKey
+from shared.web.session import Db
 
 
 class StillRunning(Conflict):
@@ -34,7 +34,7 @@ class KeyReused(InvalidInput):
     remedy = "Use a new key for every new request; repeat a key only with the same body."
 
 
-class Once:
+class IdempotentRequest:
     """One creating request, done once. Without a key every call runs."""
 
     def __init__(
@@ -100,15 +100,18 @@ _KeyHeader = Annotated[
 ]
 
 
-async def once_upload(request: Request, db: Db, user: CurrentUser, key: _KeyHeader = None) -> Once:
+async def idempotent_upload(request: Request, db: Db, user: CurrentUser, key: _KeyHeader = None) -> IdempotentRequest:
     """For uploads: the operation calls `begin` itself, once it knows the content's sha256."""
-    return Once(db, user.user_id, user.tenant_id, f"{request.method} {request.url.path}", key)
+    return IdempotentRequest(db, user.user_id, user.tenant_id, f"{request.method} {request.url.path}", key)
 
 
-async def once_json(request: Request, once: Annotated[Once, Depends(once_upload)]) -> Once:
-    await once.begin(await request.body())
-    return once
+IdempotentUpload = Annotated[IdempotentRequest, Depends(idempotent_upload)]
 
 
-OnceUpload = Annotated[Once, Depends(once_upload)]
-OnceJson = Annotated[Once, Depends(once_json)]
+async def idempotent_json(request: Request, idempotent: IdempotentUpload) -> IdempotentRequest:
+    """For JSON bodies: the key belongs to the body."""
+    await idempotent.begin(await request.body())
+    return idempotent
+
+
+IdempotentJson = Annotated[IdempotentRequest, Depends(idempotent_json)]

@@ -1,7 +1,5 @@
 """The table behind Idempotency-Key: its rows, how a migration makes it, and how old rows go."""
 
-import asyncio
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from types import ModuleType
@@ -10,16 +8,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from alembic.operations import Operations
-from fastapi import FastAPI
 from sqlalchemy import DateTime, Index, LargeBinary, PrimaryKeyConstraint, delete, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared.background import PollingLoop
 from shared.data.database import Database
 from shared.data.models import Tenanted
 from shared.data.policies import enable_tenancy
-from shared.problems import ServiceUnavailable
-from shared.supervision import Work
 
 KEPT_H: Final = 24
 PRUNE_EVERY_S: Final = 600.0
@@ -66,20 +62,12 @@ def create_idempotency_table(op: Operations | ModuleType, *, service: str) -> No
     enable_tenancy(op, "idempotency_keys", service=service, fleet=True)
 
 
-def works(app: FastAPI) -> dict[str, Work]:
-    """The background work of a service that takes keys."""
-    return {"idempotency keys": partial(prune_for_ever, app.state.parts.database)}
-
-
-async def prune_for_ever(database: Database) -> None:
-    """Every ten minutes; while the database is away there is nothing to do."""
-    while True:
-        with suppress(ServiceUnavailable):
-            await prune(database)
-        await asyncio.sleep(PRUNE_EVERY_S)
+def pruning(database: Database) -> PollingLoop:
+    """Prunes the keys: background work of every service that accepts them."""
+    return PollingLoop("idempotency keys", partial(prune, database), every_s=PRUNE_EVERY_S)
 
 
 async def prune(database: Database) -> None:
-    """Forget the keys of all tenants that are older than 24 hours."""
+    """Delete the keys of all tenants that are older than 24 hours."""
     async with database.transaction(role="fleet") as fleet:
         await fleet.execute(delete(IdempotencyKey).where(OLD))

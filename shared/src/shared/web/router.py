@@ -16,6 +16,8 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from shared.problems import BodyTooLarge, MalformedRequest, Problem, UnsupportedMediaType
+from shared.resources import resources_of
+from shared.settings import ServiceSettings
 from shared.web import json_input
 from shared.web.answers import Refused
 
@@ -54,8 +56,7 @@ class StrictRequest(Request):
 
     def _limit_bytes(self) -> int:
         if self.max_body_bytes is None:
-            limit: int = self.app.state.parts.settings.server.max_body_bytes
-            return limit
+            return resources_of(self).get(ServiceSettings).server.max_body_bytes
         return self.max_body_bytes
 
     @staticmethod

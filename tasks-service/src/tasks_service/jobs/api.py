@@ -6,24 +6,15 @@ from fastapi import Depends, Header, Path, Query, Response
 from pydantic import BaseModel, JsonValue, ValidationError
 from starlette.responses import StreamingResponse
 
+from shared.deps import Conditions, CurrentUser, DatabaseDep, Db, RevocationsDep, require_scopes
 from shared.problems import FieldError, InvalidInput
 from shared.telemetry.traces import traceparent
 from shared.web import sse
 from shared.web.errors import invalid_input
+from shared.web.idempotency import IdempotentJson
 from shared.web.paging import CursorPage, by_cursor
 from shared.web.router import Router
-from tasks_service.deps import (
-    Conditions,
-    CurrentUser,
-    DatabasePart,
-    Db,
-    HealthPart,
-    NoticesPart,
-    OnceJson,
-    RevocationsPart,
-    Settings,
-    require_scopes,
-)
+from tasks_service.deps import HealthDep, NoticesDep, Settings
 from tasks_service.jobs import service
 from tasks_service.jobs.models import ENDED, Job, visible
 from tasks_service.jobs.schemas import JobIn, JobOut, JobQuery, KindList, KindOut
@@ -43,7 +34,7 @@ SORTABLE = {"created_at": Job.created_at, "priority": Job.priority, "kind": Job.
 
 @router.post("/jobs", status_code=202, dependencies=WRITE, max_body_size=MAX_BODY_BYTES)
 async def submit_job(
-    body: JobIn, user: CurrentUser, db: Db, once: OnceJson, settings: Settings, response: Response
+    body: JobIn, user: CurrentUser, db: Db, once: IdempotentJson, settings: Settings, response: Response
 ) -> JobOut:
     """Accept a job: it is stored when this answers, and a worker runs it. Watch it at its `/events`."""
     kind = _kind(settings, body.kind)
@@ -100,10 +91,10 @@ async def watch_job(
     job_id: JobId,
     user: CurrentUser,
     db: Db,
-    database: DatabasePart,
-    notices: NoticesPart,
-    revocations: RevocationsPart,
-    health: HealthPart,
+    database: DatabaseDep,
+    notices: NoticesDep,
+    revocations: RevocationsDep,
+    health: HealthDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Server-sent events `progress`, `completed`, `failed`, `cancelled`, each with the job as data.

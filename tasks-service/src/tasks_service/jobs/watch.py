@@ -39,7 +39,7 @@ class Watch:
 
     database: Database
     notices: Notices
-    revocations: Revocations | None
+    revocations: Revocations
     health: HealthChecks
     user: Principal
     tenant_id: UUID
@@ -80,8 +80,6 @@ class Watch:
     def _over(self, stack: ExitStack, woke: asyncio.Event) -> asyncio.Event:
         """Set once the watcher's session, membership or tenant has ended."""
         over = asyncio.Event()
-        if self.revocations is None:
-            return over
 
         def look(entries: Sequence[Entry]) -> None:
             if any(entry.ends(self.user) for entry in entries):

@@ -6,6 +6,7 @@ import typer
 
 from shared.cli import load_fit, start_process
 from shared.server import Server
+from shared.web.health import HealthChecks
 from tasks_service.settings import TasksSettings
 from tasks_service.worker.app import worker_app, worker_service
 
@@ -17,4 +18,5 @@ def worker(port: Annotated[int | None, typer.Option(help="Instead of WORKER__POR
     """Run jobs until SIGTERM or Ctrl-C; running ones get WORKER__DRAIN_S seconds, the rest go back to the queue."""
     settings = load_fit(worker_service, TasksSettings)
     start_process(worker_service, settings, "tasks-worker")
-    Server(worker_app(settings), settings, port=settings.worker.port if port is None else port).run()
+    health = HealthChecks(worker_service.name)
+    Server(worker_app(settings, health), settings, health, port=settings.worker.port if port is None else port).run()

@@ -5,8 +5,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +14,8 @@ _PREFIX: Final = "flotilla-worker-"
 _NEW_S: Final = 60  # a folder this young may be about to be held
 
 
-@contextmanager
-def own_folder() -> Iterator[Path]:
+@asynccontextmanager
+async def own_folder() -> AsyncIterator[Path]:
     """A folder of this process for the length of the block; what killed workers left behind is removed first."""
     sweep()
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _held(Path(name)):

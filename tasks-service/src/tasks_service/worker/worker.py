@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
+from shared.background import supervise
 from shared.problems import ServiceUnavailable
-from shared.supervision import supervised
 from tasks_service.kinds.kind import Kind
 from tasks_service.notices import CANCELS, QUEUE, Notices, woken
 from tasks_service.worker import metrics, queue, settle
@@ -40,8 +40,8 @@ class Worker:
     async def working(self) -> AsyncIterator[None]:
         """Work for as long as the block lasts; then stop claiming, let run, and give the rest back to the queue."""
         keeping = {"beat": self._repeat(self._beat), "reap": self._repeat(self._reap)}
-        async with supervised(keeping):
-            async with supervised({"claim": self._repeat(self._claim)}):
+        async with supervise(keeping):
+            async with supervise({"claim": self._repeat(self._claim)}):
                 yield
             await self._drain()
 

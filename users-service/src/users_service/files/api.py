@@ -5,22 +5,14 @@ from typing import Annotated, Final
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from shared.deps import Conditions, CurrentUser, DatabaseDep, Db, require_any_scope, require_scopes, resource
 from shared.identity.principal import tenant_of
 from shared.ids import new_id
 from shared.problems import Problem
+from shared.web.idempotency import IdempotentUpload
 from shared.web.paging import CursorPage
 from shared.web.router import Router
-from users_service.deps import (
-    Conditions,
-    CurrentUser,
-    DatabasePart,
-    Db,
-    FileId,
-    OnceUpload,
-    Settings,
-    require_any_scope,
-    require_scopes,
-)
+from users_service.deps import FileId, Settings
 from users_service.files import models, service
 from users_service.files.models import File
 from users_service.files.names import disposition
@@ -43,22 +35,17 @@ class UploadStalled(Problem):
     remedy = "Upload again; with the same Idempotency-Key nothing is stored twice."
 
 
-async def _storage(request: Request) -> Storage:
-    found: Storage = request.app.state.storage
-    return found
-
-
-StoragePart = Annotated[Storage, Depends(_storage)]
+StorageDep = Annotated[Storage, resource(Storage)]
 
 
 @router.post("", status_code=201, dependencies=WRITE, openapi_extra=UPLOAD_FORM, max_body_size=_COUNTED_HERE)
 async def upload_file(
     request: Request,
     user: CurrentUser,
-    database: DatabasePart,
-    storage: StoragePart,
+    database: DatabaseDep,
+    storage: StorageDep,
     settings: Settings,
-    once: OnceUpload,
+    once: IdempotentUpload,
     db: Db,
     response: Response,
 ) -> FileOut:
@@ -130,7 +117,7 @@ async def delete_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Co
     },
 )
 async def read_content(
-    request: Request, file_id: FileId, user: CurrentUser, storage: StoragePart, db: Db, conditions: Conditions
+    request: Request, file_id: FileId, user: CurrentUser, storage: StorageDep, db: Db, conditions: Conditions
 ) -> Response:
     """The file's bytes, whole or one `Range` of them; the ETag is their sha256."""
     file = await service.read(db, user, file_id)

@@ -1,8 +1,8 @@
 from fastapi import Depends
 
+from shared.deps import Conditions, CurrentUser, Db, require_scopes
 from shared.problems import FieldError, InvalidInput
 from shared.web.router import Router
-from users_service.deps import Conditions, CurrentUser, Db, require_scopes
 from users_service.profiles import service
 from users_service.profiles.schemas import ProfileIn, ProfileOut, ProfilePatch
 

@@ -2,18 +2,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Response
 
+from shared.deps import Conditions, CurrentUser, FleetDb, UserId, require_any_scope, require_scopes
 from shared.problems import FieldError, InsufficientScope, InvalidInput
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
-from users_service.deps import (
-    Conditions,
-    CurrentUser,
-    FleetDb,
-    TenantId,
-    UserId,
-    require_any_scope,
-    require_scopes,
-)
+from users_service.deps import TenantId
 from users_service.tenants import members, service
 from users_service.tenants.schemas import MemberIn, MemberOut, MemberQuery, TenantOut, TenantPatch
 from users_service.tenants.sessions import OwnTenantDb

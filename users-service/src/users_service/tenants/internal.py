@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from shared.data.database import enter_tenant
+from shared.deps import DatabaseDep, FleetDb, UserId, require_grant
 from shared.identity.revocation_entries import FeedPage
 from shared.web.router import Router
-from users_service.deps import DatabasePart, FleetDb, Settings, TenantId, UserId, require_grant
+from users_service.deps import Settings, TenantId
 from users_service.tenants import members, models, registration, revocations, service
 from users_service.tenants.models import Membership, Tenant
 from users_service.tenants.schemas import (
@@ -26,7 +27,7 @@ REGISTER = [Depends(require_grant("registrations:write"))]
 
 @router.put("/registrations/{user_id}", dependencies=REGISTER)
 async def put_registration(
-    user_id: UserId, body: RegistrationIn, database: DatabasePart, settings: Settings
+    user_id: UserId, body: RegistrationIn, database: DatabaseDep, settings: Settings
 ) -> RegistrationOut:
     """Make a person, with a tenant of their own or in the default one; a repeat answers the same."""
     if body.tenant is not None:
@@ -42,7 +43,7 @@ async def put_registration(
 
 
 @router.delete("/registrations/{user_id}", dependencies=REGISTER, status_code=204)
-async def delete_registration(user_id: UserId, database: DatabasePart) -> None:
+async def delete_registration(user_id: UserId, database: DatabaseDep) -> None:
     """Take back a registration whose account never became active, with the tenant that it brought.
 
     A repeat changes nothing, and a registration that was never heard of will not be made. An active account is 409.

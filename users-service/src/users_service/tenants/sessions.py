@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from users_service.deps import CurrentUser, DatabasePart, TenantId
+from shared.deps import CurrentUser, DatabaseDep
+from users_service.deps import TenantId
 from users_service.tenants.service import TenantNotFound
 
 
 async def _own(
-    request: Request, tenant_id: TenantId, user: CurrentUser, database: DatabasePart
+    request: Request, tenant_id: TenantId, user: CurrentUser, database: DatabaseDep
 ) -> AsyncIterator[AsyncSession]:
     """The caller's own tenant, or any for an operator of the fleet."""
     operator = "system:read" if request.method in ("GET", "HEAD") else "system:write"
@@ -21,7 +22,7 @@ async def _own(
         yield db
 
 
-async def _named(tenant_id: TenantId, database: DatabasePart) -> AsyncIterator[AsyncSession]:
+async def _named(tenant_id: TenantId, database: DatabaseDep) -> AsyncIterator[AsyncSession]:
     """For calls of other services."""
     async with database.transaction(tenant_id) as db:
         yield db

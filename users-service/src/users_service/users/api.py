@@ -2,9 +2,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
+from shared.deps import Conditions, CurrentUser, Db, UserId, require_scopes
 from shared.web.paging import CursorPage
 from shared.web.router import Router
-from users_service.deps import Conditions, CurrentUser, Db, UserId, require_scopes
 from users_service.users import service
 from users_service.users.schemas import UserOut, UserQuery
 from users_service.users.service import User

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from shared.background import Progress
 from shared.data.database import Database
-from shared.events.pump import Progress
 from shared.testing import People, eventually, running_service
 from tasks_service.app import service
-from tasks_service.jobs import housekeeping
+from tasks_service.jobs import maintenance
 from tasks_service.settings import TasksSettings
 
 
@@ -38,7 +38,7 @@ async def test_jobs_that_ended_long_ago_are_forgotten_and_others_are_not(
         assert (await owner.post(job, "cancel")).status_code == 202
     for job, days in ((old, 30.1), (recent, 29.9), (waiting, 300), (other, 31)):
         await _age(database, job, days)
-    assert await housekeeping.forget(opened, 30) is Progress.IDLE
+    assert await maintenance.forget(opened, 30) is Progress.IDLE
     assert await _ids(database, "SELECT id FROM jobs") == {recent["id"], waiting["id"]}
     assert await _ids(database, "SELECT job_id FROM job_events") == {recent["id"]}
     gone = await jobs.client.get(f"/api/v1/jobs/{old['id']}", headers=jobs.headers)
@@ -55,16 +55,16 @@ async def test_a_job_taken_up_again_at_that_moment_stays(jobs: Any, database: An
     await _age(database, job, 40)
     async with database.transaction():
         await database.execute("SELECT FROM jobs FOR UPDATE")
-        assert await housekeeping.forget(opened, 30) is Progress.IDLE
+        assert await maintenance.forget(opened, 30) is Progress.IDLE
     assert (await jobs.post(job, "retry")).status_code == 202
-    assert await housekeeping.forget(opened, 30) is Progress.IDLE
+    assert await maintenance.forget(opened, 30) is Progress.IDLE
     assert (await jobs.read(job))["status"] == "pending"
 
 
 async def test_the_service_forgets_batch_by_batch(
     jobs: Any, database: Any, settings_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "AT_ONCE", 2)
+    monkeypatch.setattr(maintenance, "AT_ONCE", 2)
     for job in [await jobs.wait() for _ in range(5)]:
         await jobs.post(job, "cancel")
         await _age(database, job, 2)

@@ -1,17 +1,18 @@
-"""Beside each loop: prune what is done, and measure what waits."""
+"""Beside the relay and the inbox worker: prune rows that are done, and measure those that wait."""
 
 from typing import Any, Final
 
 from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.background import PollingLoop, Progress, single_active
 from shared.data.database import Database
-from shared.events import metrics, pump
-from shared.events.bus import Bus
+from shared.events import metrics
+from shared.events.bus import Bus, BusUnavailable
 from shared.events.models import INBOX_WAITING, OUTBOX_WAITING
-from shared.events.pump import Progress, Pump
+from shared.problems import ServiceUnavailable
 
-KEPT_DAYS: Final = 7  # published and handled rows, to look at and to replay; parked rows stay until somebody decides
+KEPT_DAYS: Final = 7  # published and handled rows, to look at and to replay; parked rows stay until an operator decides
 EVERY_S: Final = 15.0
 PRUNED_AT_ONCE: Final = 1000
 
@@ -20,18 +21,18 @@ MEASURE_OUTBOX: Final = text(f"""
     SELECT count(*), (SELECT count(*) FROM outbox WHERE parked_at IS NOT NULL),
         COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(created_at)), 0)
     FROM outbox WHERE {OUTBOX_WAITING}
-""")  # noqa: S608 - constants of ours
+""")  # noqa: S608 - constants
 MEASURE_INBOX: Final = text(f"""
     SELECT count(*), (SELECT count(*) FROM inbox WHERE parked_at IS NOT NULL),
         COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(received_at)), 0)
     FROM inbox WHERE {INBOX_WAITING}
-""")  # noqa: S608 - constants of ours
+""")  # noqa: S608 - constants
 
 
-def outbox_house(database: Database, bus: Bus) -> Pump:
-    """Keeps the outbox, and counts what nobody consumes."""
+def outbox_maintenance(database: Database, bus: Bus) -> PollingLoop:
+    """Prunes and measures the outbox, and counts unrouted messages."""
 
-    async def keep() -> Progress:
+    async def step() -> Progress:
         async with database.transaction() as db:
             pruned = await prune(db, "outbox", "published_at")
             pending, parked, oldest_s = (await db.execute(MEASURE_OUTBOX)).one()
@@ -41,13 +42,13 @@ def outbox_house(database: Database, bus: Bus) -> Pump:
         metrics.UNROUTED.set(await bus.unrouted())
         return _progress(pruned)
 
-    return Pump("outbox housekeeping", keep, poll_s=EVERY_S)
+    return PollingLoop("outbox maintenance", step, every_s=EVERY_S, outages=(ServiceUnavailable, BusUnavailable))
 
 
-def inbox_house(database: Database) -> Pump:
-    """Keeps the inbox."""
+def inbox_maintenance(database: Database) -> PollingLoop:
+    """Prunes and measures the inbox."""
 
-    async def keep() -> Progress:
+    async def step() -> Progress:
         async with database.transaction() as db:
             pruned = await prune(db, "inbox", "handled_at")
             pending, parked, oldest_s = (await db.execute(MEASURE_INBOX)).one()
@@ -56,12 +57,15 @@ def inbox_house(database: Database) -> Pump:
         metrics.INBOX_OLDEST_S.set(oldest_s)
         return _progress(pruned)
 
-    return Pump("inbox housekeeping", keep, poll_s=EVERY_S)
+    return PollingLoop("inbox maintenance", step, every_s=EVERY_S)
 
 
 async def prune(db: AsyncSession, table: str, done_at: str) -> int:
-    """Delete up to PRUNED_AT_ONCE rows that were done KEPT_DAYS ago; how many went. Another process at it: 0."""
-    if not await pump.alone(db, f"{table} pruning"):
+    """Delete up to PRUNED_AT_ONCE rows that were done KEPT_DAYS ago, and return how many.
+
+    0 while another replica prunes.
+    """
+    if not await single_active(db, f"{table} pruning"):
         return 0
     statement = text(f"""
         DELETE FROM {table} WHERE id IN (

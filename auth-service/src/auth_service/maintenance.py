@@ -1,11 +1,9 @@
 """The service prunes its own rows: every minute, in short transactions, by one replica at a time."""
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.accounts import abandoned, throttle
@@ -15,9 +13,9 @@ from auth_service.sessions import service as sessions
 from auth_service.settings import AuthSettings
 from auth_service.signing_keys import service as signing_keys
 from auth_service.tickets import service as tickets
+from shared.background import PollingLoop, single_active
 from shared.clients import ServiceClient
 from shared.data.database import Database
-from shared.problems import ServiceUnavailable
 
 EVERY_S: Final = 60.0
 
@@ -25,7 +23,7 @@ Prune = Callable[[AsyncSession], Awaitable[None]]
 
 
 def prunes(settings: AuthSettings) -> Sequence[Prune]:
-    """What each table lets go of."""
+    """What is deleted from each table."""
     return (
         lambda db: sessions.prune(db, settings.sessions),
         lambda db: throttle.prune(db, settings.sign_in.window_s),
@@ -36,20 +34,15 @@ def prunes(settings: AuthSettings) -> Sequence[Prune]:
     )
 
 
+def maintenance(database: Database, users: ServiceClient, settings: AuthSettings) -> PollingLoop:
+    """Prunes every table once a minute; a replica that finds another one at it leaves the work to it."""
+    return PollingLoop("maintenance", partial(tidy, database, users, settings), every_s=EVERY_S)
+
+
 async def tidy(database: Database, users: ServiceClient, settings: AuthSettings) -> None:
-    """Prune every table once; a replica that finds another one at it leaves it the work."""
+    """Prune every table once."""
     for prune in prunes(settings):
         async with database.transaction() as db:
-            if await db.scalar(select(func.pg_try_advisory_xact_lock(func.hashtext("flotilla housekeeping")))):
+            if await single_active(db, "maintenance"):
                 await prune(db)
     await abandoned.tidy(database, users, settings.registration.pending_ttl_s)
-
-
-async def run(database: Database, users: ServiceClient, settings: AuthSettings) -> None:
-    """For ever; what cannot be done while the database or users-service is away waits for the next time."""
-    while True:
-        await asyncio.sleep(EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads replicas, keeps no secret
-        try:
-            await tidy(database, users, settings)
-        except ServiceUnavailable:
-            continue

@@ -1,0 +1,98 @@
+"""The one loop: do a step, again at once while there is more to do, else after a while or when woken."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import Final
+
+import structlog
+
+from shared.background.backoff import Backoff
+from shared.background.supervision import raise_if_cancelled
+from shared.problems import ServiceUnavailable
+from shared.telemetry.metrics import LOOP_FAILURES
+
+BUSY_S: Final = 0.03  # another process holds the lock for one batch, usually a few milliseconds
+_BACKOFF: Final = Backoff()
+_JITTER: Final = 0.1  # replicas that started together spread out
+
+log = structlog.get_logger(__name__)
+
+
+class Progress(Enum):
+    """What one step found."""
+
+    MORE = auto()
+    IDLE = auto()
+    BUSY = auto()
+    """Another process is doing this work now."""
+
+
+Step = Callable[[], Awaitable[Progress | None]]
+"""One unit of work. None means IDLE."""
+
+
+class PollingLoop:
+    """Runs `step` every `every_s` seconds (±10 %), at once when woken or while a step returns MORE.
+
+    A step that raises is tried again after `backoff`. An outage is logged when it begins and when it ends and counted
+    in between; errors of the types in `outages` mean that a server is unreachable, and are logged without a traceback.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Step,
+        *,
+        every_s: float,
+        backoff: Backoff = _BACKOFF,
+        outages: tuple[type[Exception], ...] = (ServiceUnavailable,),
+    ) -> None:
+        self.name = name
+        self._step, self._every_s, self._backoff, self._outages = step, every_s, backoff, outages
+        self._woken = asyncio.Event()
+        self._failures = 0
+
+    def wake(self, _reason: object = None) -> None:
+        """Do the next step now, or right after the one that runs."""
+        self._woken.set()
+
+    def recovered(self) -> None:
+        """Say that the outage is over: for a step that holds a connection until it is lost."""
+        if self._failures:
+            log.info("loop_recovered", loop=self.name, failures=self._failures)
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Loop until cancelled; errors never end it."""
+        while True:
+            raise_if_cancelled()
+            self._woken.clear()
+            try:
+                progress = await self._step()
+            except Exception as error:  # noqa: BLE001 - one step ends here: recorded, and tried again after a backoff
+                await self._back_off(error)
+            else:
+                self.recovered()
+                await self._rest(progress or Progress.IDLE)
+
+    async def _rest(self, progress: Progress) -> None:
+        if progress is Progress.BUSY:  # no longer: rows that this process wrote may be unknown to the active one
+            await asyncio.sleep(BUSY_S)
+        if progress is Progress.IDLE:
+            spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load; not a secret
+            try:
+                async with asyncio.timeout(self._every_s * spread):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+
+    async def _back_off(self, error: Exception) -> None:
+        LOOP_FAILURES.labels(self.name).inc()
+        if not self._failures:
+            unexpected = None if isinstance(error, self._outages) else error
+            log.warning("loop_interrupted", loop=self.name, reason=repr(error), exc_info=unexpected)
+        wait_s = self._backoff.wait_s(self._failures)
+        self._failures += 1
+        await asyncio.sleep(wait_s)

@@ -1,0 +1,16 @@
+"""What this process opens beside the shared resources: the storage of files, and the sweeper of what it holds."""
+
+from shared.data.database import Database
+from shared.process import Process
+from shared.web import idempotency_keys
+from users_service.files.maintenance import sweeping
+from users_service.files.storage import Storage
+from users_service.settings import UsersSettings
+
+
+async def open_resources(process: Process) -> None:
+    settings, database = process.get(UsersSettings), process.get(Database)
+    storage = process.add(Storage(settings.storage_url))
+    process.health.others["storage"] = storage.check
+    process.loop(sweeping(database, storage, settings.files.sweep_interval_s))
+    process.loop(idempotency_keys.pruning(database))
