@@ -62,7 +62,7 @@ class SessionEnded(_Entry):
 
 
 class UserEpoch(_Entry):
-    """A person's tokens of an earlier epoch have ended: logout everywhere, a new password, a deactivated account."""
+    """A person's tokens with an earlier epoch have ended: logout everywhere, a new password, a deactivated account."""
 
     kind: Literal["user"] = "user"
     id: UUID
@@ -77,7 +77,7 @@ class UserEpoch(_Entry):
 
 
 class MembershipState(_Entry):
-    """A person's roles in a tenant now; None when the membership has ended. A token with other roles has ended."""
+    """A person's current roles in a tenant, null if the membership has ended; tokens with other roles have ended."""
 
     kind: Literal["membership"] = "membership"
     tenant_id: UUID
@@ -94,7 +94,7 @@ class MembershipState(_Entry):
 
 
 class TenantState(_Entry):
-    """A tenant is suspended, or no longer."""
+    """Whether a tenant is suspended; while it is, all its tokens have ended."""
 
     kind: Literal["tenant"] = "tenant"
     id: UUID
@@ -123,7 +123,7 @@ def keys_of(principal: Principal) -> tuple[Key, ...]:
 
 
 class FeedPage(BaseModel):
-    """A feed's whole answer: at most one entry a key, as of one moment; `next` is the following question's `after`."""
+    """A feed's response: at most one entry per key, in one snapshot; `next` is the `after` of the next request."""
 
     entries: list[Entry]
     next: Annotated[str, Field(min_length=1, max_length=32)]

@@ -21,14 +21,14 @@ from shared.web.session import Db
 
 
 class StillRunning(Conflict):
-    """Another request with this Idempotency-Key has not ended yet."""
+    """The first request with this Idempotency-Key is still running."""
 
     status, title = 409, "The first request with this key is still running"
     remedy = "Wait a moment and repeat the same request."
 
 
 class KeyReused(InvalidInput):
-    """This Idempotency-Key came before with another body."""
+    """This Idempotency-Key was already used with another body."""
 
     status, title = 422, "The Idempotency-Key belongs to another request"
     remedy = "Use a new key for every new request; repeat a key only with the same body."
