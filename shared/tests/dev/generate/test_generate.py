@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shared.dev.checks.check import CHECKS
 from shared.dev.fleet import FleetService, repository
 from shared.dev.generate import differences, generate
 from shared.dev.generate.blocks import BlockInvalid
@@ -100,3 +101,9 @@ def test_a_list_is_written_from_its_own_description() -> None:
     assert toml_list("modules = [{application}.app]", services) == 'modules = ["a_service.app", "gateway.app"]'
     assert toml_list("paths = [{folder}/src]", services) == 'paths = ["shared/src", "a-service/src", "gateway/src"]'
     assert toml_list("containers = [{unknown}]", services) is None
+
+
+async def test_make_check_names_the_file_and_the_remedy(root: Path) -> None:
+    listed(root, "[tool.flotilla.services.orders]\nport = 8005")
+    report = await CHECKS["generated"](root)
+    assert "compose.yaml differs from the fleet's list in pyproject.toml; run: make generate\n" in report
