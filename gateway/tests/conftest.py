@@ -1,4 +1,4 @@
-"""The gateway on a real socket, before one upstream that stands for all services and does what a test says."""
+"""The gateway on a real socket, in front of one upstream that plays all services with a test's handler."""
 
 import asyncio
 import time
@@ -46,7 +46,7 @@ async def reply(send: Any, status: int, body: bytes = b"", headers: Iterable[tup
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Says what came: the head as JSON, the body's size."""
+    """Responds with the request that arrived, as JSON."""
     body = await read_body(receive)
     seen = {
         "method": scope["method"],
@@ -60,7 +60,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @dataclass
 class Upstream:
-    """Every service of the fleet: its public paths do what `handler` does, auth-service's keys and feeds are here."""
+    """Every service of the fleet: `handler` serves the public paths; keys, feeds and tickets are served here."""
 
     key: SigningKey
     handler: App = echo
@@ -71,7 +71,7 @@ class Upstream:
     calls: int = 0
     redeemed: int = 0
     redeemed_by: dict[str, str] = field(default_factory=dict)
-    """The headers of the last call about a ticket."""
+    """The headers of the last call that redeemed a ticket."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         match scope["path"]:
@@ -133,7 +133,7 @@ OpenEdge: TypeAlias = Callable[..., Awaitable[Edge]]
 
 @pytest.fixture
 async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncIterator[OpenEdge]:
-    """Starts gateways; keyword arguments are settings that differ."""
+    """Starts gateways; keyword arguments replace settings."""
     async with AsyncExitStack() as stack:
 
         async def opened(**changes: Any) -> Edge:
@@ -160,7 +160,7 @@ async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncI
 
 
 class _PromptEdge(EdgeServer, PromptServer):
-    """The gateway's server, ending at once."""
+    """The gateway's server, which shuts down without uvicorn's polling delays."""
 
 
 @asynccontextmanager
@@ -199,7 +199,7 @@ async def client(edge: Edge) -> AsyncIterator[httpx2.AsyncClient]:
 
 @dataclass(frozen=True)
 class SignIn:
-    """Makes access tokens as auth-service would: sign_in("ann", tenant="acme", scopes=[…])."""
+    """Signs access tokens as auth-service does: sign_in("ann", tenant="acme", scopes=[…])."""
 
     people: People
     key: SigningKey
@@ -222,8 +222,8 @@ def sign_in(people: People, upstream: Upstream) -> SignIn:
 
 
 @dataclass(frozen=True)
-class RawAnswer:
-    """What came over a plain socket, to its end."""
+class RawResponse:
+    """The bytes that the gateway sent on a plain socket until it closed."""
 
     data: bytes
 
@@ -240,20 +240,20 @@ class RawAnswer:
         return self.data.partition(b"\r\n\r\n")[2]
 
 
-Raw: TypeAlias = Callable[[bytes], Awaitable[RawAnswer]]
+Raw: TypeAlias = Callable[[bytes], Awaitable[RawResponse]]
 
 
 @pytest.fixture
 def raw(edge: Edge) -> Raw:
-    """Sends bytes as they are and reads until the gateway closes; give `Connection: close`."""
+    """Sends bytes unchanged and reads until the gateway closes; the request needs `Connection: close`."""
 
-    async def exchange(data: bytes) -> RawAnswer:
+    async def exchange(data: bytes) -> RawResponse:
         async with asyncio.timeout(10):
             reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
             try:
                 writer.write(data)
                 await writer.drain()
-                return RawAnswer(await reader.read())
+                return RawResponse(await reader.read())
             finally:
                 writer.close()
 
@@ -266,7 +266,7 @@ RawUpstream: TypeAlias = Callable[[Script], Awaitable[str]]
 
 @pytest.fixture
 async def raw_upstream() -> AsyncIterator[RawUpstream]:
-    """Starts an upstream that reads and writes bytes by a script; its URL."""
+    """Starts an upstream that reads and writes bytes by a script; returns its URL."""
     async with AsyncExitStack() as stack:
 
         async def start(script: Script) -> str:

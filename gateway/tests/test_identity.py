@@ -1,4 +1,4 @@
-"""Identity at the edge: which tokens pass, what ends them, and what each route asks for."""
+"""Authentication at the edge: which tokens and tickets are valid, what ends them, and which scopes a route requires."""
 
 import hmac
 import time
@@ -11,10 +11,11 @@ import orjson
 import pytest
 
 from shared.identity.keys import generate_key
-from shared.ids import new_id
 from shared.testing.waiting import eventually
 
 SIGNED = "/api/v1/rooms/7/messages"
+
+
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -56,7 +57,7 @@ def _by_public_key(token: str, jwk: dict[str, str]) -> str:
         pytest.param(lambda s, p: "é.é.é", id="not ASCII"),
     ],
 )
-async def test_a_token_that_does_not_count_is_a_401(client: Any, sign_in: Any, upstream: Any, forged: Any) -> None:
+async def test_an_invalid_token_is_a_401(client: Any, sign_in: Any, upstream: Any, forged: Any) -> None:
     token = forged(sign_in, sign_in.principal("ann"))
     reply = await client.get(SIGNED, headers={"Authorization": f"Bearer {token}".encode()})
     assert (reply.status_code, reply.json()["code"]) == (401, "invalid_token")
@@ -64,7 +65,7 @@ async def test_a_token_that_does_not_count_is_a_401(client: Any, sign_in: Any, u
     assert upstream.calls == 0
 
 
-async def test_another_scheme_and_a_doubled_header_do_not_pass(client: Any, sign_in: Any, upstream: Any) -> None:
+async def test_another_scheme_and_a_repeated_header_are_refused(client: Any, sign_in: Any, upstream: Any) -> None:
     basic = await client.get(SIGNED, headers={"Authorization": "Basic YTpi"})
     assert basic.status_code == 401
     twice = await client.get(SIGNED, headers=[*sign_in("ann").items(), *sign_in("bob").items()])
@@ -81,7 +82,7 @@ async def test_a_missing_scope_is_a_403_that_names_it(client: Any, sign_in: Any,
     assert any_of.status_code == 200
 
 
-async def test_a_session_that_ended_is_refused_and_no_other(client: Any, sign_in: Any, upstream: Any) -> None:
+async def test_only_the_ended_session_is_refused(client: Any, sign_in: Any, upstream: Any) -> None:
     principal = sign_in.principal("ann")
     ended = {"Authorization": f"Bearer {sign_in.token(principal)}"}
     other = sign_in("ann")
@@ -134,9 +135,7 @@ async def test_stale_feeds_close_fresh_routes_only(open_edge: Any, sign_in: Any,
         await eventually(lambda: _opened(client, admin))
 
 
-async def test_stale_feeds_close_everything_where_that_is_asked_for(
-    open_edge: Any, sign_in: Any, upstream: Any
-) -> None:
+async def test_stale_feeds_close_all_routes_if_configured(open_edge: Any, sign_in: Any, upstream: Any) -> None:
     stale = {"feeds": ("auth", "users"), "interval_s": 0.05, "stale_after_s": 0.3, "on_stale": "refuse"}
     edge = await open_edge(revocations=stale)
     upstream.feed_status = 503
@@ -159,39 +158,6 @@ async def _opened(client: Any, headers: dict[str, str]) -> bool:
     return bool((await client.get("/api/v1/tenants/1", headers=headers)).status_code == 200)
 
 
-@pytest.mark.parametrize(
-    ("said", "status"),
-    [
-        ({"X-Tenant-ID": "acme"}, 200),
-        ({"X-Tenant-ID": "ACME"}, 200),
-        ({"X-Tenant-ID": "globex"}, 403),
-        ({"X-Tenant-ID": str(new_id())}, 403),
-        ({"X-Tenant-ID": ""}, 403),
-        ({"Host": "acme.localhost:8000"}, 200),
-        ({"Host": "globex.localhost:8000"}, 403),
-        ({"Host": "GLOBEX.localhost.:8000"}, 403),
-        ({"Host": "acme.localhost."}, 200),
-        ({"Host": "localhost:8000"}, 200),
-        ({"Host": "globex.localhost:8000", "X-Tenant-ID": "acme"}, 403),
-    ],
-)
-async def test_the_request_may_not_name_another_tenant_than_its_token(
-    client: Any, sign_in: Any, said: dict[str, str], status: int
-) -> None:
-    reply = await client.get(SIGNED, headers=sign_in("ann", tenant="acme") | said)
-    assert reply.status_code == status
-    if status == 403:
-        assert reply.json()["code"] == "tenant_mismatch"
-
-
-async def test_a_subdomain_names_the_tenant_of_a_sign_in(client: Any) -> None:
-    reply = await client.post("/auth/login", json={}, headers={"Host": "acme.localhost:8000"})
-    assert ["x-tenant-id", "acme"] in reply.json()["headers"]
-    both = {"Host": "acme.localhost:8000", "X-Tenant-ID": "globex"}
-    assert (await client.post("/auth/login", json={}, headers=both)).status_code == 403
-    assert (await client.post("/auth/login", json={}, headers={"X-Tenant-ID": "a b"})).status_code == 422
-
-
 async def test_a_ticket_opens_exactly_its_path_for_reading(client: Any, sign_in: Any, upstream: Any) -> None:
     path = "/api/v1/files/1/content"
     principal = sign_in.principal("ann")
@@ -210,32 +176,3 @@ async def test_a_ticket_opens_exactly_its_path_for_reading(client: Any, sign_in:
         return bool((await client.get(f"{path}?ticket=t1")).status_code == 401)
 
     await eventually(refused, within_s=2)
-
-
-async def _open_stream(client: Any, headers: dict[str, str], upstream: Any) -> Any:
-    async def service(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    upstream.handler = service
-    return client.stream("GET", "/api/v1/jobs/1/events", headers=headers)
-
-
-async def test_an_open_stream_ends_with_its_session(edge: Any, client: Any, sign_in: Any, upstream: Any) -> None:
-    principal = sign_in.principal("ann")
-    headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
-    async with await _open_stream(client, headers, upstream) as reply:
-        pieces = reply.aiter_raw()
-        assert await anext(pieces) == b"data: 1\n\n"
-        assert len(edge.gateway.streams) == 1
-        upstream.end_session(principal.session_id)
-        assert [piece async for piece in pieces] == []  # a clean end: the client asks again, and is told 401
-    await eventually(lambda: len(edge.gateway.streams) == 0)
-
-
-async def test_an_open_stream_ends_with_its_token(client: Any, sign_in: Any, upstream: Any) -> None:
-    headers = sign_in("ann", lifetime_s=1)
-    async with await _open_stream(client, headers, upstream) as reply:
-        assert [piece async for piece in reply.aiter_raw()] == [b"data: 1\n\n"]

@@ -1,4 +1,4 @@
-"""Several replicas of a service: requests and sockets are spread, and who cannot be reached is passed over."""
+"""Several replicas of a service: requests and WebSockets are spread, and an unreachable replica is skipped."""
 
 import asyncio
 from collections import Counter
@@ -47,7 +47,7 @@ class Twins:
     async def kill(self, number: int) -> None:
         await self._running[number].aclose()
 
-    async def come_back(self, number: int) -> None:
+    async def restart(self, number: int) -> None:
         await self.start(number, int(self.urls[number].rpartition(":")[2]))
 
 
@@ -68,7 +68,7 @@ async def client(open_edge: Any, twins: Twins) -> AsyncIterator[httpx2.AsyncClie
         yield opened
 
 
-async def test_requests_and_sockets_are_spread_evenly(client: Any, twins: Twins, sign_in: Any) -> None:
+async def test_requests_and_websockets_are_spread_evenly(client: Any, twins: Twins, sign_in: Any) -> None:
     for _ in range(10):
         assert (await client.get(SIGNED, headers=sign_in("ann"))).status_code == 200
     assert twins.seen == {0: 5, 1: 5}
@@ -80,10 +80,10 @@ async def test_requests_and_sockets_are_spread_evenly(client: Any, twins: Twins,
         assert twins.seen == {0: 7, 1: 7}
 
 
-async def test_nobody_notices_a_replica_that_died(
+async def test_an_unreachable_replica_is_skipped(
     client: Any, twins: Twins, sign_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A POST whose body comes in pieces too: no byte of it went to the dead one."""
+    """Even for a POST with a chunked body: no byte of it went to the replica that died."""
     monkeypatch.setattr(replicas, "SKIP_S", 600)
     await twins.kill(0)
 
@@ -100,14 +100,14 @@ async def test_nobody_notices_a_replica_that_died(
     async with connect(url, subprotocols=["flotilla.v1"], additional_headers=sign_in("ann"), proxy=None) as socket:  # type: ignore[list-item]
         assert await socket.recv() == "1"
     assert [len(body) for body in twins.bodies if body] == [200_000] * 4
-    assert _unreachable() == before + 1  # it was tried once, and then passed over
+    assert _unreachable() == before + 1  # it was tried once and then skipped
 
 
 def _unreachable() -> float:
     return float(replicas.UNREACHABLE.labels("chat")._value.get())
 
 
-async def test_a_replica_that_comes_back_is_found(
+async def test_a_restarted_replica_is_used_again(
     client: Any, twins: Twins, sign_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replicas, "SKIP_S", 0.2)
@@ -116,9 +116,11 @@ async def test_a_replica_that_comes_back_is_found(
     reply = await client.get(SIGNED, headers=sign_in("ann"))
     assert (reply.status_code, reply.json()["code"]) == (503, "service_unavailable")
     assert int(reply.headers["retry-after"]) >= 1
-    await twins.come_back(1)
-    assert (await client.get(SIGNED, headers=sign_in("ann"))).text == "1"  # the last resort is tried at any time
-    await twins.come_back(0)
+    await twins.restart(1)
+    assert (
+        await client.get(SIGNED, headers=sign_in("ann"))
+    ).text == "1"  # a skipped replica is tried if no other is left
+    await twins.restart(0)
 
     async def both_serve() -> bool:
         return {(await client.get(SIGNED, headers=sign_in("ann"))).text for _ in range(4)} == {"0", "1"}
@@ -126,7 +128,7 @@ async def test_a_replica_that_comes_back_is_found(
     await eventually(both_serve)
 
 
-async def test_a_request_that_was_sent_is_not_sent_to_another(
+async def test_a_request_that_was_sent_is_not_sent_to_another_replica(
     open_edge: Any, twins: Twins, sign_in: Any, raw_upstream: Any
 ) -> None:
     asked = []

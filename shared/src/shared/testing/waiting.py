@@ -29,3 +29,21 @@ async def eventually(
         if asyncio.get_running_loop().time() > until:
             raise AssertionError(f"did not come true within {within_s:g} s: {saying or look} (last seen: {seen!r})")
         await asyncio.sleep(every_s)
+
+
+async def until_stable(look: Callable[[], T], *, for_s: float = 0.3, within_s: float = 30.0) -> T:
+    """The value of `look` once it has not changed for `for_s`, such as a counter that back-pressure has stopped.
+
+    Raises AssertionError if it still changes after `within_s`.
+    """
+    seen, since = look(), asyncio.get_running_loop().time()
+
+    def stable() -> bool:
+        nonlocal seen, since
+        now = asyncio.get_running_loop().time()
+        if (value := look()) != seen:
+            seen, since = value, now
+        return now - since >= for_s
+
+    await eventually(stable, within_s=within_s, saying="the value is stable")
+    return seen

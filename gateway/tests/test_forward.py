@@ -1,4 +1,4 @@
-"""Forwarding over real sockets: bytes both ways, headers, faults of the client and of the service."""
+"""Forwarding over real sockets: bytes in both directions, headers, failures of the client and of the service."""
 
 import asyncio
 import hashlib
@@ -9,18 +9,20 @@ import jwt
 import orjson
 import pytest
 
+from shared.testing.waiting import until_stable
+
 SIGNED = "/api/v1/rooms/7/messages"
 
 
 def headers_of(reply: httpx2.Response) -> dict[str, list[str]]:
-    """The headers that the echoing service was sent."""
+    """The request headers that the echoing service received."""
     found: dict[str, list[str]] = {}
     for name, value in reply.json()["headers"]:
         found.setdefault(name, []).append(value)
     return found
 
 
-async def test_method_raw_path_query_and_body_arrive_as_sent(client: Any, sign_in: Any) -> None:
+async def test_method_raw_path_query_and_body_arrive_unchanged(client: Any, sign_in: Any) -> None:
     target = "/api/v1/rooms/caf%C3%A9%20x%3Fy/messages?a=1&b=%2F&a=%20&c"
     body = bytes(range(256)) * 3
     reply = await client.post(target, content=body, headers=sign_in("ann"))
@@ -35,7 +37,7 @@ async def test_method_raw_path_query_and_body_arrive_as_sent(client: Any, sign_i
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 1_000_000])
-async def test_a_chunked_body_arrives_whole(client: Any, sign_in: Any, size: int) -> None:
+async def test_a_chunked_body_arrives_complete(client: Any, sign_in: Any, size: int) -> None:
     body = hashlib.shake_128(b"x").digest(size)
 
     async def pieces() -> Any:
@@ -46,18 +48,17 @@ async def test_a_chunked_body_arrives_whole(client: Any, sign_in: Any, size: int
     assert reply.json()["body"].encode("latin-1") == body
 
 
-async def test_a_large_file_goes_through_both_ways_with_bounded_memory(
+async def test_an_upload_of_64_mib_is_streamed_with_bounded_memory(
     client: Any, sign_in: Any, upstream: Any, helpers: Any
 ) -> None:
-    """The service reads nothing until the client has been stopped by it, and the client reads nothing at first."""
+    """The service reads nothing until back-pressure has stopped the client."""
     size, piece = 64 * 1024 * 1024, b"p" * 262_144
     received = hashlib.sha256()
     sent_when_reading_began: list[int] = []
     sent = 0
 
     async def service(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.wait_for(stuck.wait(), 10)
-        sent_when_reading_began.append(sent)
+        sent_when_reading_began.append(await until_stable(lambda: sent))
         while True:
             message = await receive()
             received.update(message["body"])
@@ -65,19 +66,11 @@ async def test_a_large_file_goes_through_both_ways_with_bounded_memory(
                 break
         await helpers.reply(send, 201, received.hexdigest().encode())
 
-    stuck = asyncio.Event()
-
     async def pieces() -> Any:
         nonlocal sent
         for _ in range(size // len(piece)):
             yield piece
             sent += len(piece)
-            asyncio.get_running_loop().call_later(0.5, told, sent)
-
-    def told(before: int) -> None:
-        """Half a second without progress: everything between client and service is full."""
-        if before == sent:
-            stuck.set()
 
     upstream.handler = service
     headers = sign_in("ann") | {"Content-Length": str(size)}
@@ -86,12 +79,10 @@ async def test_a_large_file_goes_through_both_ways_with_bounded_memory(
     for _ in range(size // len(piece)):
         expected.update(piece)
     assert (reply.status_code, reply.text) == (201, expected.hexdigest())
-    assert sent_when_reading_began[0] < 24 * 1024 * 1024  # socket buffers on four hops, not the file
+    assert sent_when_reading_began[0] < 24 * 1024 * 1024  # the socket buffers of four hops
 
 
-async def test_a_large_answer_stops_the_service_while_the_client_does_not_read(
-    edge: Any, sign_in: Any, upstream: Any
-) -> None:
+async def test_a_client_that_does_not_read_pauses_the_service(edge: Any, sign_in: Any, upstream: Any) -> None:
     produced = 0
     piece = b"d" * 262_144
 
@@ -108,17 +99,13 @@ async def test_a_large_answer_stops_the_service_while_the_client_does_not_read(
         httpx2.AsyncClient(base_url=edge.url) as client,
         client.stream("GET", "/api/v1/files/1/content", headers=sign_in("ann")) as reply,
     ):
-        before = -1
-        while before != produced:
-            before = produced
-            await asyncio.sleep(0.3)
-        assert produced < 24 * 1024 * 1024
+        assert await until_stable(lambda: produced) < 24 * 1024 * 1024
         total = sum([len(part) async for part in reply.aiter_raw()])
     assert total == 256 * len(piece)
 
 
-async def test_the_answer_comes_back_as_it_was(edge: Any, sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:
-    """Status, order and duplicates of headers, encoded bytes and all."""
+async def test_the_response_comes_back_unchanged(edge: Any, sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:
+    """Status, order and duplicates of headers, encoded bytes."""
     body = b"\x1f\x8b not really gzip \x00\xff"
 
     async def service(reader: Any, writer: Any) -> None:
@@ -143,7 +130,7 @@ async def test_the_answer_comes_back_as_it_was(edge: Any, sign_in: Any, raw_upst
         assert "server" not in reply.headers
 
 
-async def test_what_a_client_says_about_itself_does_not_pass(client: Any, sign_in: Any) -> None:
+async def test_headers_that_claim_an_identity_are_not_forwarded(client: Any, sign_in: Any) -> None:
     lies = {
         "X-User-ID": "admin",
         "X_User_ID": "admin",
@@ -188,7 +175,7 @@ async def test_what_a_client_says_about_itself_does_not_pass(client: Any, sign_i
     assert len(seen["authorization"]) == 1
 
 
-async def test_the_service_is_given_an_internal_token_and_never_the_clients(
+async def test_the_service_gets_an_internal_token_instead_of_the_clients(
     client: Any, sign_in: Any, people: Any
 ) -> None:
     headers = sign_in("ann", tenant="acme")
@@ -205,33 +192,15 @@ async def test_the_service_is_given_an_internal_token_and_never_the_clients(
     assert "act" not in claims
 
 
-async def test_a_public_route_passes_no_token_at_all(client: Any, sign_in: Any) -> None:
+async def test_a_public_route_forwards_no_token(client: Any, sign_in: Any) -> None:
     reply = await client.post("/auth/login", json={}, headers=sign_in("ann") | {"X-Tenant-ID": "acme"})
     seen = headers_of(reply)
     assert "authorization" not in seen
     assert seen["x-tenant-id"] == ["acme"]
 
 
-async def test_request_id_and_trace_are_made_or_carried(client: Any, sign_in: Any) -> None:
-    made = await client.get(SIGNED, headers=sign_in("ann"))
-    assert headers_of(made)["x-request-id"] == [made.headers["x-request-id"]]
-    assert len(headers_of(made)["traceparent"][0]) == 55
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    carried = await client.get(
-        SIGNED, headers=sign_in("ann") | {"X-Request-ID": "mine.1", "traceparent": trace, "tracestate": "a=1"}
-    )
-    assert carried.headers["x-request-id"] == "mine.1"
-    assert headers_of(carried)["traceparent"] == [trace]
-    assert headers_of(carried)["tracestate"] == ["a=1"]
-    lies = {"X-Request-ID": "no good", "traceparent": "00-xyz", "tracestate": "a=1"}
-    refused = await client.get(SIGNED, headers=sign_in("ann") | lies)
-    assert "tracestate" not in headers_of(refused)  # it belongs to no trace
-    assert refused.headers["x-request-id"] != "no good"
-    assert headers_of(refused)["traceparent"] != ["00-xyz"]
-
-
 @pytest.mark.parametrize("status", [204, 304])
-async def test_an_answer_without_a_body_has_none(client: Any, sign_in: Any, upstream: Any, status: int) -> None:
+async def test_a_response_without_a_body_has_none(client: Any, sign_in: Any, upstream: Any, status: int) -> None:
     async def service(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": status, "headers": [(b"etag", b'"1"')]})
         await send({"type": "http.response.body", "body": b""})
@@ -255,7 +224,7 @@ async def test_head_has_the_length_and_no_body(client: Any, sign_in: Any, upstre
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 100\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\n"])
-async def test_a_service_that_drops_in_mid_body_breaks_the_answer_off(
+async def test_a_service_that_fails_within_the_body_cuts_the_response_off(
     sign_in: Any, raw_upstream: Any, open_edge: Any, framing: bytes
 ) -> None:
     async def service(reader: Any, writer: Any) -> None:
@@ -269,7 +238,7 @@ async def test_a_service_that_drops_in_mid_body_breaks_the_answer_off(
             await client.get(SIGNED, headers=sign_in("ann"))
 
 
-async def test_a_service_that_drops_before_answering_is_a_502(sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:
+async def test_a_service_that_closes_too_early_is_a_502(sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:
     asked = []
 
     async def service(reader: Any, writer: Any) -> None:
@@ -279,13 +248,13 @@ async def test_a_service_that_drops_before_answering_is_a_502(sign_in: Any, raw_
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.post(SIGNED, json={}, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (502, "bad_upstream")
-    assert len(asked) == 1  # a POST is never sent twice
+    assert len(asked) == 1  # a POST is not repeated
 
 
-async def test_a_kept_connection_that_the_service_closed_costs_no_get(
+async def test_a_get_survives_a_kept_alive_connection_that_the_service_closed(
     sign_in: Any, raw_upstream: Any, open_edge: Any
 ) -> None:
-    """The service answers one request on each connection, then closes it at the next, unread."""
+    """The service responds to one request per connection and closes at the next one without reading it."""
 
     async def service(reader: Any, writer: Any) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -299,7 +268,7 @@ async def test_a_kept_connection_that_the_service_closed_costs_no_get(
             assert (await client.get(SIGNED, headers=sign_in("ann"))).status_code == 200
 
 
-async def test_what_is_no_http_is_a_502(sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:
+async def test_a_response_that_is_not_http_is_a_502(sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:
     async def service(reader: Any, writer: Any) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
@@ -311,7 +280,14 @@ async def test_what_is_no_http_is_a_502(sign_in: Any, raw_upstream: Any, open_ed
         assert (reply.status_code, reply.json()["code"]) == (502, "bad_upstream")
 
 
-async def test_a_service_that_is_not_there_is_a_503(sign_in: Any, open_edge: Any) -> None:
+async def test_a_header_that_is_not_utf8_is_a_400(raw: Any, sign_in: Any, upstream: Any) -> None:
+    token = sign_in("ann")["Authorization"].encode()
+    head = b"GET /api/v1/rooms HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: " + token
+    assert (await raw(head + b"\r\nX-Odd: caf\xc3\xa9\r\n\r\n")).status == 200
+    assert (await raw(head + b"\r\nX-Odd: caf\xe9\r\n\r\n")).status == 400
+
+
+async def test_an_unreachable_service_is_a_503(sign_in: Any, open_edge: Any) -> None:
     edge = await open_edge(services={"chat": "http://127.0.0.1:1"})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.get(SIGNED, headers=sign_in("ann"))
@@ -338,7 +314,7 @@ async def test_a_service_that_is_too_slow_is_a_504(sign_in: Any, open_edge: Any,
         await gone.wait()
 
 
-async def test_a_client_that_leaves_cancels_the_request_to_the_service(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_client_that_disconnects_cancels_the_upstream_request(edge: Any, sign_in: Any, upstream: Any) -> None:
     came, gone = asyncio.Event(), asyncio.Event()
 
     async def service(scope: Any, receive: Any, send: Any) -> None:
@@ -357,7 +333,7 @@ async def test_a_client_that_leaves_cancels_the_request_to_the_service(edge: Any
         await gone.wait()
 
 
-async def test_a_body_that_is_cut_off_is_cut_off_at_the_service_too(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_an_incomplete_body_is_incomplete_at_the_service_too(edge: Any, sign_in: Any, upstream: Any) -> None:
     ends = []
     came, done = asyncio.Event(), asyncio.Event()
 
@@ -393,7 +369,7 @@ async def test_a_body_over_the_limit_is_a_413_before_it_is_sent(raw: Any, sign_i
     assert counted.status == 413
 
 
-async def test_a_body_that_never_begins_ends_its_request(sign_in: Any, open_edge: Any, tmp_path: Any) -> None:
+async def test_a_body_that_does_not_arrive_in_time_is_a_400(sign_in: Any, open_edge: Any, tmp_path: Any) -> None:
     table = {"routes": [{"path": "/slow", "upstream": "chat", "timeout_s": 0.2, "methods": {"POST": "signed_in"}}]}
     (tmp_path / "routes.yaml").write_bytes(orjson.dumps(table))
     edge = await open_edge(routes_file=tmp_path / "routes.yaml")
@@ -401,13 +377,13 @@ async def test_a_body_that_never_begins_ends_its_request(sign_in: Any, open_edge
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
     writer.write(f"POST /slow HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 3\r\n\r\n".encode())
     async with asyncio.timeout(5):
-        answer = await reader.read()  # to the end: the connection is not held either
-    assert answer.startswith(b"HTTP/1.1 400")
-    assert b'"code":"malformed_request"' in answer
+        response = await reader.read()  # to the end: the connection is closed too
+    assert response.startswith(b"HTTP/1.1 400")
+    assert b'"code":"malformed_request"' in response
     writer.close()
 
 
-async def test_expect_continue_is_answered_once_the_request_may_pass(edge: Any, sign_in: Any) -> None:
+async def test_expect_continue_is_answered_when_the_body_is_read(edge: Any, sign_in: Any) -> None:
     token = sign_in("ann")["Authorization"]
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
     head = f"POST {SIGNED} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 3\r\n"

@@ -1,4 +1,4 @@
-"""The gateway as a process: its two ports, both loopbacks, a new route table, a clean end."""
+"""The gateway as a process: two ports, both loopback addresses, a new route table, a clean shutdown, bad settings."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def _table(path: str) -> bytes:
     return orjson.dumps({"routes": [{"path": path, "upstream": "chat", "methods": {"GET": "public"}}]})
 
 
-async def test_it_serves_two_ports_takes_a_new_table_and_ends_cleanly(started: Process, tmp_path: Path) -> None:
+async def test_it_serves_two_ports_reloads_the_table_and_shuts_down_cleanly(started: Process, tmp_path: Path) -> None:
     async with httpx2.AsyncClient() as client:
 
         async def status(path: str, port: int = started.port, host: str = "127.0.0.1") -> int:
@@ -105,7 +105,7 @@ async def test_it_serves_two_ports_takes_a_new_table_and_ends_cleanly(started: P
     assert '"route":"/two"' in started.log.read_text()
 
 
-def test_bad_settings_are_told_in_a_sentence_each(tmp_path: Path) -> None:
+def test_invalid_settings_are_reported_in_a_sentence_each(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "gateway", "serve"],
         env={**os.environ, "ENVIRONMENT": "production", "LIMITS__SCALE": "100", "PUBLIC_URL": "http://x"},
@@ -131,19 +131,25 @@ URLS = {
     "SERVICES__CHAT": ("chat:8003", "SERVICES__CHAT: must be a URL"),
     "UPSTREAMS__CHAT": ('["http://a", "ftp://b"]', "UPSTREAMS__CHAT__1: must be a URL"),
 }
+
+
 NO_CACHE = {"REDIS_URL": ("cache:6379", "REDIS_URL: this takes redis://")}
+
+
 MISSING = {
     "IDENTITY__KEY_FILE": ("missing.pem", "IDENTITY__KEY_FILE is missing.pem: No such file"),
     "IDENTITY__TRUST_FILE": (__file__, "IDENTITY__TRUST_FILE is "),
 }
+
+
 NO_KEY = {"IDENTITY__KEY_FILE": (__file__, "IDENTITY__KEY_FILE is ")}
 
 
-@pytest.mark.parametrize("faults", [URLS, NO_CACHE, MISSING, NO_KEY])
-def test_what_cannot_be_used_is_told_at_the_start(tmp_path: Path, faults: dict[str, tuple[str, str]]) -> None:
+@pytest.mark.parametrize("invalid", [URLS, NO_CACHE, MISSING, NO_KEY])
+def test_unusable_settings_are_reported_at_startup(tmp_path: Path, invalid: dict[str, tuple[str, str]]) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "gateway", "serve"],
-        env={**os.environ, "ENVIRONMENT": "testing", **{name: value for name, (value, _) in faults.items()}},
+        env={**os.environ, "ENVIRONMENT": "testing", **{name: value for name, (value, _) in invalid.items()}},
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -151,5 +157,5 @@ def test_what_cannot_be_used_is_told_at_the_start(tmp_path: Path, faults: dict[s
         check=False,
     )
     assert ended.returncode == 2
-    assert [said for _, said in faults.values() if said not in ended.stderr] == []
+    assert [reason for _, reason in invalid.values() if reason not in ended.stderr] == []
     assert "Traceback" not in ended.stderr

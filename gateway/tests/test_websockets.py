@@ -1,4 +1,4 @@
-"""WebSockets through the gateway: handshakes, messages both ways, close codes, back-pressure, the end of a session."""
+"""WebSockets through the gateway: handshakes, messages in both directions, close codes, back-pressure, revocation."""
 
 import asyncio
 from contextlib import suppress
@@ -10,16 +10,16 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.proxy import tunnel
-from shared.testing.waiting import eventually
+from shared.testing.waiting import eventually, until_stable
 
 FLOTILLA = "flotilla.v1"
 
 closings: list[int] = []
-"""How clients closed, as `echoing` was told."""
+"""The close codes that `echoing` received from clients."""
 
 
 async def echoing(scope: Any, receive: Any, send: Any) -> None:
-    """Accepts, says what the handshake was, and answers each message with itself; `close N` closes with N."""
+    """Accepts, sends the handshake's query and headers, then echoes each message; `close N` closes with code N."""
     assert (await receive())["type"] == "websocket.connect"
     await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
     headers = [f"{name.decode()}={value.decode()}" for name, value in scope["headers"]]
@@ -46,7 +46,7 @@ def opened(edge: Any, path: str = "/ws", subprotocols: Any = (FLOTILLA,), header
 
 
 async def close_of(socket: Any) -> tuple[int, str]:
-    """How the gateway closes the socket, which it may do after a message or two."""
+    """The code and reason with which the gateway closes; messages before that are ignored."""
     async with asyncio.timeout(10):
         with suppress(ConnectionClosed):
             async for _ in socket:
@@ -55,7 +55,7 @@ async def close_of(socket: Any) -> tuple[int, str]:
     return socket.close_code, socket.close_reason
 
 
-async def test_messages_go_both_ways_as_they_are(edge: Any, sign_in: Any) -> None:
+async def test_messages_are_carried_unchanged_in_both_directions(edge: Any, sign_in: Any) -> None:
     async with opened(edge, headers=sign_in("ann")) as socket:
         assert socket.subprotocol == FLOTILLA
         assert "x-request-id" in socket.response.headers
@@ -66,7 +66,7 @@ async def test_messages_go_both_ways_as_they_are(edge: Any, sign_in: Any) -> Non
 
 
 @pytest.mark.parametrize("by", ["authorization", "subprotocol", "ticket"])
-async def test_a_credential_opens_the_socket_and_goes_no_further(
+async def test_a_credential_opens_the_websocket_and_is_not_forwarded(
     edge: Any, sign_in: Any, upstream: Any, by: str
 ) -> None:
     token = sign_in.token(sign_in.principal("ann"))
@@ -113,7 +113,7 @@ async def test_a_missing_scope_is_forbidden(edge: Any, sign_in: Any) -> None:
     ("headers", "status"),
     [({"Authorization": "Bearer wrong"}, 401), ("no scope", 403), ("another tenant", 403)],
 )
-async def test_a_program_is_refused_with_a_status(edge: Any, sign_in: Any, headers: Any, status: int) -> None:
+async def test_a_header_credential_is_refused_with_a_status(edge: Any, sign_in: Any, headers: Any, status: int) -> None:
     if headers == "no scope":
         headers = sign_in("ann", scopes=["files:read"])
     elif headers == "another tenant":
@@ -125,16 +125,16 @@ async def test_a_program_is_refused_with_a_status(edge: Any, sign_in: Any, heade
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api/v1/rooms", "/internal/ws"])
-async def test_there_is_no_socket_elsewhere(
+async def test_other_paths_accept_no_websocket(
     edge: Any, sign_in: Any, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await opened(edge, path, headers=sign_in("ann"))
     assert refused.value.response.status_code == 404
-    assert [record for record in caplog.records if record.levelname == "ERROR"] == []  # nothing went wrong with us
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_a_handshake_s_query_is_in_no_log(edge: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_query_of_a_handshake_is_not_logged(edge: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         async with opened(edge, "/ws?access_token=hush-hush") as socket:
             assert (await close_of(socket))[0] == 4001
@@ -155,15 +155,15 @@ async def test_the_client_s_close_reaches_the_service(edge: Any, sign_in: Any, c
     await eventually(lambda: closings == [code])
 
 
-async def test_a_client_that_is_lost_is_no_clean_close(edge: Any, sign_in: Any) -> None:
+async def test_a_lost_client_connection_is_not_a_clean_close(edge: Any, sign_in: Any) -> None:
     socket = await opened(edge, headers=sign_in("ann"))
     await socket.recv()
     socket.transport.abort()
     await eventually(lambda: closings)
-    assert closings[0] in (1005, 1006)  # uvicorn's word for a lost connection
+    assert closings[0] in (1005, 1006)  # uvicorn's codes for a lost connection
 
 
-async def test_a_service_that_is_lost_lets_the_client_come_back(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_lost_service_closes_with_a_code_for_reconnecting(edge: Any, sign_in: Any, upstream: Any) -> None:
     async def dies(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
@@ -174,7 +174,7 @@ async def test_a_service_that_is_lost_lets_the_client_come_back(edge: Any, sign_
         assert (await close_of(socket))[0] in (1000, 1011, 1012, 1013)
 
 
-async def test_a_service_that_is_away_lets_the_client_come_back(open_edge: Any, sign_in: Any) -> None:
+async def test_an_unreachable_service_closes_with_try_again_later(open_edge: Any, sign_in: Any) -> None:
     edge = await open_edge(services={"chat": "http://127.0.0.1:1"})
     token = sign_in.token(sign_in.principal("ann"))
     async with opened(edge, subprotocols=[FLOTILLA, f"bearer.{token}"]) as socket:
@@ -200,7 +200,7 @@ async def test_an_ended_session_closes_with_4001_and_an_ended_membership_with_40
     await eventually(lambda: len(edge.gateway.streams) == 0)
 
 
-async def test_a_change_of_roles_asks_for_a_fresh_token(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_changed_roles_close_with_4001(edge: Any, sign_in: Any, upstream: Any) -> None:
     ann = sign_in.principal("ann")
     async with opened(edge, headers={"Authorization": f"Bearer {sign_in.token(ann)}"}) as socket:
         membership = {"tenant_id": str(ann.tenant_id), "user_id": str(ann.user_id), "roles": ["admin"]}
@@ -208,19 +208,19 @@ async def test_a_change_of_roles_asks_for_a_fresh_token(edge: Any, sign_in: Any,
         assert await close_of(socket) == (4001, "roles")
 
 
-async def test_a_plain_request_is_told_to_open_a_socket(client: Any, sign_in: Any) -> None:
+async def test_a_plain_request_is_a_426(client: Any, sign_in: Any) -> None:
     reply = await client.get("/ws", headers=sign_in("ann"))
     assert (reply.status_code, reply.json()["code"], reply.headers["upgrade"]) == (426, "upgrade_required", "websocket")
 
 
-async def test_a_gateway_that_goes_away_says_so(edge: Any, sign_in: Any) -> None:
+async def test_a_gateway_that_shuts_down_closes_with_1012(edge: Any, sign_in: Any) -> None:
     async with opened(edge, headers=sign_in("ann")) as socket:
         await socket.recv()
         edge.server.should_exit = True
         assert (await close_of(socket))[0] == 1012
 
 
-async def test_a_client_that_does_not_read_stops_the_service(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_client_that_does_not_read_pauses_the_service(edge: Any, sign_in: Any, upstream: Any) -> None:
     sent = 0
 
     async def floods(scope: Any, receive: Any, send: Any) -> None:
@@ -233,17 +233,13 @@ async def test_a_client_that_does_not_read_stops_the_service(edge: Any, sign_in:
 
     upstream.handler = floods
     async with opened(edge, headers=sign_in("ann"), max_queue=1) as socket:
-        before = -1
-        while before != sent:
-            before = sent
-            await asyncio.sleep(0.3)
-        assert sent < 2000
+        assert await until_stable(lambda: sent) < 2000
         socket.transport.abort()
     await eventually(lambda: len(edge.gateway.streams) == 0)
 
 
 async def stalled(edge: Any, upstream: Any, headers: Any) -> Any:
-    """A socket whose service has more to say than its client reads."""
+    """A WebSocket whose service sends more than its client reads."""
 
     async def floods(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -257,7 +253,7 @@ async def stalled(edge: Any, upstream: Any, headers: Any) -> Any:
     return socket
 
 
-async def test_a_client_that_is_too_slow_is_told_so(
+async def test_a_client_that_is_too_slow_is_closed_with_4008(
     edge: Any, sign_in: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tunnel, "SLOW_S", 0.5)
@@ -268,17 +264,17 @@ async def test_a_client_that_is_too_slow_is_told_so(
     await eventually(lambda: len(edge.gateway.streams) == 0)
 
 
-async def test_a_client_that_does_not_read_holds_up_no_end(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_session_ends_though_its_client_does_not_read(edge: Any, sign_in: Any, upstream: Any) -> None:
     ann = sign_in.principal("ann")
     socket = await stalled(edge, upstream, {"Authorization": f"Bearer {sign_in.token(ann)}"})
     upstream.end_session(ann.session_id)
     await eventually(lambda: not edge.server.server_state.connections, within_s=10, saying="the connection is gone")
     socket.transport.abort()
     await socket.wait_closed()
-    await eventually(lambda: len(edge.gateway.streams) == 0, within_s=15, saying="the service was told")
+    await eventually(lambda: len(edge.gateway.streams) == 0, within_s=15, saying="the service is disconnected")
 
 
-async def test_a_service_that_does_not_read_stops_the_client(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_service_that_does_not_read_pauses_the_client(edge: Any, sign_in: Any, upstream: Any) -> None:
     may_read, received = asyncio.Event(), 0
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -300,17 +296,13 @@ async def test_a_service_that_does_not_read_stops_the_client(edge: Any, sign_in:
                 sent += 1
 
         flooding = asyncio.create_task(flood())
-        before = -1
-        while before != sent:
-            before = sent
-            await asyncio.sleep(0.3)
-        assert sent < 2000
+        assert await until_stable(lambda: sent) < 2000
         may_read.set()
         await flooding
         await eventually(lambda: received == 4000)
 
 
-async def test_a_frame_that_is_too_big_or_no_text_closes_as_the_standard_says(edge: Any, sign_in: Any) -> None:
+async def test_an_oversized_or_invalid_frame_closes_with_the_standard_code(edge: Any, sign_in: Any) -> None:
     async with opened(edge, headers=sign_in("ann")) as socket:
         await socket.send(b"x" * (2 * 1024 * 1024))
         assert (await close_of(socket))[0] == 1009

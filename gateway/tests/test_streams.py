@@ -1,0 +1,34 @@
+"""Open event streams end with their session and their token."""
+
+from typing import Any
+
+from shared.testing.waiting import eventually
+
+
+async def _open_stream(client: Any, headers: dict[str, str], upstream: Any) -> Any:
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    upstream.handler = service
+    return client.stream("GET", "/api/v1/jobs/1/events", headers=headers)
+
+
+async def test_an_open_stream_ends_with_its_session(edge: Any, client: Any, sign_in: Any, upstream: Any) -> None:
+    principal = sign_in.principal("ann")
+    headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
+    async with await _open_stream(client, headers, upstream) as reply:
+        pieces = reply.aiter_raw()
+        assert await anext(pieces) == b"data: 1\n\n"
+        assert len(edge.gateway.streams) == 1
+        upstream.end_session(principal.session_id)
+        assert [piece async for piece in pieces] == []  # a clean end: the client reconnects and gets 401
+    await eventually(lambda: len(edge.gateway.streams) == 0)
+
+
+async def test_an_open_stream_ends_with_its_token(client: Any, sign_in: Any, upstream: Any) -> None:
+    headers = sign_in("ann", lifetime_s=1)
+    async with await _open_stream(client, headers, upstream) as reply:
+        assert [piece async for piece in reply.aiter_raw()] == [b"data: 1\n\n"]
