@@ -1,4 +1,4 @@
-"""The gateway's command line: python -m gateway serve | routes check | openapi."""
+"""The gateway's command cli: python -m gateway serve | routes check | openapi."""
 
 import json
 import sys
@@ -21,16 +21,21 @@ from shared.settings import SettingsInvalid, load
 from shared.telemetry import logs, traces
 from shared.web.health import HealthChecks
 
-line = typer.Typer(
-    name="gateway", help="The one door of the fleet.", no_args_is_help=True, pretty_exceptions_enable=False
+cli = typer.Typer(
+    name="gateway",
+    help="The API gateway, the fleet's only public entry point.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 routes = typer.Typer(help="The route table.", no_args_is_help=True)
-line.add_typer(routes, name="routes")
+cli.add_typer(routes, name="routes")
 
 
-@line.command()
-def serve(port: Annotated[int | None, typer.Option(help="Instead of SERVER__PORT.")] = None) -> None:
-    """Serve until SIGTERM or Ctrl-C; open requests get SERVER__DRAIN_S seconds to end."""
+@cli.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="The port to serve on; overrides SERVER__PORT.")] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; open requests then have SERVER__DRAIN_S seconds to finish."""
     settings = load(GatewaySettings)
     if found := mounted_file_errors(settings):
         raise SettingsInvalid("\n".join(["gateway: mounted files cannot be used:", *found]))
@@ -40,17 +45,19 @@ def serve(port: Annotated[int | None, typer.Option(help="Instead of SERVER__PORT
 
 
 @routes.command()
-def check(path: Annotated[Path | None, typer.Argument(help="Unset: the fleet's own table.")] = None) -> None:
-    """Check a route table, and print the services that need a URL to serve it."""
+def check(
+    path: Annotated[Path | None, typer.Argument(help="The table's YAML file; default: the built-in table.")] = None,
+) -> None:
+    """Validate a route table, and print the services that must have a URL to serve it."""
     upstreams = sorted({route.upstream for route in file.read(path).routes})
     typer.echo(f"The table is valid. Its upstreams: {', '.join(upstreams)}.")
 
 
-@line.command()
+@cli.command()
 def openapi(
-    write: Annotated[Path | None, typer.Option(help="Write openapi.json and problems.json here.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Write openapi.json and problems.json into this folder.")] = None,
 ) -> None:
-    """Print the OpenAPI document of the gateway's own paths, or write its contracts into a folder."""
+    """Print the OpenAPI document of the gateway's own paths, or write its contracts to a folder."""
     document = json.dumps(application(HealthChecks("gateway"), dict).openapi(), indent=2, sort_keys=True) + "\n"
     if write is None:
         typer.echo(document, nl=False)
@@ -63,7 +70,7 @@ def openapi(
 
 def main() -> None:
     try:
-        line()
+        cli()
     except (SettingsInvalid, MissingSetting, PortTaken, file.TableInvalid) as error:
         typer.echo(str(error), err=True)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""The gateway is a list of its parts; this makes them and serves them."""
+"""Builds the gateway from its settings and serves it."""
 
 import asyncio
 import gc
@@ -45,7 +45,7 @@ log = structlog.get_logger("gateway")
 
 @dataclass
 class Gateway:
-    """An open gateway: the application, and what is looked at from outside."""
+    """A running gateway: the application, and the state that shutdown, reload and the admin port need."""
 
     edge: Edge
     checks: HealthChecks
@@ -54,23 +54,23 @@ class Gateway:
     settings: GatewaySettings
 
     def drain(self) -> None:
-        """Say that we are going, and send the streams' clients elsewhere."""
+        """Report not ready, and end open streams so that their clients reconnect to another gateway."""
         self.checks.draining = True
         self.streams.close()
 
     def reload_routes(self) -> None:
-        """Take the route file as it is now; a bad one changes nothing, and the log says why."""
+        """Reload the route file. An invalid one is logged and changes nothing."""
         try:
             self.edge.matcher = file.load(self.settings.routes_file, self.settings.origins)
         except file.TableInvalid as error:
-            log.error("routes_kept", reason=str(error))
+            log.error("routes_reload_failed", reason=str(error))
         else:
             log.info("routes_reloaded")
 
 
 @asynccontextmanager
 async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
-    """A gateway with its connections and its background work, for as long as the block lasts."""
+    """Open a gateway, its connections and its background tasks; close them when the block ends."""
     matcher = file.load(settings.routes_file, settings.origins)
     async with AsyncExitStack() as stack:
         checks = HealthChecks("gateway")
@@ -118,21 +118,21 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
 
 
 def _spans(settings: GatewaySettings) -> Spans | None:
-    """Spans cost time on each request: they are made where somebody collects them."""
+    """Spans cost time on each request, so they are created only if an exporter is configured."""
     telemetry = settings.telemetry
     return Spans(traces.configure(telemetry, "gateway")) if telemetry.otlp_endpoint is not None else None
 
 
 async def serve(settings: GatewaySettings, port: int | None = None) -> None:
-    """Serve the public port and the admin port until SIGTERM or Ctrl-C, then let open requests end.
+    """Serve the public port and the admin port until SIGTERM or Ctrl-C, then let open requests finish.
 
-    SIGHUP reads the route table again.
+    SIGHUP reloads the route table.
     """
     host = settings.server.host
     public = bound_sockets(host, settings.port if port is None else port, both_loopbacks=settings.development)
     inner = bound_sockets(settings.admin.host, settings.admin.port, both_loopbacks=settings.development)
     async with open_gateway(settings) as gateway:
-        gc.freeze()  # what is loaded now stays: no collection looks at it again
+        gc.freeze()  # what is loaded now lives until the end: exclude it from garbage collection
         admin = EdgeServer(admin_application(gateway.checks, settings.shown), drain_s=2)
         server = EdgeServer(gateway.edge, settings.server.drain_s, gateway.drain)
         loop = asyncio.get_running_loop()
@@ -140,7 +140,7 @@ async def serve(settings: GatewaySettings, port: int | None = None) -> None:
             loop.add_signal_handler(stopping, server.stop)
         loop.add_signal_handler(signal.SIGHUP, gateway.reload_routes)
         running = asyncio.create_task(admin.serve(inner))
-        log.info("gateway_serves", host=host, port=public[0].getsockname()[1], admin_port=inner[0].getsockname()[1])
+        log.info("gateway_started", host=host, port=public[0].getsockname()[1], admin_port=inner[0].getsockname()[1])
         try:
             await server.serve(public)
         finally:

@@ -1,4 +1,4 @@
-"""What the gateway reads beside the settings that every service has."""
+"""The gateway's settings, in addition to those of every service."""
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -16,20 +16,22 @@ class LimitSettings(Section):
     scale: int | None = Field(
         default=None, ge=1, description="Multiplies each limit; unset: 100 in development and testing, else 1."
     )
-    anonymous: int = Field(default=100, ge=1, description="Requests an hour from an address, without a sign-in.")
-    gateways: int = Field(default=1, ge=1, description="How many gateways share a limit while the cache is away.")
+    anonymous: int = Field(default=100, ge=1, description="Requests an hour from one address without a valid token.")
+    gateways: int = Field(
+        default=1, ge=1, description="How many gateways share each limit while the cache is unavailable."
+    )
 
 
 class AdminSettings(Section):
-    host: str = Field(default="127.0.0.1", description="The address that health in detail and metrics are served on.")
-    port: int = Field(default=8009, ge=0, le=65535, description="Their port; never one for clients.")
+    host: str = Field(default="127.0.0.1", description="The address that serves detailed health, metrics and settings.")
+    port: int = Field(default=8009, ge=0, le=65535, description="The admin port; it must not be reachable by clients.")
 
 
 class ProxySettings(Section):
     trusted: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(), description="Whose X-Forwarded-For is believed: the load balancer's networks."
+        default=(), description="Networks of load balancers whose X-Forwarded-For is believed."
     )
-    connections: int = Field(default=512, ge=1, description="Open connections to each replica at most.")
+    connections: int = Field(default=512, ge=1, description="The maximum number of open connections to each replica.")
 
 
 class GatewaySettings(ServiceSettings):
@@ -37,14 +39,14 @@ class GatewaySettings(ServiceSettings):
     default_port: ClassVar[int] = 8000
     calls: ClassVar[tuple[str, ...]] = ("auth",)
 
-    routes_file: Path | None = Field(default=None, description="A route table instead of the fleet's own.")
+    routes_file: Path | None = Field(default=None, description="A route table that replaces the built-in one.")
     limits: LimitSettings = LimitSettings()
     admin: AdminSettings = AdminSettings()
     proxy: ProxySettings = ProxySettings()
     upstreams: dict[ServiceName, tuple[HttpUrl, ...]] = Field(
         default={},
-        description="The URLs of a service's replicas where no balancer stands before them, as a JSON list: "
-        'UPSTREAMS__CHAT=["http://chat-1:8003", "http://chat-2:8003"]. Without an entry: SERVICES__CHAT alone.',
+        description="The URLs of a service's replicas if they have no load balancer, as a JSON list: "
+        'UPSTREAMS__CHAT=["http://chat-1:8003", "http://chat-2:8003"]. Default: the URL in SERVICES__CHAT.',
     )
 
     _redis_url = field_validator("redis_url")(valid_cache_url)
@@ -64,9 +66,9 @@ class GatewaySettings(ServiceSettings):
         if self.limits.scale not in (None, 1):
             faults.append(f"LIMITS__SCALE is {self.limits.scale}: limits are multiplied in development only")
         if self.identity.jwks_url is None:
-            faults.append("IDENTITY__JWKS_URL is not set: no token could be verified")
+            faults.append("IDENTITY__JWKS_URL is not set: no token can be verified")
         if missing := {"auth", "users"}.difference(self.revocations.feeds):
-            faults.append(f"REVOCATIONS__FEEDS lacks {', '.join(sorted(missing))}: what has ended would go on")
+            faults.append(f"REVOCATIONS__FEEDS lacks {', '.join(sorted(missing))}: revoked tokens would stay valid")
         if self.redis_url is None:
-            faults.append("REDIS_URL is not set: limits would hold for each gateway alone")
+            faults.append("REDIS_URL is not set: each gateway would enforce limits on its own")
         return faults

@@ -1,4 +1,4 @@
-"""Reads a route table from a YAML file. A bad file changes nothing and says why."""
+"""Reads a route table from a YAML file."""
 
 from collections.abc import Collection
 from importlib.resources import files
@@ -12,7 +12,7 @@ from gateway.routes.model import Table
 
 
 class TableInvalid(Exception):
-    """The file holds no table that can be used; the message names every fault, a line each."""
+    """The file has no valid table; the message lists every error, one per line."""
 
 
 def load(path: Path | None = None, upstreams: Collection[str] | None = None) -> Matcher:
@@ -21,22 +21,22 @@ def load(path: Path | None = None, upstreams: Collection[str] | None = None) -> 
 
 
 def read(path: Path | None = None, upstreams: Collection[str] | None = None) -> Table:
-    """The table in the file at `path`, or the fleet's own that ships with the gateway.
+    """The table in the file at `path`, or the built-in one.
 
     `upstreams` are the services that have a URL; None leaves that unchecked. Raises TableInvalid.
     """
     source = path or files("gateway.routes") / "routes.yaml"
     try:
-        written = yaml.safe_load(source.read_text(encoding="utf-8"))
-        return Table.model_validate(written, context=upstreams)
+        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+        return Table.model_validate(content, context=upstreams)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TableInvalid(f"{source}: {error}") from error
     except ValidationError as error:
-        raise TableInvalid("\n".join([f"{source}:", *_faults(error)])) from None
+        raise TableInvalid("\n".join([f"{source}:", *_lines(error)])) from None
 
 
-def _faults(error: ValidationError) -> list[str]:
+def _lines(invalid: ValidationError) -> list[str]:
     return [
-        f"  {'.'.join(str(part) for part in fault['loc']) or 'table'}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in error.errors(include_input=False, include_url=False)
+        f"  {'.'.join(str(part) for part in error['loc']) or 'table'}: {error['msg'].removeprefix('Value error, ')}"
+        for error in invalid.errors(include_input=False, include_url=False)
     ]

@@ -9,7 +9,7 @@ from gateway.routes.model import Access, Route
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A route with what a request needs of it, worked out in advance."""
+    """A route, precomputed for requests."""
 
     name: str
     upstream: str
@@ -23,20 +23,20 @@ class Match:
 
 
 _ANY: Final = ""
-"""The key of the child that stands for any segment; no segment of a path is empty."""
+"""The key of the child that matches any segment; no segment of a path is empty."""
 
 
 class _Node:
-    __slots__ = ("beneath", "children", "here")
+    __slots__ = ("children", "exact", "prefix")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
-        self.here: Match | None = None
-        self.beneath: Match | None = None
+        self.exact: Match | None = None
+        self.prefix: Match | None = None
 
 
 class Matcher:
-    """Answers which route a decoded path belongs to. The longest path wins; a name wins over `{any}` segment."""
+    """Finds the route of a decoded path. The longest path wins; a literal segment wins over a `{name}`."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
@@ -47,18 +47,18 @@ class Matcher:
         node = self._root
         for segment in route.path.split("/")[1:]:
             node = node.children.setdefault(_ANY if segment.startswith("{") else segment, _Node())
-        node.here = compiled(route)
-        node.beneath = None if route.exact else node.here
+        node.exact = compiled(route)
+        node.prefix = None if route.exact else node.exact
 
     def find(self, path: str) -> Match | None:
-        """The route of `path`, None where there is none."""
+        """The route of `path`, or None."""
         return _walk(self._root, path.split("/"), 1)
 
 
 def _walk(node: _Node, segments: list[str], at: int) -> Match | None:
-    """The best match at or beneath `node` for the segments from `at` on; goes back where a name led nowhere."""
+    """The best match at or below `node` for the segments from `at` on; backtracks from a literal to `{name}`."""
     if at == len(segments):
-        return node.here
+        return node.exact
     segment = segments[at]
     if not segment:
         return None
@@ -66,11 +66,11 @@ def _walk(node: _Node, segments: list[str], at: int) -> Match | None:
         child = node.children.get(key)
         if child is not None and (found := _walk(child, segments, at + 1)) is not None:
             return found
-    return node.beneath if all(segments[at:]) else None
+    return node.prefix if all(segments[at:]) else None
 
 
 def compiled(route: Route) -> Match:
-    """`route` as requests use it: HEAD is answered wherever GET is, and OPTIONS by the gateway itself."""
+    """Precompute `route`: HEAD is allowed wherever GET is, and the gateway answers OPTIONS."""
     access: dict[str, Access] = {method: access for method, access in route.methods.items()}  # noqa: C416 - wider keys
     if "GET" in access and not route.websocket:
         access["HEAD"] = access["GET"]

@@ -1,4 +1,4 @@
-"""What one line of the route table may say, validated as a whole before any of it is used."""
+"""The model of the route table, validated as a whole before any of it is used."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -22,20 +22,20 @@ Scope = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(:[a-z]+)?$")]
 Path = Annotated[str, Field(pattern=r"^(/([A-Za-z0-9._~-]+|\{[a-z_]+\}))+$", max_length=200)]
 
 UNREACHABLE: Final = ("/internal", "/livez", "/readyz", "/health", "/metrics", "/config")
-"""Paths of a service that are for the fleet alone; no table may open them."""
+"""Internal paths of a service; no table may expose them."""
 
 
 class Strict(BaseModel):
-    """A misspelt key is an error: what a table does not say is denied, so a typo must not pass in silence."""
+    """Unknown keys are errors: a misspelled key would otherwise silently change what is allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Access(Strict):
-    """What a caller needs for one method of one route.
+    """The access rule for one method of one route.
 
-    `public`: a caller without a token is let in, and none is looked at. `fresh`: refused with 503 while the revocation
-    feeds are stale. `exempt`: does not count against the caller's limit.
+    `public`: no token is required, and none is verified. `fresh`: 503 while the revocation feeds are stale. `exempt`:
+    does not count against the caller's limit.
     """
 
     public: bool = False
@@ -45,33 +45,33 @@ class Access(Strict):
     exempt: bool = False
 
     @model_validator(mode="after")
-    def _public_asks_for_nothing(self) -> "Access":
+    def _public_requires_nothing(self) -> "Access":
         if self.public and (self.all_of or self.any_of or self.fresh):
-            raise ValueError("a public method can ask for no scope and no fresh revocations")
+            raise ValueError("a public method cannot require scopes or fresh revocations")
         return self
 
 
-def _access(written: Any) -> Any:
-    """`public`, `signed_in` and a bare list of scopes (all of them) are short for the whole form."""
-    if written == "public":
+def _expanded(rule: Any) -> Any:
+    """Expand the short forms: `public`, `signed_in`, and a list of scopes, all of which are required."""
+    if rule == "public":
         return {"public": True}
-    if written == "signed_in":
+    if rule == "signed_in":
         return {}
-    return {"all_of": written} if isinstance(written, list) else written
+    return {"all_of": rule} if isinstance(rule, list) else rule
 
 
 class Route(Strict):
-    """One path of an upstream. `{name}` stands for one segment.
+    """One path of an upstream. `{name}` matches one segment.
 
-    Without `exact` everything beneath the path belongs to the route too. `timeout_s` bounds the whole exchange, from
-    the request's first byte to the answer's last; a `streaming` route has no end but its client's, its session's or
-    its token's. `websocket` is the subprotocol that a client must speak. `tickets`: GET takes `?ticket=` in place of a
-    bearer token.
+    Without `exact` deeper paths belong to the route too. `timeout_s` limits the whole exchange, from the request's
+    first byte to the response's last; a `streaming` route has no time-out and ends with its client, session,
+    membership, tenant or token. `websocket` is the subprotocol that a client must offer. `tickets`: GET accepts
+    `?ticket=` instead of a bearer token.
     """
 
     path: Path
     upstream: ServiceName
-    methods: Mapping[Method, Annotated[Access, BeforeValidator(_access)]] = Field(min_length=1)
+    methods: Mapping[Method, Annotated[Access, BeforeValidator(_expanded)]] = Field(min_length=1)
     exact: bool = False
     timeout_s: float = Field(default=30, gt=0, le=3600)
     max_body: ByteSize = ByteSize(1024 * 1024)
@@ -89,22 +89,22 @@ class Route(Strict):
 
     @field_validator("path")
     @classmethod
-    def _may_be_reached(cls, path: str) -> str:
+    def _is_public(cls, path: str) -> str:
         if any(path == closed or path.startswith(f"{closed}/") for closed in UNREACHABLE):
-            raise ValueError(f"{path} is for the fleet alone")
+            raise ValueError(f"{path} is internal and cannot be exposed")
         if any(segment in (".", "..") for segment in path.split("/")):
             raise ValueError(f"{path} has a dot segment")
         return path
 
     @model_validator(mode="after")
-    def _streams_are_read(self) -> "Route":
+    def _streams_have_get(self) -> "Route":
         if (self.streaming or self.websocket or self.tickets) and "GET" not in self.methods:
-            raise ValueError(f"{self.path}: streaming, websocket and tickets need GET")
+            raise ValueError(f"{self.path}: streaming, websocket and tickets require GET")
         return self
 
 
 class Table(Strict):
-    """Every route of the fleet; the order in the file has no meaning."""
+    """Every route of the fleet; their order has no meaning."""
 
     routes: tuple[Route, ...] = Field(min_length=1)
 
