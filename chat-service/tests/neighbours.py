@@ -43,7 +43,8 @@ class Neighbours:
         @app.get("/internal/memberships/{tenant_id}/{user_id}")
         async def membership(tenant_id: UUID, user_id: UUID) -> Response:
             found = self.memberships.get((tenant_id, user_id))
-            return JSONResponse(found) if found else JSONResponse({"code": "not_found"}, 404)
+            missing = JSONResponse({"code": "not_found"}, 404, media_type="application/problem+json")
+            return JSONResponse(found) if found else missing
 
         @app.get("/internal/revocations")
         async def revocations() -> dict[str, Any]:

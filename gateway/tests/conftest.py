@@ -89,7 +89,11 @@ class Upstream:
     async def _redeem(self, asked: dict[str, str], send: Any) -> None:
         self.redeemed += 1
         claims = self.tickets.get((asked["ticket"], asked["path"]))
-        await reply(send, 200 if claims else 401, orjson.dumps({"claims": claims}))
+        if claims:
+            await reply(send, 200, orjson.dumps({"claims": claims}))
+        else:
+            problem = [(b"content-type", b"application/problem+json")]
+            await reply(send, 401, orjson.dumps({"code": "invalid_token"}), problem)
 
     def end_session(self, session_id: UUID | None) -> None:
         self.entries.append({"kind": "session", "id": str(session_id), "expires_at": int(time.time()) + 700})

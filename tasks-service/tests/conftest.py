@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from aiosmtpd.controller import Controller
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 
 from shared.app import Service
 from shared.dev.servers.server import free_port
@@ -73,7 +74,7 @@ class Users:
             assert request.state.caller.name == "tasks"
             roles = self.roles.get(user_id, ["admin"])
             if roles is None:
-                return Response(status_code=404)
+                return _problem(404)
             status = "suspended" if tenant_id in self.suspended else "active"
             tenant = {"id": tenant_id, "slug": "acme", "name": "Acme", "tier": "enterprise", "status": status}
             return {"user_id": user_id, "username": "ann", "tenant": tenant, "roles": roles, "status": "active"}
@@ -82,7 +83,7 @@ class Users:
         async def about(file_id: UUID, request: Request) -> Any:
             found = self._file(file_id, request)
             if isinstance(found, int):
-                return Response(status_code=found)
+                return _problem(found)
             owner, name, content_type, content = found
             return {
                 "id": file_id,
@@ -95,7 +96,7 @@ class Users:
         @app.get("/api/v1/files/{file_id}/content")
         async def content(file_id: UUID, request: Request) -> Response:
             found = self._file(file_id, request)
-            return Response(status_code=found) if isinstance(found, int) else Response(found[3], media_type=found[2])
+            return _problem(found) if isinstance(found, int) else Response(found[3], media_type=found[2])
 
         return app
 
@@ -107,6 +108,10 @@ class Users:
             return 403
         found = self.files.get(file_id)
         return found if found and found[0] == person.user_id else 404
+
+
+def _problem(status: int) -> Response:
+    return JSONResponse({"code": "refused"}, status, media_type="application/problem+json")
 
 
 @pytest.fixture

@@ -1,109 +1,228 @@
-"""The client for calls between services: time-outs, the caller's deadline, trace and request id, and whose call it is.
+"""Typed calls between services: time-outs, deadline, trace and request id, and the identity of the caller.
 
-The one place that imports the HTTP client (docs/decisions/0003).
+A caller declares a small model of the fields that it reads; everything else in an answer is ignored. The one place that
+imports the HTTP client (docs/decisions/0003).
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Final, TypeVar, overload
 
 import httpx2
 import structlog
 from fastapi import Depends
+from pydantic import BaseModel, ValidationError
 
-from shared.problems import ServiceUnavailable
+from shared import deadline
+from shared.identity.principal import Principal
+from shared.identity.tokens import Signer
+from shared.problems import MEDIA_TYPE, ServiceUnavailable
 from shared.resources import MissingSetting, resource
 from shared.settings import variable_of
 from shared.telemetry.traces import traceparent
 
-DEADLINE_HEADER = "X-Deadline"
-"""Epoch seconds after which nobody waits for the answer any more."""
+TIMEOUT_S: Final = 3.0
+KEEP_ALIVE_S: Final = 4.0  # uvicorn closes an idle connection after 5 s: drop it first
+_IDEMPOTENT: Final = frozenset({"GET", "PUT", "DELETE"})  # RFC 9110, section 9.2.2
+_CONNECTION_LOST: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
+_CHUNK_BYTES: Final = 256 * 1024
 
-deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+M = TypeVar("M", bound=BaseModel)
+
+log = structlog.get_logger(__name__)
 
 
-class Tokens(Protocol):
-    """What signs the internal token of a call: identity.tokens.Signer."""
+class UnexpectedAnswer(ServiceUnavailable):
+    """Another service refused a call that the request needs, or its answer cannot be read."""
 
-    def sign_as_service(self, audience: str) -> str: ...
-    def sign_for(self, principal: Any, audience: str, ttl_s: int = 60) -> str: ...
+    status, title = 503, "Another service gave an unexpected answer"
+
+    def __init__(self, detail: str, *, received_status: int, received_code: str | None = None) -> None:
+        """`received_code` is the problem code of a refusal; None where the answer is not a problem."""
+        super().__init__(detail)
+        self.received_status, self.received_code = received_status, received_code
 
 
 class ServiceClient:
-    """Calls one other service. Answers of any status come back; a service that is away raises ServiceUnavailable."""
+    """Calls one other service, as this service or on behalf of a person.
 
-    def __init__(self, base_url: str, audience: str, tokens: Tokens, *, timeout_s: float = 3.0) -> None:
-        self._audience, self._tokens, self._timeout_s = audience, tokens, timeout_s
-        limits = httpx2.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=30)
-        # Nor do calls that carry a token go to a proxy: see PlainClient.
+    Every method raises ServiceUnavailable where no whole answer came in time or the answer is a 5xx, and
+    UnexpectedAnswer (a subclass) for any other answer that its caller did not ask for.
+    """
+
+    def __init__(self, base_url: str, audience: str, signer: Signer, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._audience, self._signer, self._timeout_s = audience, signer, timeout_s
+        limits = httpx2.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=KEEP_ALIVE_S)
+        # A transport of its own: calls that carry a token never go to a proxy that the environment names.
         self._http = httpx2.AsyncClient(
-            base_url=base_url, limits=limits, transport=httpx2.AsyncHTTPTransport(retries=1, limits=limits)
+            base_url=base_url, transport=httpx2.AsyncHTTPTransport(retries=1, limits=limits), follow_redirects=False
         )
 
-    async def call(
+    async def read(
+        self,
+        path: str,
+        model: type[M],
+        *,
+        principal: Principal | None = None,
+        params: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> M | None:
+        """GET `path`; None where the service answers that there is no such object (a 404 problem)."""
+        answer = await self._call("GET", path, principal, timeout_s, params=params)
+        if answer.status_code == 404 and _problem_code(answer) is not None:
+            return None
+        return self._parsed(answer, model)
+
+    @overload
+    async def send(
         self,
         method: str,
         path: str,
+        body: BaseModel | None,
+        model: type[M],
         *,
-        principal: Any = None,
-        json: Any = None,
-        params: Mapping[str, str] | None = None,
+        principal: Principal | None = None,
         timeout_s: float | None = None,
-    ) -> httpx2.Response:
-        """Send one request, for `principal` where one is given, else as this service itself.
-
-        Raises ServiceUnavailable when no whole answer came in `timeout_s`, or it is a 5xx.
-        """
-        left_s = self._time_left(timeout_s or self._timeout_s)
-        try:
-            async with asyncio.timeout(left_s):  # the client's own counts for each read anew
-                reply = await self._http.request(
-                    method, path, json=json, params=params, headers=self._headers(principal), timeout=left_s
-                )
-        except (httpx2.TransportError, TimeoutError) as error:
-            raise ServiceUnavailable(f"The {self._audience} service is unavailable.") from error
-        if reply.status_code >= 500:  # what a 4xx means, the caller knows
-            raise ServiceUnavailable(f"The {self._audience} service returned an error.")
-        return reply
+    ) -> M: ...
+    @overload
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None,
+        model: None = None,
+        *,
+        principal: Principal | None = None,
+        timeout_s: float | None = None,
+    ) -> None: ...
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None,
+        model: type[M] | None = None,
+        *,
+        principal: Principal | None = None,
+        timeout_s: float | None = None,
+    ) -> M | None:
+        """Send a write; the answer as `model`, or None without one."""
+        answer = await self._call(method, path, principal, timeout_s, body=body)
+        if model is None:
+            self._check(answer)
+            return None
+        return self._parsed(answer, model)
 
     @asynccontextmanager
-    async def stream(self, path: str, *, principal: Any = None) -> AsyncIterator[httpx2.Response]:
-        """A streaming GET, for contents too large to hold; `timeout_s` of silence end it.
+    async def stream(self, path: str, *, principal: Principal | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        """GET contents that are too large to hold, in pieces; the time-out bounds each silence, not the whole.
 
-        Raises ServiceUnavailable where no answer came, or it broke off while the block read it.
+        The block is cancelled at the deadline, and ends with ServiceUnavailable where the contents break off.
         """
+        left_s = self._left_s(None)
+        headers = self._headers(principal, left_s)
+        limit = asyncio.timeout(left_s)
         try:
-            headers = self._headers(principal)
-            async with self._http.stream("GET", path, headers=headers, timeout=self._timeout_s) as reply:
-                yield reply
-        except httpx2.TransportError as error:
-            raise ServiceUnavailable(f"The {self._audience} service is unavailable.") from error
+            async with limit, self._http.stream("GET", path, headers=headers, timeout=self._timeout_s) as answer:
+                if answer.status_code != 200:
+                    await answer.aread()
+                    self._check(answer)
+                yield answer.aiter_bytes(_CHUNK_BYTES)
+        except httpx2.RequestError as error:
+            raise self._unavailable() from error
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise self._unavailable() from error
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    def _headers(self, principal: Any) -> dict[str, str]:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        principal: Principal | None,
+        timeout_s: float | None,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: BaseModel | None = None,
+    ) -> httpx2.Response:
+        """The whole answer, whatever its status."""
+        left_s = self._left_s(timeout_s or self._timeout_s)
+        headers = self._headers(principal, left_s)
+        content = None
+        if body is not None:
+            content, headers["Content-Type"] = body.model_dump_json(), "application/json"
+        request = self._http.build_request(
+            method, path, headers=headers, params=params, content=content, timeout=left_s
+        )
+        try:
+            async with asyncio.timeout(left_s):  # the HTTP client's own time-out starts again with each read
+                return await self._sent(request)
+        except (httpx2.RequestError, TimeoutError) as error:
+            raise self._unavailable() from error
+
+    async def _sent(self, request: httpx2.Request) -> httpx2.Response:
+        """Send the request, a second time where it is idempotent and met a connection that was just closed."""
+        try:
+            return await self._http.send(request)
+        except _CONNECTION_LOST:
+            if request.method not in _IDEMPOTENT:
+                raise
+            return await self._http.send(request)
+
+    def _parsed(self, answer: httpx2.Response, model: type[M]) -> M:
+        self._check(answer)
+        try:
+            return model.model_validate_json(answer.content)
+        except ValidationError as error:
+            reasons = [f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in error.errors()[:5]]
+            log.error("answer_unreadable", service=self._audience, model=model.__qualname__, reasons=reasons)
+            raise UnexpectedAnswer(
+                f"The {self._audience} service's answer cannot be read.", received_status=answer.status_code
+            ) from None
+
+    def _check(self, answer: httpx2.Response) -> None:
+        """Raises ServiceUnavailable for a 5xx, UnexpectedAnswer for any other status than 2xx."""
+        if answer.is_success:
+            return
+        if answer.is_server_error:
+            raise self._unavailable()
+        status, code, sent = answer.status_code, _problem_code(answer), answer.request
+        log.info(
+            "call_refused", service=self._audience, method=sent.method, path=sent.url.path, status=status, code=code
+        )
+        raise UnexpectedAnswer(
+            f"The {self._audience} service refused a call.", received_status=status, received_code=code
+        )
+
+    def _unavailable(self) -> ServiceUnavailable:
+        return ServiceUnavailable(f"The {self._audience} service is unavailable.")
+
+    def _left_s(self, timeout_s: float | None) -> float | None:
+        """The seconds that a call may take, None without a bound. Raises ServiceUnavailable where none are left."""
+        left_s = deadline.remaining_s()
+        if left_s is None:
+            return timeout_s
+        if left_s <= 0:
+            raise ServiceUnavailable(f"There is no time left to call the {self._audience} service.")
+        return left_s if timeout_s is None else min(timeout_s, left_s)
+
+    def _headers(self, principal: Principal | None, left_s: float | None) -> dict[str, str]:
         token = (
-            self._tokens.sign_as_service(self._audience)
+            self._signer.sign_as_service(self._audience)
             if principal is None
-            else self._tokens.sign_for(principal, self._audience)
+            else self._signer.sign_for(principal, self._audience)
         )
         headers = {"Authorization": f"Bearer {token}"}
         if (request_id := structlog.contextvars.get_contextvars().get("request_id")) is not None:
             headers["X-Request-ID"] = request_id
         if (parent := traceparent()) is not None:
             headers["traceparent"] = parent
-        if (until := deadline.get()) is not None:
-            headers[DEADLINE_HEADER] = f"{until:.3f}"
+        if left_s is not None:
+            headers[deadline.HEADER] = deadline.header(left_s)
         return headers
-
-    @staticmethod
-    def _time_left(timeout_s: float) -> float:
-        until = deadline.get()
-        return timeout_s if until is None else max(0.05, min(timeout_s, until - time.time()))
 
 
 class PlainClient:
@@ -130,8 +249,8 @@ class PlainClient:
 class Clients:
     """One client for each other service, by its name."""
 
-    def __init__(self, urls: Mapping[str, str], tokens: Tokens) -> None:
-        self._clients = {name: ServiceClient(url, name, tokens) for name, url in urls.items()}
+    def __init__(self, urls: Mapping[str, str], signer: Signer) -> None:
+        self._clients = {name: ServiceClient(url, name, signer) for name, url in urls.items()}
 
     def to(self, service: str) -> ServiceClient:
         """The client for calls to `service`. Raises MissingSetting when the settings do not say where it is."""
@@ -151,3 +270,18 @@ def client_of(service: str) -> Any:
         return clients.to(service)
 
     return Depends(client)
+
+
+class _Refusal(BaseModel):
+    """The member of a problem (RFC 9457) that a caller may act on."""
+
+    code: str
+
+
+def _problem_code(answer: httpx2.Response) -> str | None:
+    if not answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
+        return None
+    try:
+        return _Refusal.model_validate_json(answer.content).code
+    except ValidationError:
+        return None

@@ -10,10 +10,10 @@ A service adds its own in one function, which its `Service(open=…)` names:
 A path operation gets a resource by a typed dependency (shared/resources.py), a background task by argument.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -26,6 +26,7 @@ from shared.events import Bus, open_bus
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
 from shared.identity.keys import KeyInvalid, parse_private_key
+from shared.identity.revocation_entries import FeedPage
 from shared.identity.revocations import Revocations
 from shared.identity.tokens import InternalVerifier, Signer
 from shared.identity.trust import TrustInvalid, parse_trust, watch_trust
@@ -168,13 +169,12 @@ def _open_revocations(process: Process) -> None:
         )
 
 
-async def _read_feed(clients: Clients, service: str, after: str | None) -> Mapping[str, Any]:
+async def _read_feed(clients: Clients, service: str, after: str | None) -> FeedPage:
     """One page of the revocations of `service`."""
     params = {} if after is None else {"after": after}
-    reply = await clients.to(service).call("GET", "/internal/revocations", params=params, timeout_s=2)
-    if reply.status_code != 200:
-        raise ServiceUnavailable(f"The {service} service refused its revocations ({reply.status_code}).")
-    page: Mapping[str, Any] = reply.json()
+    page = await clients.to(service).read("/internal/revocations", FeedPage, params=params, timeout_s=2)
+    if page is None:
+        raise ServiceUnavailable(f"The {service} service has no revocation feed.")
     return page
 
 

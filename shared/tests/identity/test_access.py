@@ -1,7 +1,6 @@
 """The dependencies in a real application on a real socket: HTTP and WebSocket, 401 before 403 before the look-up."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from shared.identity.access import (
 )
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.principal import Principal, ServiceCaller
-from shared.identity.revocation_entries import SessionEnded, feed_page
+from shared.identity.revocation_entries import FeedPage, SessionEnded, feed_page
 from shared.identity.revocations import Revocations
 from shared.identity.verifier import Verifier
 from shared.problems import NotFound, Problem
@@ -228,10 +227,9 @@ async def test_a_revoked_session_is_refused_and_no_cache_can_bring_it_back(
     verifier.inner = fleet.verifier("chat", access)
     assert (await client.get("/me", headers=bearer(token))).status_code == 200
 
-    async def feed(after: str | None) -> dict[str, Any]:
+    async def feed(after: str | None) -> FeedPage:
         entry = SessionEnded(id=ann.session_id or ann.user_id, expires_at=ann.expires_at)
-        page = feed_page([entry], datetime.now(UTC))
-        return json.loads(page.model_dump_json())  # type: ignore[no-any-return]  # a JSON object of our own
+        return feed_page([entry], datetime.now(UTC))
 
     revocations = resources.add(Revocations({"auth": feed}))
     await revocations.poll("auth")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from shared.identity.revocation_entries import (
     KEPT_S,
     OVERLAP_S,
     Entry,
+    FeedPage,
     MembershipState,
     SessionEnded,
     TenantState,
@@ -45,13 +46,13 @@ class Feed:
         """Make a row visible now whose `changed_at` is that of its transaction's begin."""
         self.rows[entry.key] = (self.now - timedelta(seconds=began_s_ago), entry)
 
-    async def fetch(self, after: str | None) -> Mapping[str, Any]:
+    async def fetch(self, after: str | None) -> FeedPage:
         self.asked.append(after)
         if self.away:
             raise ServiceUnavailable
         since = read_from(after)
         entries = [entry for changed_at, entry in self.rows.values() if since is None or changed_at > since]
-        return feed_page(entries, self.now).model_dump(mode="json")
+        return FeedPage.model_validate_json(feed_page(entries, self.now).model_dump_json())
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -307,8 +308,8 @@ async def test_after_an_outage_the_cursor_goes_on_where_it_was(
     ],
 )
 async def test_an_answer_that_cannot_be_read_counts_as_none(clock: Clock, answer: Any) -> None:
-    async def fetch(after: str | None) -> Any:
-        return answer
+    async def fetch(after: str | None) -> FeedPage:
+        return FeedPage.model_validate(answer)
 
     revocations = Revocations({"auth": fetch}, clock=clock, monotonic=clock)
     assert not await revocations.poll("auth")
@@ -316,9 +317,9 @@ async def test_an_answer_that_cannot_be_read_counts_as_none(clock: Clock, answer
 
 
 async def test_a_feed_may_say_more_than_we_know(clock: Clock, ann: Principal) -> None:
-    async def fetch(after: str | None) -> Any:
+    async def fetch(after: str | None) -> FeedPage:
         entry = {"kind": "token", "id": ann.token_id, "expires_at": SOON, "reason": "logout"}
-        return {"entries": [entry], "next": "1", "more": False}
+        return FeedPage.model_validate({"entries": [entry], "next": "1", "more": False})
 
     revocations = Revocations({"auth": fetch}, clock=clock, monotonic=clock)
     assert await revocations.poll("auth")

@@ -8,6 +8,7 @@ registering something else under the name, or an hour without either, ends it in
 
 from contextlib import suppress
 from dataclasses import dataclass
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -25,9 +26,9 @@ from auth_service.accounts.service import (
     TenantRegistrationClosed,
     UsernameTaken,
 )
-from auth_service.memberships.authority import MembershipReply, read_reply
+from auth_service.memberships.authority import MembershipReply
 from auth_service.settings import AuthSettings
-from shared.clients import ServiceClient
+from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.data.database import Database
 from shared.problems import InvalidInput, Problem, ServiceUnavailable
 
@@ -38,6 +39,17 @@ class Registered:
 
     account: Account
     membership: MembershipReply | None
+
+
+class _NewTenant(BaseModel):
+    id: UUID
+    name: str | None
+    slug: str | None
+
+
+class _RegistrationCall(BaseModel):
+    username: str
+    tenant: _NewTenant | None
 
 
 class _RegistrationReply(BaseModel):
@@ -122,23 +134,23 @@ class Registration:
             )
 
     async def _tell_users(self, account: Account) -> MembershipReply | None:
-        tenant = None
-        if account.pending_tenant_id is not None:
-            tenant = {
-                "id": str(account.pending_tenant_id),
-                "name": account.pending_tenant_name,
-                "slug": account.pending_tenant_slug,
-            }
-        body = {"username": account.username, "tenant": tenant}
+        body = _RegistrationCall(username=account.username, tenant=_new_tenant(account))
         try:
-            reply = await self.users.call("PUT", f"/internal/registrations/{account.id}", json=body)
-            if (refusal := _refusal(reply.status_code, reply.content)) is None:
-                return read_reply(_RegistrationReply, reply.status_code, reply.content).membership
-        except ServiceUnavailable as away:
-            raise RegistrationUnfinished from away
-        with suppress(ServiceUnavailable):  # then housekeeping does the rest
-            await abandoned.end(self.database, self.users, account.id)
-        raise refusal
+            reply = await self.users.send("PUT", f"/internal/registrations/{account.id}", body, _RegistrationReply)
+        except ServiceUnavailable as error:
+            refusal = _refusal(error) if isinstance(error, UnexpectedAnswer) else None
+            if refusal is None:
+                raise RegistrationUnfinished from error
+            with suppress(ServiceUnavailable):  # then housekeeping does the rest
+                await abandoned.end(self.database, self.users, account.id)
+            raise refusal from error
+        return reply.membership
+
+
+def _new_tenant(account: Account) -> _NewTenant | None:
+    if account.pending_tenant_id is None:
+        return None
+    return _NewTenant(id=account.pending_tenant_id, name=account.pending_tenant_name, slug=account.pending_tenant_slug)
 
 
 def _is_the_same(left: Account, wanted: RegistrationIn) -> bool:
@@ -147,10 +159,13 @@ def _is_the_same(left: Account, wanted: RegistrationIn) -> bool:
     return (left.username, left.pending_tenant_slug, left.pending_tenant_name) == (wanted.username, *tenant)
 
 
-def _refusal(status: int, content: bytes) -> Problem | None:
-    """What users-service has against the tenant; None where it has nothing."""
-    if status == 409 and b'"slug_taken"' in content:
-        return SlugTaken()
-    if status == 422:
-        return SlugReserved() if b'"slug_reserved"' in content else InvalidInput("The tenant is not acceptable.")
+def _refusal(answer: UnexpectedAnswer) -> Problem | None:
+    """Why users-service refuses the tenant; None where it refuses something else."""
+    match answer.received_code:
+        case "slug_taken":
+            return SlugTaken()
+        case "slug_reserved":
+            return SlugReserved()
+        case _ if answer.received_status == 422:
+            return InvalidInput("The tenant is not acceptable.")
     return None

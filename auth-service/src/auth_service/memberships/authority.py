@@ -1,16 +1,15 @@
 """What users-service answers about tenants and memberships: the questions that this service may ask it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Literal
 from uuid import UUID
 
-import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from shared.clients import ServiceClient
+from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.problems import ServiceUnavailable
-
-log = structlog.get_logger()
 
 
 class TenantReply(BaseModel):
@@ -45,24 +44,27 @@ class UsersReplyUnreadable(ServiceUnavailable):
 
 async def memberships_of(users: ServiceClient, user_id: UUID) -> list[MembershipReply]:
     """Every membership of the person that has not ended. Raises ServiceUnavailable."""
-    reply = await users.call("GET", "/internal/memberships", params={"user_id": str(user_id)})
-    return read_reply(_Memberships, reply.status_code, reply.content).items
+    with _understood():
+        found = await users.read("/internal/memberships", _Memberships, params={"user_id": str(user_id)})
+    return found.items if found is not None else []
 
 
 async def membership(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> MembershipReply | None:
     """The person's membership in the tenant; None where there is none or it has ended. Raises ServiceUnavailable."""
-    reply = await users.call("GET", f"/internal/memberships/{tenant_id}/{user_id}")
-    if reply.status_code == 404:
-        return None
-    return read_reply(MembershipReply, reply.status_code, reply.content)
+    with _understood():
+        return await users.read(f"/internal/memberships/{tenant_id}/{user_id}", MembershipReply)
 
 
 async def accept(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> MembershipReply | None:
-    """Take up an invitation; None where it is gone. Raises ServiceUnavailable."""
-    reply = await users.call("POST", f"/internal/memberships/{tenant_id}/{user_id}/accept")
-    if reply.status_code == 404:
-        return None
-    return read_reply(MembershipReply, reply.status_code, reply.content)
+    """Accept an invitation; None where it is gone. Raises ServiceUnavailable."""
+    path = f"/internal/memberships/{tenant_id}/{user_id}/accept"
+    with _understood():
+        try:
+            return await users.send("POST", path, None, MembershipReply)
+        except UnexpectedAnswer as answer:
+            if answer.received_status == 404:
+                return None
+            raise
 
 
 async def take_back(users: ServiceClient, user_id: UUID) -> bool:
@@ -70,25 +72,20 @@ async def take_back(users: ServiceClient, user_id: UUID) -> bool:
 
     Raises ServiceUnavailable.
     """
-    reply = await users.call("DELETE", f"/internal/registrations/{user_id}")
-    if reply.status_code == 409 and b'"registration_confirmed"' in reply.content:
-        return False
-    if reply.status_code != 204:
-        log.error("users_refused_a_call", status=reply.status_code)
-        raise UsersReplyUnreadable
+    with _understood():
+        try:
+            await users.send("DELETE", f"/internal/registrations/{user_id}", None)
+        except UnexpectedAnswer as answer:
+            if answer.received_code == "registration_confirmed":
+                return False
+            raise
     return True
 
 
-M = TypeVar("M", bound=BaseModel)
-
-
-def read_reply(model: type[M], status: int, content: bytes) -> M:
-    """A 2xx answer as `model`. Raises UsersReplyUnreadable for anything else."""
-    if not 200 <= status < 300:
-        log.error("users_refused_a_call", status=status)
-        raise UsersReplyUnreadable
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Raises UsersReplyUnreadable where the answer is not one that the block expects."""
     try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        log.error("users_reply_unreadable", model=model.__name__, faults=error.error_count())
-        raise UsersReplyUnreadable from None
+        yield
+    except UnexpectedAnswer as answer:
+        raise UsersReplyUnreadable from answer

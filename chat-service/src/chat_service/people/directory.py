@@ -4,32 +4,22 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
 from chat_service.people.service import AskName
 from shared.clients import ServiceClient, client_of
-from shared.problems import ServiceUnavailable
 
 
-class _Told(BaseModel):
-    """What is read of a MEMBERSHIP; more may stand there."""
-
-    model_config = ConfigDict(extra="ignore")
+class _Member(BaseModel):
+    """The field of a membership that is read here."""
 
     username: str
 
 
 def asking(users: ServiceClient) -> AskName:
     async def ask(tenant_id: UUID, user_id: UUID) -> str | None:
-        reply = await users.call("GET", f"/internal/memberships/{tenant_id}/{user_id}", timeout_s=2)
-        if reply.status_code == 404:
-            return None
-        if reply.status_code != 200:
-            raise ServiceUnavailable("The users service does not tell who this is.")
-        try:
-            return _Told.model_validate_json(reply.content).username
-        except ValidationError:
-            raise ServiceUnavailable("The users service's answer cannot be read.") from None
+        member = await users.read(f"/internal/memberships/{tenant_id}/{user_id}", _Member, timeout_s=2)
+        return None if member is None else member.username
 
     return ask
 

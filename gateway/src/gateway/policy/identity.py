@@ -3,12 +3,14 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+from pydantic import BaseModel
 
 from gateway.http.exchange import Exchange
 from gateway.routes.matching import Match
 from gateway.routes.model import Access
-from shared.clients import ServiceClient
+from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.identity import Principal
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
@@ -38,6 +40,15 @@ class InternalTokens:
         if len(self._signed) > _CACHED_TOKENS:
             self._signed.popitem(last=False)
         return header
+
+
+class _Ticket(BaseModel):
+    ticket: str
+    path: str
+
+
+class _Redeemed(BaseModel):
+    claims: dict[str, Any]
 
 
 class Identity:
@@ -76,10 +87,14 @@ class Identity:
 
     async def _redeem(self, ticket: str, path: str) -> Principal:
         """Redeem a ticket for `path` at auth-service. Raises InvalidToken or ServiceUnavailable."""
-        reply = await self._auth.call("POST", "/internal/tickets/redeem", json={"ticket": ticket, "path": path})
-        if reply.status_code != 200:
-            raise InvalidToken("The ticket is invalid, already used or expired.")
-        return Principal.from_claims(reply.json()["claims"])
+        body = _Ticket(ticket=ticket, path=path)
+        try:
+            redeemed = await self._auth.send("POST", "/internal/tickets/redeem", body, _Redeemed)
+        except UnexpectedAnswer as answer:
+            if answer.received_code not in ("invalid_token", "invalid_input"):
+                raise
+            raise InvalidToken("The ticket is invalid, already used or expired.") from answer
+        return Principal.from_claims(redeemed.claims)
 
 
 def by_ticket(exchange: Exchange, route: Match) -> bool:

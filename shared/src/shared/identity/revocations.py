@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -20,8 +20,8 @@ from shared.identity.revocation_entries import Entry, FeedPage, Key, UserEpoch, 
 from shared.identity.tokens import LEEWAY_S
 from shared.problems import InvalidToken, Problem, ServiceUnavailable
 
-FetchFeed = Callable[[str | None], Awaitable[Mapping[str, Any]]]
-"""Asks a feed for what changed after a cursor (None: for all). Fails by a Problem, OSError or ValueError."""
+FetchFeed = Callable[[str | None], Awaitable[FeedPage]]
+"""Reads a feed from a cursor on (None: all of it). Fails by a Problem, OSError or ValueError."""
 
 Reason = Literal["token", "session", "user", "membership", "tenant"]
 Subscriber = Callable[[Sequence[Entry]], None]
@@ -164,7 +164,7 @@ class Revocations:
         asked_at = self._monotonic()
         try:
             async with asyncio.timeout(POLL_TIMEOUT_S):
-                page = FeedPage.model_validate(await self._feeds[name](self._cursors.get(name)))
+                page = await self._feeds[name](self._cursors.get(name))
         except (Problem, OSError, ValueError) as error:  # TimeoutError is an OSError, ValidationError a ValueError
             self._failed(name, error)
             return False

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, Final
+from typing import IO, Final
 from uuid import UUID
 
-from shared.clients import ServiceClient
+from pydantic import BaseModel
+
+from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.identity import Principal, scopes_of
 from shared.ids import new_id
 from shared.problems import Forbidden, InsufficientScope, ServiceUnavailable
@@ -23,7 +25,25 @@ _TOKEN_S: Final = 60  # a new principal is made for each attempt and asked for a
 _NO_EPOCH: Final = (
     2**31 - 1
 )  # an accepted job is no session: signing out everywhere ends sessions, membership ends jobs
-_CHUNK_BYTES: Final = 256 * 1024
+
+
+class _Tenant(BaseModel):
+    slug: str
+    status: str
+    tier: str
+
+
+class _Membership(BaseModel):
+    username: str
+    tenant: _Tenant
+    roles: frozenset[str]
+    status: str
+
+
+class _File(BaseModel):
+    name: str
+    content_type: str
+    size_bytes: int
 
 
 async def owner_now(users: ServiceClient, job: Claimed) -> Principal:
@@ -31,19 +51,23 @@ async def owner_now(users: ServiceClient, job: Claimed) -> Principal:
 
     Raises OwnerNotMember, OwnerTenantSuspended, or UsersUnavailable where it cannot be told.
     """
-    membership = await _membership(users, job.held.tenant_id, job.user_id)
-    if membership["tenant"]["status"] == "suspended":
-        raise OwnerTenantSuspended
-    if membership["status"] != "active":
+    try:
+        membership = await users.read(f"/internal/memberships/{job.held.tenant_id}/{job.user_id}", _Membership)
+    except ServiceUnavailable as error:
+        raise UsersUnavailable from error
+    if membership is None:
         raise OwnerNotMember
-    roles = frozenset(membership["roles"])
+    if membership.tenant.status == "suspended":
+        raise OwnerTenantSuspended
+    if membership.status != "active":
+        raise OwnerNotMember
     return replace(
         owner_as_submitted(job),
-        username=membership["username"],
-        tenant_slug=membership["tenant"]["slug"],
-        roles=roles,
-        scopes=frozenset(job.scopes) & scopes_of(roles),
-        tier=membership["tenant"].get("tier"),
+        username=membership.username,
+        tenant_slug=membership.tenant.slug,
+        roles=membership.roles,
+        scopes=frozenset(job.scopes) & scopes_of(membership.roles),
+        tier=membership.tenant.tier,
     )
 
 
@@ -84,62 +108,42 @@ async def fetched(
 
     Raises FileNotFound, FileTooLarge, or UsersUnavailable.
     """
-    about = await _file(users, owner, file_id)
-    if about["size_bytes"] > max_bytes:
-        raise FileTooLarge(f"The file has {about['size_bytes']} bytes; {max_bytes} are worked on.")
+    with _reading():
+        about = await users.read(f"/api/v1/files/{file_id}", _File, principal=owner)
+    if about is None:
+        raise FileNotFound
+    if about.size_bytes > max_bytes:
+        raise FileTooLarge(f"The file has {about.size_bytes} bytes; {max_bytes} are worked on.")
     with NamedTemporaryFile(dir=folder, prefix="file-") as copy:
-        size = await _download(users, owner, file_id, copy)
-        if size != about["size_bytes"]:
+        with _reading():
+            size = await _download(users, owner, file_id, copy)
+        if size != about.size_bytes:
             raise UsersUnavailable("The file's content was cut off.")
-        yield LocalFile(Path(copy.name), about["name"], about.get("content_type") or "", size)
+        yield LocalFile(Path(copy.name), about.name, about.content_type, size)
 
 
-async def _membership(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> dict[str, Any]:
-    reply = await _called(users, f"/internal/memberships/{tenant_id}/{user_id}", None)
-    if reply.status_code == 404:
-        raise OwnerNotMember
-    return _json(reply)
-
-
-async def _file(users: ServiceClient, owner: Principal, file_id: UUID) -> dict[str, Any]:
-    reply = await _called(users, f"/api/v1/files/{file_id}", owner)
-    _check(reply.status_code)
-    return _json(reply)
-
-
-async def _called(users: ServiceClient, path: str, principal: Principal | None) -> Any:
-    try:
-        return await users.call("GET", path, principal=principal)
-    except ServiceUnavailable as error:
-        raise UsersUnavailable from error
-
-
-async def _download(users: ServiceClient, owner: Principal, file_id: UUID, copy: Any) -> int:
+async def _download(users: ServiceClient, owner: Principal, file_id: UUID, copy: IO[bytes]) -> int:
     """Stream the content into `copy`; the number of bytes."""
     size = 0
-    try:
-        async with users.stream(f"/api/v1/files/{file_id}/content", principal=owner) as reply:
-            _check(reply.status_code)
-            async for chunk in reply.aiter_bytes(_CHUNK_BYTES):
-                size += len(chunk)
-                await asyncio.to_thread(copy.write, chunk)
-    except ServiceUnavailable as error:
-        raise UsersUnavailable from error
+    async with users.stream(f"/api/v1/files/{file_id}/content", principal=owner) as chunks:
+        async for chunk in chunks:
+            size += len(chunk)
+            await asyncio.to_thread(copy.write, chunk)
     await asyncio.to_thread(copy.flush)
     return size
 
 
-def _check(status: int) -> None:
-    if status == 404:
-        raise FileNotFound
-    if status == 403:
-        raise Forbidden("The job's owner may not read files.")
-    if status != 200:
-        raise UsersUnavailable(f"The users service answered {status}.")
-
-
-def _json(reply: Any) -> dict[str, Any]:
-    if reply.status_code != 200:
-        raise UsersUnavailable(f"The users service answered {reply.status_code}.")
-    found: dict[str, Any] = reply.json()
-    return found
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What the answers to the owner's requests for a file mean for the job."""
+    try:
+        yield
+    except UnexpectedAnswer as answer:
+        match answer.received_status:
+            case 403:
+                raise Forbidden("The job's owner may not read files.") from answer
+            case 404:
+                raise FileNotFound from answer
+        raise UsersUnavailable from answer
+    except ServiceUnavailable as error:
+        raise UsersUnavailable from error
