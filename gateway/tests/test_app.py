@@ -133,7 +133,7 @@ URLS = {
 }
 
 
-NO_CACHE = {"REDIS_URL": ("cache:6379", "REDIS_URL: this takes redis://")}
+NO_CACHE = {"REDIS_URL": ("cache:6379", "REDIS_URL: must be redis://")}
 
 
 MISSING = {

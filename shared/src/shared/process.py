@@ -165,7 +165,7 @@ def _open_revocations(process: Process) -> None:
             lambda: revocations.loaded, "The revocations are not loaded yet."
         )
         process.health.others["revocations_age"] = loaded(
-            lambda: not revocations.stale, "The feeds have been silent for too long.", "fresh"
+            lambda: not revocations.stale, "The feeds have not responded for too long.", "fresh"
         )
 
 

@@ -61,7 +61,7 @@ def parse_private_key(pem: bytes) -> SigningKey:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
-        raise KeyInvalid(f"no readable PEM private key ({type(error).__name__})") from None
+        raise KeyInvalid(f"not a readable PEM private key ({type(error).__name__})") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise KeyInvalid("the key is not an EC P-256 key")
     return _signing_key(key)
@@ -124,7 +124,7 @@ def _members(jwk: Mapping[str, Any]) -> dict[str, str]:
     if names is None:
         raise KeyInvalid("`kty` must be EC, RSA or OKP")
     if not all(isinstance(jwk.get(name), str) for name in names):
-        raise KeyInvalid(f"a key of type {kty} needs the texts {', '.join(names)}")
+        raise KeyInvalid(f"a key of type {kty} requires the strings {', '.join(names)}")
     return {name: jwk[name] for name in names}
 
 
@@ -132,11 +132,11 @@ def _public_key(jwk: dict[str, str]) -> PublicKey:
     try:
         key = jwt.PyJWK(jwk).key
     except (jwt.PyJWTError, ValueError):
-        raise KeyInvalid(f"no readable {jwk['kty']} public key") from None
+        raise KeyInvalid(f"not a readable {jwk['kty']} public key") from None
     if not isinstance(key, PublicKey):
-        raise KeyInvalid(f"no readable {jwk['kty']} public key")
+        raise KeyInvalid(f"not a readable {jwk['kty']} public key")
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        raise KeyInvalid(f"an RSA key needs {MIN_RSA_BITS} bits or more")
+        raise KeyInvalid(f"an RSA key requires {MIN_RSA_BITS} bits or more")
     return key
 
 

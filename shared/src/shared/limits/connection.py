@@ -53,7 +53,7 @@ class CacheAddress:
         """Raises ValueError for any other text."""
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss"):
-            raise ValueError("this takes redis://host:6379/0, or rediss:// for TLS")
+            raise ValueError("must be redis://host:6379/0, or rediss:// for TLS")
         return cls(
             host=parts.hostname or "127.0.0.1",
             port=parts.port or 6379,
