@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from shared.data.database import Database
-from shared.data.fitness import reasons
+from shared.data.production_checks import reasons
 from shared.dev.demo.demo_tenant import Demo
 from shared.dev.launcher.data_folder import DataFolder
 from shared.resources import dependency

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from shared.app import Service, run_events
-from shared.data import fitness, migrations, roles
+from shared.data import migrations, production_checks, roles
 from shared.data.database import Database
 from shared.data.models import Base
 from shared.data.roles import database_name
@@ -88,7 +88,7 @@ def load_fit(service: Service, kind: type[S]) -> S:
 async def _reasons(service: Service, settings: ServiceSettings) -> list[str]:
     database = Database(settings)
     try:
-        return await fitness.reasons(database, service.migrations, service.refusals(settings))
+        return await production_checks.reasons(database, service.migrations, service.refusals(settings))
     finally:
         await database.close()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.events.brokers import open_bus
 from shared.events.bus import PUBLISH_TIMEOUT_S, Bus, BusUnavailable
+from shared.events.transports import open_bus
 from shared.events.valkey_streams import ValkeyBus
 from shared.ids import new_id
 from shared.testing import eventually

@@ -15,7 +15,7 @@ from shared.identity.principal import Principal
 from shared.identity.tokens import InternalVerifier, Signer
 from shared.identity.trust import GRANTS, Trust, TrustInvalid, parse_trust, watch_trust
 from shared.identity.verifier import Verifier
-from shared.identity.watched import WatchedFile
+from shared.identity.watched_file import WatchedFile
 from shared.problems import InvalidToken
 
 from .fleet import Clock, Fleet

@@ -14,7 +14,7 @@ from auth_service.accounts.schemas import TenantIn
 from auth_service.audit import service as audit
 from auth_service.memberships import service as memberships
 from auth_service.memberships.authority import MembershipReply
-from shared.data.faults import violates
+from shared.data.errors import violates
 from shared.events import outbox
 from shared.ids import new_id
 from shared.problems import Conflict, FieldError, Forbidden, InvalidInput, ServiceUnavailable

@@ -13,7 +13,7 @@ from chat_service.people.service import AskName
 from chat_service.rooms import models
 from chat_service.rooms.models import Room, RoomKind, RoomMember
 from chat_service.rooms.schemas import RoomQuery
-from shared.data.faults import violates
+from shared.data.errors import violates
 from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
 from shared.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session, SessionTransaction
 
 from shared.data.after_commit import Listeners, run_callbacks, session_info
-from shared.data.faults import translated
+from shared.data.errors import translated
 from shared.data.roles import database_name, role_name
 from shared.problems import Problem
 from shared.settings import ServiceSettings

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.data.database import Database
 from shared.events import replay
-from shared.events.brokers import open_bus
 from shared.events.handlers import EventHandlers
 from shared.events.models import InboxRow, OutboxRow
 from shared.events.replay import Box
+from shared.events.transports import open_bus
 from shared.settings import ServiceSettings
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ import orjson
 from shared.identity.keys import KeyInvalid, SigningKey, VerifyingKey, parse_private_key
 from shared.identity.principal import Principal, ServiceCaller, lifetime_s
 from shared.identity.trust import Trust, TrustedKey
-from shared.identity.watched import WatchedFile
+from shared.identity.watched_file import WatchedFile
 from shared.ids import new_id
 from shared.problems import InvalidToken
 

@@ -31,7 +31,7 @@ from pydantic import (
 
 from shared.identity.keys import KeyInvalid, VerifyingKey, verifying_key
 from shared.identity.scopes import ALL_SCOPES
-from shared.identity.watched import WatchedFile
+from shared.identity.watched_file import WatchedFile
 
 GRANTS: Final = frozenset(json.loads((files("shared.identity") / "grants.json").read_bytes()))
 """Every grant that an internal operation of the fleet requires; `make contracts` writes the file."""

@@ -12,15 +12,14 @@ from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
-import structlog
 from pydantic import SecretStr
 
-log = structlog.get_logger()
+from shared.background import Backoff, PollingLoop, Progress
 
 DEADLINE_S: Final = 0.05  # how long a request waits for the cache
 _DEAD_AFTER_S: Final = 1.0  # without any reply for this long, a connection with pending calls is closed
 _CONNECT_S: Final = 1.0
-_RETRY_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+_BACKOFF: Final = Backoff(first_s=0.05, most_s=1.0)
 
 Argument: TypeAlias = str | bytes | int
 
@@ -166,6 +165,10 @@ class PipelinedConnection:
         self._opening = (*self._address.greeting(), *opening)
         self._pipeline: _Pipeline | None = None
         self._lost = asyncio.Event()
+        outages = (OSError, CacheError)
+        self._opening_loop = PollingLoop(
+            "cache connection", self._open_and_hold, every_s=0, backoff=_BACKOFF, outages=outages
+        )
 
     @property
     def connected(self) -> bool:
@@ -182,20 +185,14 @@ class PipelinedConnection:
 
     async def run(self) -> None:
         """Keep the connection open until cancelled."""
-        failures = 0
-        while True:
-            try:
-                pipeline = await self._open()
-            except (OSError, CacheError) as error:
-                if failures == 0:
-                    log.warning("cache_unavailable", reason=str(error) or type(error).__name__)
-                await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
-                failures += 1
-                continue
-            if failures:
-                log.info("cache_available")
-            failures = 0
-            await self._hold(pipeline)
+        await self._opening_loop.run()
+
+    async def _open_and_hold(self) -> Progress:
+        """One connection, from its opening until it is lost. Raises OSError, CacheError."""
+        pipeline = await self._open()
+        self._opening_loop.recovered()
+        await self._hold(pipeline)
+        return Progress.MORE
 
     async def _open(self) -> _Pipeline:
         """A connection whose opening commands have succeeded. Raises OSError, CacheError."""

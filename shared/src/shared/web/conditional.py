@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Response
 
 from shared.problems import PreconditionFailed
-from shared.web.answers import NotModified
+from shared.web.early_responses import NotModified
 
 
 class Preconditions:

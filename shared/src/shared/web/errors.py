@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from shared import problems
-from shared.data.faults import problem_of
+from shared.data.errors import problem_of
 from shared.problems import FieldError, InternalError, InvalidInput, MalformedRequest, Problem
-from shared.web.answers import AnswerInstead, Refused
+from shared.web.early_responses import AnswerInstead, Refused
 from shared.web.json_input import escape
 from shared.web.router import allowed_methods
 

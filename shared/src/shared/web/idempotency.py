@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.identity.access import CurrentUser
 from shared.problems import Conflict, InvalidInput
-from shared.web.answers import Replayed
+from shared.web.early_responses import Replayed
 from shared.web.idempotency_keys import OLD, IdempotencyKey
 from shared.web.session import Db
 

@@ -19,7 +19,7 @@ from shared.problems import BodyTooLarge, MalformedRequest, Problem, Unsupported
 from shared.resources import resources_of
 from shared.settings import ServiceSettings
 from shared.web import json_input
-from shared.web.answers import Refused
+from shared.web.early_responses import Refused
 
 METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 JSON: Final = "application/json"

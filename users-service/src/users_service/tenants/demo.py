@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import select
 
 from shared.data.database import Database
-from shared.data.fitness import Unfit
+from shared.data.production_checks import Unfit
 from users_service.tenants.models import Tenant
 
 _SLUG: Final = "^demo(-[0-9a-f]{4})?$"
