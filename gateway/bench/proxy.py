@@ -1,11 +1,11 @@
-"""What the gateway costs, beside the same call made directly and beside nginx proxying it; all in one run.
+"""The gateway's cost per request, compared in one run with a direct request and with nginx as the proxy.
 
     .venv/bin/python gateway/bench/proxy.py [--rounds 5] [--seconds 3]
 
-A backend answers 300 bytes. Each round puts the same load (wrk, 32 connections) on the backend itself, on nginx before
-it, on the gateway as a plain proxy (a public route without a limit), and on the gateway with its full policy: token,
-revocations, tenant, exact limit in Valkey, scopes, log line. The one under test has a core for itself, load and backend
-the other. Figures: CPU of its processes per request, requests a second, the middle of all rounds and their range.
+A backend responds with 300 bytes. Each round puts the same load (wrk, 32 connections) on the backend itself, on nginx
+in front of it, on the gateway as a plain proxy (a public route without a limit), and on the gateway with all policies:
+token, revocations, tenant, exact limit in Valkey, scopes, log line. The subject has one core for itself; load and
+backend share the other. Results: CPU time of its processes per request and requests per second, as median and range.
 """
 
 import os
@@ -65,7 +65,7 @@ PROXY: Final = (
 
 
 class _Auth(BaseHTTPRequestHandler):
-    """Stands for auth-service: the key set, and feeds in which nothing has ended."""
+    """Plays auth-service: the key set, and empty revocation feeds."""
 
     jwk: dict[str, str]
 
@@ -78,7 +78,7 @@ class _Auth(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing."""
+        """Log nothing."""
 
 
 @dataclass
@@ -117,7 +117,7 @@ def free_port() -> int:
 def running(core: str, command: Sequence[str], port: int, **environment: str) -> Iterator[int]:
     """A process pinned to a core, once it listens; its pid."""
     pinned = ["taskset", "-c", core] if shutil.which("taskset") else []
-    process = subprocess.Popen(  # noqa: S603 - the commands stand in this file
+    process = subprocess.Popen(  # noqa: S603 - the commands are in this file
         [*pinned, *command], stdout=subprocess.DEVNULL, env={**os.environ, **environment}
     )
     try:
@@ -163,16 +163,16 @@ def auth_service(jwk: dict[str, str]) -> Iterator[str]:
         server.server_close()
 
 
-def load(subject: Subject, seconds: int, *, failures_meant: bool = False) -> Load:
-    """Put load on the subject. Exits where an answer failed, unless that is what is wanted."""
+def load(subject: Subject, seconds: int, *, failures_expected: bool = False) -> Load:
+    """Put load on the subject. Exits if a request failed, unless failures are expected."""
     pinned = ["taskset", "-c", LOAD] if shutil.which("taskset") else []
     headers = [argument for header in subject.headers for argument in ("-H", header)]
     command = [*pinned, "wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", *headers, subject.url]
     before = subject.cpu_s()
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout  # noqa: S603 - wrk
     used = subject.cpu_s() - before
-    if not failures_meant and (failures := re.search(r"(Non-2xx.*|Socket errors.*)", shown)):
-        raise SystemExit(f"{subject.name}: {failures[1]}; a figure of failed answers is none")
+    if not failures_expected and (failures := re.search(r"(Non-2xx.*|Socket errors.*)", shown)):
+        raise SystemExit(f"{subject.name}: {failures[1]}; results with failed requests do not count")
     requests = int(_found(r"(\d+) requests in", shown))
     return Load(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", shown)),
@@ -184,7 +184,7 @@ def load(subject: Subject, seconds: int, *, failures_meant: bool = False) -> Loa
 
 def _found(pattern: str, text: str) -> str:
     if (found := re.search(pattern, text)) is None:
-        raise SystemExit(f"wrk said what cannot be read:\n{text}")
+        raise SystemExit(f"unexpected output of wrk:\n{text}")
     return found[1]
 
 
@@ -221,27 +221,27 @@ class Gateway:
         )
 
     def check(self) -> None:
-        """The policy really runs: a wrong token is 401, a used-up limit 429."""
+        """Exit unless the policies are active: a wrong token is 401, an exceeded limit 429."""
         wait_until_ready(self.url)
         free = self.token("free", "free")
         found = {"no token": status(f"{self.url}/policy"), "wrong token": status(f"{self.url}/policy", "Bearer x.y.z")}
         found["right token"] = status(f"{self.url}/policy", free)
         many = Subject("", f"{self.url}/policy", headers=[f"Authorization: {free}"])
         for _ in range(_PATIENCE):
-            load(many, 2, failures_meant=True)
+            load(many, 2, failures_expected=True)
             if status(many.url, free) == 429:
                 break
         found["limit used up"] = status(f"{self.url}/policy", free)
         expected = {"no token": 401, "wrong token": 401, "right token": 200, "limit used up": 429}
         if found != expected:
-            raise SystemExit(f"the policy does not run: {found}, expected {expected}")
+            raise SystemExit(f"the policies are not active: {found}, expected {expected}")
 
 
 def wait_until_ready(url: str) -> None:
     until = time.monotonic() + 90
     while status(f"{url}/readyz") != 200:
         if time.monotonic() > until:
-            raise SystemExit("the gateway does not become ready")
+            raise SystemExit("the gateway did not become ready")
         time.sleep(0.1)
 
 
@@ -281,7 +281,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 5,
     seconds: Annotated[int, typer.Option(min=1, help="How long each time.")] = 3,
 ) -> None:
-    """Measure, and print the middle of the rounds."""
+    """Measure, and print the median of the rounds."""
     for needed in ("nginx", "wrk"):
         if shutil.which(needed) is None:
             raise SystemExit(f"SKIPPED: {needed} is not installed (Debian: apt-get install {needed}); nothing measured")
@@ -306,11 +306,11 @@ def main(
 
 
 def report(subjects: Sequence[Subject]) -> None:
-    """The table, and the ratios that matter."""
+    """Print the results and the ratios."""
     typer.echo(f"\n{'':24}{'CPU µs/request':>22}{'requests/s':>26}{'p50 ms':>9}{'p99 ms':>9}")
     for subject in subjects:
-        cpu = _middle([run.cpu_us for run in subject.rounds], "{:.0f}") if subject.pids else "-"
-        rate = _middle([run.requests_per_s for run in subject.rounds], "{:,.0f}")
+        cpu = _median([run.cpu_us for run in subject.rounds], "{:.0f}") if subject.pids else "-"
+        rate = _median([run.requests_per_s for run in subject.rounds], "{:,.0f}")
         p50, p99 = (statistics.median(getattr(run, name) for run in subject.rounds) for name in ("p50_ms", "p99_ms"))
         typer.echo(f"{subject.name:24}{cpu:>22}{rate:>26}{p50:>9.2f}{p99:>9.2f}")
     nginx_us, plain_us, policy_us = (
@@ -320,7 +320,7 @@ def report(subjects: Sequence[Subject]) -> None:
     typer.echo(f"full policy costs {policy_us / plain_us - 1:+.0%} over our own plain proxying")
 
 
-def _middle(figures: Sequence[float], form: str) -> str:
+def _median(figures: Sequence[float], form: str) -> str:
     low, middle, high = (form.format(figure) for figure in (min(figures), statistics.median(figures), max(figures)))
     return f"{middle} ({low}-{high})"
 

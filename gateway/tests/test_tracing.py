@@ -19,7 +19,7 @@ async def test_a_sampled_request_has_a_span_that_the_service_continues(
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    edge.gateway.edge._spans = Spans(provider)
+    edge.gateway.edge.spans = Spans(provider)
     headers = sign_in("ann") | {"traceparent": f"00-{PARENT}-{flags}"}
     reply = await client.get("/api/v1/rooms/7/messages?ticket=x", headers=headers)
     seen = dict(reply.json()["headers"])["traceparent"]

@@ -4,13 +4,13 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.admin.app import admin_application, detail_checks, readiness_checks
+from gateway.admin.app import admin_application, replica_checks
 from gateway.edge.access_log import AccessLog
 from gateway.edge.arrival import Arrival
 from gateway.edge.handshake import Handshakes
@@ -29,6 +29,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.replicas import Replicas
 from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
+from gateway.routes.matching import Matcher
 from gateway.settings import GatewaySettings
 from shared.background import supervise
 from shared.clients import Clients
@@ -36,7 +37,7 @@ from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
 from shared.identity.tokens import Signer
 from shared.limits import Limiter
-from shared.process import open_process
+from shared.process import Process, open_process
 from shared.telemetry import traces
 from shared.web.health import HealthChecks
 
@@ -72,49 +73,54 @@ class Gateway:
 async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """Open a gateway, its connections and its background tasks; close them when the block ends."""
     matcher = file.load(settings.routes_file, settings.origins)
-    async with AsyncExitStack() as stack:
-        checks = HealthChecks("gateway")
-        process = await stack.enter_async_context(open_process(settings, checks))
-        client = AiohttpClient(settings.proxy.connections)
-        stack.push_async_callback(client.close)
-        revocations = process.get(Revocations)
-        streams = OpenStreams(revocations)
-        url = settings.redis_url
-        limiter = Limiter(url.get_secret_value() if url else None, settings.limits.gateways)
-        tokens = InternalTokens(process.get(Signer))
-        tenants = TenantRule(settings.public_url)
-        access_tokens = process.get(AccessTokenVerifier)
-        admission = Admission(
-            Identity(access_tokens, revocations, process.get(Clients).to("auth")),
-            tenants,
-            Tiers(settings.limit_scale, settings.limits.anonymous),
-            limiter,
-        )
-        scheme = urlsplit(settings.public_url).scheme
-        replicas = {name: Replicas(name, origins) for name, origins in settings.origins.items()}
-        checks.required |= readiness_checks(access_tokens, revocations)
-        checks.others |= detail_checks(limiter, client, settings.origins, revocations)
-        access_log = AccessLog(settings.log)
-        stack.callback(access_log.flush)
-        edge = Edge(
-            matcher=matcher,
-            arrival=Arrival(settings.proxy.trusted, settings.telemetry.sample_ratio),
-            admission=admission,
-            tenants=tenants,
-            tokens=tokens,
-            forwarder=Forwarder(client, replicas, scheme),
-            streams=streams,
-            handshakes=Handshakes(admission, tokens, streams, open_socket, replicas, scheme),
-            cors=Cors(settings.cors.origins),
-            pages=Portal(checks, settings.shown),
-            access_log=access_log,
-            spans=_spans(settings),
-            secure=scheme == "https",
-        )
-        if limiter.connection is not None:
-            process.run("limits", limiter.connection.run)
-        await stack.enter_async_context(supervise(process.tasks))
-        yield Gateway(edge, checks, streams, limiter, settings)
+    checks, access_log = HealthChecks("gateway"), AccessLog(settings.log)
+    async with open_process(settings, checks) as process:
+        _open_resources(process, settings)
+        edge = _edge(process, settings, matcher, access_log)
+        try:
+            async with supervise(process.tasks):
+                yield Gateway(edge, checks, process.get(OpenStreams), process.get(Limiter), settings)
+        finally:
+            access_log.flush()
+
+
+def _open_resources(process: Process, settings: GatewaySettings) -> None:
+    client = AiohttpClient(settings.proxy.connections)
+    process.add_closing(client, client.close)
+    process.health.others |= replica_checks(client, settings.origins)
+    url = settings.redis_url
+    limiter = process.add(Limiter(url.get_secret_value() if url else None, settings.limits.gateways))
+    if limiter.connection is not None:
+        process.run("limits", limiter.connection.run)
+    process.add(OpenStreams(process.get(Revocations)))
+
+
+def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_log: AccessLog) -> Edge:
+    tenants = TenantRule(settings.public_url)
+    admission = Admission(
+        Identity(process.get(AccessTokenVerifier), process.get(Revocations), process.get(Clients).to("auth")),
+        tenants,
+        Tiers(settings.limit_scale, settings.limits.anonymous),
+        process.get(Limiter),
+    )
+    tokens, streams = InternalTokens(process.get(Signer)), process.get(OpenStreams)
+    scheme = urlsplit(settings.public_url).scheme
+    replicas = {name: Replicas(name, origins) for name, origins in settings.origins.items()}
+    return Edge(
+        matcher=matcher,
+        arrival=Arrival(settings.proxy.trusted, settings.telemetry.sample_ratio),
+        admission=admission,
+        tenants=tenants,
+        tokens=tokens,
+        forwarder=Forwarder(process.get(AiohttpClient), replicas, scheme),
+        streams=streams,
+        handshakes=Handshakes(admission, tokens, streams, open_socket, replicas, scheme),
+        cors=Cors(settings.cors.origins),
+        pages=Portal(process.health, settings.shown),
+        access_log=access_log,
+        spans=_spans(settings),
+        secure=scheme == "https",
+    )
 
 
 def _spans(settings: GatewaySettings) -> Spans | None:

@@ -112,7 +112,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {"flotilla.connection": self}  # type: ignore[dict-item]  # an extension of ours
+        self.scope["extensions"] = {"flotilla.connection": self}  # type: ignore[dict-item]  # our own extension
         self.deadline = self.loop.time() + HEAD_S
         self._message_complete = False
 

@@ -74,7 +74,7 @@ class Edge:
         self.matcher = matcher
         self._arrival, self._admission, self._tenants, self._tokens = arrival, admission, tenants, tokens
         self._forwarder, self._streams, self._handshakes = forwarder, streams, handshakes
-        self._cors, self._portal, self._access_log, self._spans = cors, pages, access_log, spans
+        self._cors, self._portal, self._access_log, self.spans = cors, pages, access_log, spans
         self._security = (*_SECURITY, _HSTS) if secure else _SECURITY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,14 +83,14 @@ class Edge:
         self._arrival.stamp(exchange)
         exchange.added_headers = [(b"x-request-id", exchange.request_id.encode()), *self._security]
         handle = self._websocket if scope["type"] == "websocket" else self._http
-        span = self._spans.begin(exchange) if self._spans is not None else None
-        if span is None or self._spans is None:
+        span = self.spans.begin(exchange) if self.spans is not None else None
+        if span is None or self.spans is None:
             await handle(exchange)
             return
         try:
             await handle(exchange)
         finally:
-            self._spans.end(span, exchange)
+            self.spans.end(span, exchange)
 
     async def _http(self, exchange: Exchange) -> None:
         """Answer one HTTP request, whatever fails on the way."""
