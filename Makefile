@@ -80,28 +80,29 @@ reset: .venv/.installed ## Remove the development data (databases, files, keys, 
 
 # --- checking --------------------------------------------------------------------------------------------------------
 
-# Each suite runs in its own process, because a process is one service and the parts of shared define different ones.
-SHARED_SUITES := $(filter-out %__pycache__/,$(wildcard shared/tests/*/))
-SUITES := $(SHARED_SUITES) $(addsuffix /tests,$(filter-out shared,$(PACKAGES))) tests-e2e
-run_suites = status=0; for suite in $(1); do echo "== $$suite"; $(PY) -m pytest -q $$suite || status=1; done; exit $$status
+run_suites = $(PY) -m shared.dev.checks.suites
 
 .PHONY: test
-test: .venv/.installed ## Run every test, package by package, then the journeys through the whole fleet.
-	@$(call run_suites,$(SUITES))
+test: .venv/.installed ## Run every test, two suites at a time, then the journeys through the whole fleet.
+	@$(run_suites)
+
+.PHONY: test-long
+test-long: .venv/.installed ## Run the tests that are long by nature: storms, repeated kills, large files, a generated service.
+	@$(run_suites) --long
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Run the journeys through the whole fleet.
-	@$(call run_suites,tests-e2e)
+	@$(run_suites) tests-e2e
 
 .PHONY: test-shared
 test-shared: .venv/.installed ## Run the tests of the mechanisms that all services share.
-	@$(call run_suites,$(SHARED_SUITES))
+	@$(run_suites) $(filter-out %__pycache__/,$(wildcard shared/tests/*/))
 
 SERVICE_TESTS := $(addprefix test-,$(SERVICES))
 .PHONY: $(SERVICE_TESTS)
 test-%: .venv/.installed ## Run one service's tests: make test-chat.
 $(SERVICE_TESTS): test-%: .venv/.installed
-	@$(call run_suites,$(or $(wildcard $*-service),$*)/tests)
+	@$(run_suites) $(or $(wildcard $*-service),$*)/tests
 
 .PHONY: check
 check: .venv/.installed ## Lint, types, import rules, contracts, migrations, docs, manifests: all that CI checks besides tests.

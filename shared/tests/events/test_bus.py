@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.background import Backoff
 from shared.events.bus import PUBLISH_TIMEOUT_S, Bus, BusUnavailable
 from shared.events.transports import open_bus
 from shared.events.valkey_streams import ValkeyBus
@@ -253,7 +254,7 @@ async def test_a_wiped_valkey_gets_its_groups_and_bindings_again(broker: Any, bu
 
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)  # Valkey tries its messages for ever
 async def test_a_poisonous_message_ends_in_the_dead_queue(bus: Bus, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.events.rabbit.MAX_REDELIVERY_PAUSE_S", 0.01)
+    monkeypatch.setattr("shared.events.rabbit.REDELIVERY_BACKOFF", Backoff(most_s=0.01))
     await bus.declare(name, [name])
 
     async def refuses(message: bytes) -> None:
