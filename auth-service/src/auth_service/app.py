@@ -5,6 +5,7 @@ from auth_service.accounts.events import AccountRegistered
 from auth_service.memberships.handlers import handlers as memberships
 from auth_service.resources import open_resources
 from auth_service.revocations.api import router as revocations
+from auth_service.scopes import SCOPES
 from auth_service.sessions.api import router as sessions
 from auth_service.sessions.events import SessionRevoked
 from auth_service.sessions.handlers import handlers as ended_memberships
@@ -21,6 +22,7 @@ service = Service(
     settings=AuthSettings,
     description="Accounts, sessions and the tokens that stand for them.",
     routers=[accounts, sessions, tickets, signing_keys, revocations],
+    scopes=SCOPES,
     handlers=EventHandlers(memberships, ended_memberships),
     publishes=[AccountRegistered, SessionRevoked],
     open=open_resources,

@@ -7,6 +7,7 @@ from chat_service.people.handlers import handlers as people_handlers
 from chat_service.presence.api import router as presence
 from chat_service.rooms.api import router as rooms
 from chat_service.rooms.handlers import handlers as room_handlers
+from chat_service.scopes import SCOPES
 from chat_service.settings import ChatSettings
 from chat_service.socket.api import router as socket
 from chat_service.socket.runtime import open_resources
@@ -19,6 +20,7 @@ service = Service(
     settings=ChatSettings,
     description="Rooms, messages in one durable order, presence and notifications.",
     routers=[rooms, messages, presence, notifications, socket],
+    scopes=SCOPES,
     handlers=EventHandlers(people_handlers, room_handlers, notification_handlers),
     open=open_resources,
 )

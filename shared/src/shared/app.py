@@ -27,6 +27,7 @@ from shared.events.inbox import InboxWorker
 from shared.events.receiver import Receiver
 from shared.events.relay import Relay
 from shared.identity import requirements
+from shared.identity.scopes import Scope
 from shared.process import Process, open_process
 from shared.settings import ServiceSettings, load
 from shared.telemetry import traces
@@ -51,6 +52,8 @@ class Service:
     settings: type[ServiceSettings]
     description: str
     routers: Sequence[APIRouter] = ()
+    scopes: Sequence[Scope] = ()
+    """The scopes that the service owns."""
     handlers: EventHandlers = field(default_factory=EventHandlers)
     publishes: Sequence[type[Event]] = ()
     open: OpenResources = _open_nothing

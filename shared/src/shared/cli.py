@@ -184,7 +184,8 @@ def _add_openapi(line: typer.Typer, service: Service) -> None:
         text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
         (write / "openapi.json").write_text(text, encoding="utf-8")
         contracts.write(write, service.name, service.publishes, service.handlers)
-        for name, listed in {"problems": problem_list(), "grants": grants_of(app.routes)}.items():
+        scopes = [scope.listed() for scope in service.scopes]
+        for name, listed in {"problems": problem_list(), "scopes": scopes, "grants": grants_of(app.routes)}.items():
             (write / f"{name}.json").write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ from tasks_service.jobs.api import router as jobs
 from tasks_service.jobs.events import JobAccepted, JobCancelled, JobCompleted, JobFailed
 from tasks_service.jobs.maintenance import jobs_maintenance
 from tasks_service.notices import Notices
+from tasks_service.scopes import SCOPES
 from tasks_service.settings import TasksSettings
 from tasks_service.worker.cli import commands as worker
 
@@ -25,6 +26,7 @@ service = Service(
     settings=TasksSettings,
     description="Jobs: accepted at once, run by workers, watched live.",
     routers=[jobs],
+    scopes=SCOPES,
     publishes=[JobAccepted, JobCompleted, JobFailed, JobCancelled],
     open=open_resources,
     commands={"worker": worker},

@@ -6,6 +6,7 @@ from users_service.files.events import FileDeleted, FileUploaded
 from users_service.profiles.api import router as profiles
 from users_service.profiles.events import UserUpdated
 from users_service.resources import open_resources
+from users_service.scopes import SCOPES
 from users_service.settings import UsersSettings
 from users_service.tenants.api import router as tenants
 from users_service.tenants.commands import operators
@@ -31,6 +32,7 @@ service = Service(
     description="Tenants, memberships with roles, profiles and files.",
     # profiles before users: /users/me is one's own profile, not the person named `me`
     routers=[profiles, users, tenants, files, internal],
+    scopes=SCOPES,
     handlers=handlers,
     publishes=[
         UserUpdated,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -14,11 +15,19 @@ from pydantic import (
     model_validator,
 )
 
+from shared.identity.scopes import ALL_SCOPES
 from shared.settings import ServiceName
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-Scope = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(:[a-z]+)?$")]
+
+def _known_scope(scope: str) -> str:
+    if scope not in ALL_SCOPES:
+        raise ValueError(f"{scope} is not a scope of the fleet")
+    return scope
+
+
+Scope = Annotated[str, AfterValidator(_known_scope)]
 Path = Annotated[str, Field(pattern=r"^(/([A-Za-z0-9._~-]+|\{[a-z_]+\}))+$", max_length=200)]
 
 UNREACHABLE: Final = ("/internal", "/livez", "/readyz", "/health", "/metrics", "/config")

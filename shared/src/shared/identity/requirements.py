@@ -1,4 +1,7 @@
-"""What the operations of an application require, read from its routes: the source of each service's grants.json."""
+"""The scopes and grants that the operations of an application require, read from its routes.
+
+Each service's grants.json is written from them, and no application with unknown ones is created.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,12 +9,13 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute
 
-from shared.identity.access import RequireGrant
+from shared.identity.access import RequireAnyScope, RequireGrant
+from shared.identity.scopes import ALL_SCOPES
 from shared.identity.trust import GRANTS
 
 
 class UnknownRequirements(Exception):
-    """Operations require what no service can hold; the message lists every one, a line each."""
+    """Operations require scopes or grants that no caller can have; the message lists each, a line each."""
 
 
 def grants_of(routes: Sequence[BaseRoute]) -> dict[str, list[str]]:
@@ -24,15 +28,13 @@ def grants_of(routes: Sequence[BaseRoute]) -> dict[str, list[str]]:
 
 
 def refuse_unknown(routes: Sequence[BaseRoute]) -> None:
-    """Raises UnknownRequirements for a grant that is not in the shipped list: every caller would get 403."""
-    unknown = [
-        f"  {operation} requires the grant {grant}"
-        for grant, operations in grants_of(routes).items()
-        if grant not in GRANTS
-        for operation in operations
-    ]
+    """Raises UnknownRequirements for scopes and grants outside of the fleet's lists: every caller would get 403."""
+    unknown: list[str] = []
+    for operation, dependant in _operations(routes):
+        unknown += [f"  {operation} requires the scope {scope}" for scope in sorted(_scopes(dependant) - ALL_SCOPES)]
+        unknown += [f"  {operation} requires the grant {grant}" for grant in sorted(_grants(dependant) - GRANTS)]
     if unknown:
-        raise UnknownRequirements("\n".join(["unknown grants are required; to add new ones: make contracts", *unknown]))
+        raise UnknownRequirements("\n".join(["no token has these; `make contracts` adds new ones:", *unknown]))
 
 
 def _operations(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, Dependant]]:
@@ -42,8 +44,17 @@ def _operations(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, Dependant]]:
             yield f"{' '.join(sorted(route.methods or ['WebSocket']))} {route.path}", dependant
 
 
-def _grants(dependant: Dependant) -> Iterator[str]:
-    if isinstance(dependant.call, RequireGrant):
-        yield dependant.call.grant
+def _scopes(dependant: Dependant) -> set[str]:
+    """Those of `require_scopes`, which FastAPI keeps for the OpenAPI document, and of `require_any_scope`."""
+    found = {scope for needed in _tree(dependant) for scope in needed.own_oauth_scopes or ()}
+    return found.union(*(one.call.scopes for one in _tree(dependant) if isinstance(one.call, RequireAnyScope)))
+
+
+def _grants(dependant: Dependant) -> set[str]:
+    return {one.call.grant for one in _tree(dependant) if isinstance(one.call, RequireGrant)}
+
+
+def _tree(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
     for needed in dependant.dependencies:
-        yield from _grants(needed)
+        yield from _tree(needed)

@@ -1,60 +1,54 @@
-"""Every scope of the fleet, and which of them each role grants. No token carries more than its roles grant."""
+"""Scopes, and which of them each role grants. No token carries more than its roles grant.
 
+Each service declares the scopes that it owns in its `Service(...)`. `make contracts` merges them into scopes.json, the
+one list that every process reads; a declaration that is not merged yet has no effect.
+"""
+
+import json
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final, Literal, TypeAlias
+
+Role: TypeAlias = Literal["user", "analyst", "moderator", "admin"]
+"""A role that a tenant gives. `system`, the operators' role, grants every scope and is never declared."""
+
+EVERY_ROLE: Final[tuple[Role, ...]] = ("user", "analyst", "moderator", "admin")
 
 
-def _scopes(*patterns: str) -> frozenset[str]:
-    """`files:read|write` stands for `files:read` and `files:write`."""
-    found: set[str] = set()
-    for pattern in patterns:
-        noun, _, verbs = pattern.partition(":")
-        found |= {f"{noun}:{verb}" for verb in verbs.split("|")} if verbs else {noun}
-    return frozenset(found)
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A permission that a service checks, and the roles that grant it; without roles, `system` alone does."""
+
+    name: str
+    description: str
+    category: str
+    roles: tuple[Role, ...] = ()
+    sensitive: bool = False
+    """Consent pages and audits point it out."""
+
+    def listed(self) -> dict[str, Any]:
+        """The scope as contracts and scopes.json have it."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "category": self.category,
+            "sensitive": self.sensitive,
+            "roles": [*self.roles, "system"],
+        }
 
 
-OPENID_SCOPES: Final = _scopes("openid", "profile", "email", "offline_access")
-"""OpenID Connect's own (Core 1.0, section 5.4): a client asks for them and the person consents."""
+_LISTED: Final[list[dict[str, Any]]] = json.loads((files("shared.identity") / "scopes.json").read_bytes())
 
-API_SCOPES: Final = _scopes(
-    "user:read|write|delete",
-    "profile:read|write",
-    "tenant:read|write",
-    "admin:read|write|delete",
-    "posts:read|write|delete",
-    "files:read|write|delete",
-    "analytics:read|write",
-    "moderation:read|write",
-    "chat:read|write|moderate",
-    "notifications:read|write",
-    "jobs:read|write",
-    "email:send",
-    "system:read|write",
-)
+ALL_SCOPES: Final[frozenset[str]] = frozenset(scope["name"] for scope in _LISTED)
 
-ALL_SCOPES: Final = API_SCOPES | OPENID_SCOPES
-
-_USER = _scopes(
-    "user:read",
-    "profile:read|write",
-    "posts:read|write",
-    "files:read|write",
-    "chat:read|write",
-    "notifications:read|write",
-    "jobs:read|write",
-)
+ROLES: Final[frozenset[str]] = frozenset(role for scope in _LISTED for role in scope["roles"])
 
 SCOPES_OF_ROLE: Final[dict[str, frozenset[str]]] = {
-    "user": _USER,
-    "analyst": _USER | _scopes("analytics:read", "moderation:read"),
-    "moderator": _USER | _scopes("posts:delete", "moderation:read|write", "chat:moderate"),
-    "admin": API_SCOPES - _scopes("system:read|write"),  # everything inside the tenant; the fleet is no tenant's
-    "system": ALL_SCOPES,
+    role: frozenset(scope["name"] for scope in _LISTED if role in scope["roles"]) for role in ROLES
 }
-
-ROLES: Final = frozenset(SCOPES_OF_ROLE)
 
 
 def scopes_of(roles: Iterable[str]) -> frozenset[str]:
-    """What the roles grant together. A role that this release does not know grants nothing."""
+    """The scopes that the roles grant together. A role that this release does not know grants nothing."""
     return frozenset().union(*(SCOPES_OF_ROLE.get(role, frozenset()) for role in roles))

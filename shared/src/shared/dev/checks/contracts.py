@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,20 @@ def generate(root: Path, into: Path) -> None:
         command = [sys.executable, "-m", service.package, "openapi", "--write", str(target)]
         subprocess.run(command, check=True, cwd=root, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command lines
     _write_problems(root, into)
+    _write_scopes(root, into)
     _write_grants(root, into)
+
+
+def _write_scopes(root: Path, into: Path) -> None:
+    """Every scope with the roles that grant it. Raises BadParameter for one that two services declare."""
+    owners: dict[str, str] = {}
+    merged = []
+    for service in fleet(root).values():
+        for scope in _read(into / service.folder / "contracts" / "scopes.json", []):
+            if (owner := owners.setdefault(scope["name"], service.name)) != service.name:
+                raise typer.BadParameter(f"{owner} and {service.name} both declare the scope {scope['name']}")
+            merged.append(scope)
+    _write_json(into / SCOPES_FILE, sorted(merged, key=itemgetter("name")))
 
 
 def _write_grants(root: Path, into: Path) -> None:
@@ -58,6 +72,7 @@ def _write_problems(root: Path, into: Path) -> None:
     page.write_text(_PROBLEMS_HEAD + "".join(map(_section, ordered)), encoding="utf-8")
 
 
+SCOPES_FILE = Path("shared/src/shared/identity/scopes.json")
 GRANTS_FILE = Path("shared/src/shared/identity/grants.json")
 PROBLEM_FILES = (Path("gateway/src/gateway/portal/problems.json"), Path("docs/problems.md"))
 _PROBLEMS_HEAD = """# Problems
@@ -81,7 +96,7 @@ def differences(root: Path) -> list[str]:
         generate(root, fresh)
         made = {file.relative_to(fresh) for file in fresh.rglob("*") if file.is_file()}
         kept = {file.relative_to(root) for folder in _folders(root) for file in folder.rglob("*") if file.is_file()}
-        kept |= {path for path in (*PROBLEM_FILES, GRANTS_FILE) if (root / path).is_file()}
+        kept |= {path for path in (*PROBLEM_FILES, SCOPES_FILE, GRANTS_FILE) if (root / path).is_file()}
         changed = [name for name in made & kept if not filecmp.cmp(fresh / name, root / name, shallow=False)]
         return sorted(str(name) for name in [*changed, *(made ^ kept)])
 
