@@ -3,6 +3,7 @@
 `orders-service/` beside this file is the folder. The listed services' images are built by `make images`.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -53,6 +54,12 @@ def test_compose_and_skaffold_have_it(copy: RepositoryCopy) -> None:
     assert "python -m orders_service migrate" in services["orders-setup"]["command"][0]
     assert services["users"]["environment"]["SERVICES__ORDERS"] == "http://orders:8005"
     assert "flotilla/orders-service" in (copy.root / "skaffold.yaml").read_text()
+
+
+def test_its_scopes_are_merged_into_the_fleets_list(copy: RepositoryCopy) -> None:
+    listed = json.loads((copy.root / "shared/src/shared/identity/scopes.json").read_text())
+    roles = {scope["name"]: scope["roles"] for scope in listed}
+    assert roles["orders:write"] == roles["files:write"] == ["user", "analyst", "moderator", "admin", "system"]
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="NOT CHECKED: kubectl is not installed")

@@ -1,6 +1,7 @@
 """orders-service: what the members of a tenant order."""
 
 from orders_service.orders.api import router as orders
+from orders_service.scopes import SCOPES
 from orders_service.settings import OrdersSettings
 from shared.app import Service
 
@@ -10,4 +11,5 @@ service = Service(
     settings=OrdersSettings,
     description="Orders of a tenant.",
     routers=[orders],
+    scopes=SCOPES,
 )
