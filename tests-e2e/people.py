@@ -15,7 +15,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from shared.dev.demo.development_tokens import development_token
 from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
@@ -37,6 +36,10 @@ class Person:
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens['access_token']}"}
+
+    @property
+    def scopes(self) -> list[str]:
+        return str(self.tokens["scope"]).split()
 
     def at(self, gateway: int) -> "Person":
         """The same session through another gateway."""
@@ -178,12 +181,17 @@ class Socket:
         ]
 
 
+_operators: dict[str, Person] = {}
+"""Each fleet's operator, by the URL of its first gateway."""
+
+
 @dataclass
 class Town:
     """The people of one fleet."""
 
     fleet: Fleet
     http: httpx2.AsyncClient
+    _operator: Person | None = None
 
     @classmethod
     @asynccontextmanager
@@ -228,11 +236,23 @@ class Town:
 
     async def set_tenant(self, tenant_id: str, **fields: Any) -> None:
         """As the operator of the fleet."""
-        around = self.fleet.around
-        token = development_token(around.folder, around.public_url, "operator", roles=["system"], known={})
-        headers = {"Authorization": f"Bearer {token}"}
-        reply = await self.http.patch(f"{self.urls[0]}/api/v1/tenants/{tenant_id}", json=fields, headers=headers)
-        assert reply.status_code == 200, reply.text
+        await (await self.operator()).call("PATCH", f"/api/v1/tenants/{tenant_id}", 200, json=fields)
+
+    async def operator(self) -> Person:
+        """The fleet's operator, signed in for this test; the first test makes one."""
+        if self._operator is None:
+            if (known := _operators.get(self.urls[0])) is None:
+                known = await self.founder(tier="free")
+                await self.fleet.command("users", f"operators grant {known.tenant} {known.username}")
+                _operators[self.urls[0]] = known
+            self._operator = Person(self, known.username, known.id, known.tenant, known.tenant_id)
+            await eventually(self._operates, within_s=20, saying="the operator signs in with every scope")
+        return self._operator
+
+    async def _operates(self) -> bool:
+        """The role may still be on its way to auth-service."""
+        operator = self._operator
+        return operator is not None and await self._signed_in(operator, None) and "system:write" in operator.scopes
 
     async def _register(self, name: str, **more: Any) -> dict[str, Any]:
         body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD, "confirm_password": PASSWORD}

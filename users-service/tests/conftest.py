@@ -13,6 +13,7 @@ from shared.events.models import OutboxRow
 from shared.resources import Resources
 from shared.testing import People
 from users_service.app import service as users
+from users_service.tenants.commands import set_operator
 
 from .calls import Published, Register
 
@@ -76,6 +77,14 @@ async def globex(register: Register) -> None:
 def database(resources: Resources) -> Database:
     """The running service's database."""
     return resources.get(Database)
+
+
+@pytest.fixture
+async def operator(database: Database, register: Register, as_user: People) -> dict[str, str]:
+    """Headers of ops, an operator of the fleet, whose own tenant is `operations`."""
+    await register("ops", tenant="operations")
+    await set_operator(database, "operations", "ops", operator=True)
+    return as_user("ops", tenant="operations", roles=["admin", "system"])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from users_service.files import models
 from users_service.files.maintenance import remove_next
 from users_service.files.storage import Storage
 
-from .calls import Published
+from .calls import Published, Register
 
 pytestmark = pytest.mark.usefixtures("acme")
 
@@ -177,11 +177,12 @@ async def test_a_deleted_file_is_gone_and_so_are_its_bytes(
 
 
 async def test_another_persons_file_is_deleted_by_an_admin_only(
-    client: httpx2.AsyncClient, as_user: People, upload: Upload
+    client: httpx2.AsyncClient, as_user: People, register: Register, upload: Upload
 ) -> None:
     path = f"/api/v1/files/{(await upload())['id']}"
+    await register("cy")
     assert (await client.delete(path, headers=as_user("cy"))).status_code == 404
-    limited = as_user("ann", scopes=["files:write", "admin:read"])
+    limited = as_user("ann", roles=["admin"], scopes=["files:write", "admin:read"])
     assert (await client.delete(path, headers=limited)).json()["code"] == "insufficient_scope"
     assert (await client.delete(path, headers=as_user("ann", roles=["admin"]))).status_code == 204
 

@@ -3,7 +3,7 @@ import pytest
 
 from shared.data.database import Database
 from shared.testing import People
-from users_service.tenants.commands import set_operator
+from users_service.tenants.commands import change_tenant, set_operator
 from users_service.tenants.members import MemberNotFound
 from users_service.tenants.service import TenantNotFound
 
@@ -33,3 +33,15 @@ async def test_a_tenants_admin_does_not_take_the_role_away(
         reply = await client.put(path, json={"roles": roles}, headers=as_user("ann", roles=["admin"]))
         assert (reply.status_code, reply.json()["roles"]) == (200, sorted([*roles, "system"]))
     assert await set_operator(database, "acme", "bob", operator=False) == ["admin", "user"]
+
+
+async def test_the_command_line_sets_a_tenants_tier_and_status(
+    database: Database, acme: None, published: Published
+) -> None:
+    raised = await change_tenant(database, "acme", {"tier": "enterprise"})
+    assert raised == "acme is active and of the tier enterprise"
+    suspended = await change_tenant(database, "acme", {"status": "suspended"})
+    assert suspended == "acme is suspended and of the tier enterprise"
+    assert [row.type for row in (await published("tenant."))[1:]] == ["tenant.updated.v1", "tenant.suspended.v1"]
+    with pytest.raises(TenantNotFound):
+        await change_tenant(database, "globex", {"tier": "free"})

@@ -29,9 +29,9 @@ async def test_a_first_membership_ends_nothing(client: httpx2.AsyncClient, as_us
 
 
 async def test_tokens_end_with_their_roles_their_membership_and_their_tenant(
-    client: httpx2.AsyncClient, as_user: People, bob: str
+    client: httpx2.AsyncClient, as_user: People, bob: str, operator: dict[str, str]
 ) -> None:
-    ann, operator = as_user("ann", roles=["admin"]), as_user("ops", tenant=None, roles=["system"])
+    ann = as_user("ann", roles=["admin"])
     tenant = bob.partition("/members")[0]
     before, after = as_user.principal("bob"), as_user.principal("bob", roles=["analyst", "user"])
     known, cursor = RevocationSet(), (await read(client, as_user)).next

@@ -10,6 +10,7 @@ from users_service.scopes import SCOPES
 from users_service.settings import UsersSettings
 from users_service.tenants.api import router as tenants
 from users_service.tenants.commands import operators
+from users_service.tenants.commands import tenants as tenant_commands
 from users_service.tenants.demo import refuse_demo_tenant
 from users_service.tenants.events import (
     MembershipChanged,
@@ -49,5 +50,5 @@ service = Service(
     ],
     open=open_resources,
     refuses=[refuse_demo_tenant],
-    commands={"operators": operators},
+    commands={"operators": operators, "tenants": tenant_commands},
 )

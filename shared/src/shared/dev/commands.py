@@ -86,9 +86,13 @@ async def _restart_on_change(run: Fleet) -> None:
 
 async def _first_walk(run: Fleet) -> None:
     """A walk that fails says so and leaves the fleet running: that is where to look for why."""
+
+    async def enlarge(slug: str) -> None:
+        await run.command("users", f"tenants set {slug} --tier enterprise")
+
     try:
-        await demo_tenant.as_demo_tenant(run.around.folder, run.around.public_url, run.screen.say)
-    except demo_tenant.WalkFailed as failed:
+        await demo_tenant.as_demo_tenant(run.around.folder, run.around.public_url, run.screen.say, enlarge)
+    except (demo_tenant.WalkFailed, LaunchFailed) as failed:
         run.screen.say(f"THE MAIN JOB DID NOT GO THROUGH: {failed}\nthe fleet runs on; make demo walks it again")
 
 

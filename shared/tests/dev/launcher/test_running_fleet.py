@@ -223,7 +223,7 @@ async def test_a_service_that_never_starts_is_named(plan: Plan, screen: Recorded
 async def test_a_migration_that_fails_is_named(plan: Plan, screen: Recorded) -> None:
     (plan.root / "tiny_auth" / "__main__.py").write_text("import sys\nsys.exit('no such table')\n")
     with pytest.raises(
-        LaunchFailed, match=r"(?s)auth could not be prepared.*python -m tiny_auth db create failed.*no such table"
+        LaunchFailed, match=r"(?s)a command of auth failed.*python -m tiny_auth db create failed.*no such table"
     ):
         async with running_fleet(plan, screen):
             pass

@@ -21,6 +21,7 @@ from users_service.files.storage import Storage, Writer
 from users_service.files.upload import Received
 from users_service.tenants.members import MemberNotFound
 from users_service.tenants.models import find_membership
+from users_service.tenants.service import authorize_write
 
 log = structlog.get_logger(__name__)
 
@@ -121,6 +122,7 @@ async def read(db: AsyncSession, user: Principal, file_id: UUID, *, for_update: 
 
 async def delete(db: AsyncSession, user: Principal, file_id: UUID, allow: AllowWrite) -> None:
     """Delete the row now and have its object removed: one's own with files:write, another's with files:delete."""
+    user = await authorize_write(db, user)
     file = await read(db, user, file_id, for_update=True)
     needed = "files:write" if file.owner_id == user.user_id else "files:delete"
     if needed not in user.scopes:

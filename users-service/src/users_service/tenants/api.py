@@ -3,7 +3,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Response
 
 from shared.deps import Conditions, CurrentUser, FleetDb, UserId, require_any_scope, require_scopes
-from shared.problems import FieldError, InsufficientScope, InvalidInput
+from shared.identity.principal import Principal
+from shared.problems import FieldError, InvalidInput
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
 from users_service.deps import TenantId
@@ -34,13 +35,11 @@ async def read_tenant(tenant_id: TenantId, db: OwnTenantDb, conditions: Conditio
 
 
 async def _may_change(
-    body: TenantPatch, user: Annotated[Any, Depends(require_any_scope("tenant:write", "system:write"))]
+    body: TenantPatch, user: Annotated[Principal, Depends(require_any_scope("tenant:write", "system:write"))]
 ) -> dict[str, Any]:
     """The changes that the body asks for, once the caller's scopes cover each of them."""
     changes = body.model_dump(exclude_unset=True)
-    wanted = {"tenant:write" if name == "name" else "system:write" for name in changes}
-    if missing := sorted(wanted - user.scopes):
-        raise InsufficientScope(scopes=missing)
+    service.require(user, service.scopes_for(changes))
     if emptied := [name for name, value in changes.items() if value is None]:
         raise InvalidInput(errors=[FieldError("Cannot be emptied.", "required", f"#/{name}") for name in emptied])
     return changes
@@ -50,11 +49,12 @@ async def _may_change(
 async def patch_tenant(
     changes: Annotated[dict[str, Any], Depends(_may_change)],
     tenant_id: TenantId,
+    user: CurrentUser,
     db: OwnTenantDb,
     conditions: Conditions,
 ) -> TenantOut:
     """Change the name (tenant:write), or the tier and the status (system:write: suspend and resume)."""
-    tenant = await service.change(db, tenant_id, changes, conditions.allow_write)
+    tenant = await service.change(db, user, tenant_id, changes, conditions.allow_write)
     conditions.wrote(tenant.version)
     return TenantOut.model_validate(tenant)
 
@@ -82,17 +82,25 @@ async def read_member(tenant_id: TenantId, user_id: UserId, db: OwnTenantDb, con
     responses={201: {"model": MemberOut, "description": "The person is a member now, invited until they accept."}},
 )
 async def put_member(
-    tenant_id: TenantId, user_id: UserId, body: MemberIn, db: OwnTenantDb, conditions: Conditions, response: Response
+    tenant_id: TenantId,
+    user_id: UserId,
+    body: MemberIn,
+    user: CurrentUser,
+    db: OwnTenantDb,
+    conditions: Conditions,
+    response: Response,
 ) -> MemberOut:
     """Make a person a member with these roles (201), or give a member these roles (200)."""
     roles = [str(role) for role in body.roles]
-    membership, made = await members.grant(db, tenant_id, user_id, roles, conditions.allow_write)
+    membership, made = await members.grant(db, user, tenant_id, user_id, roles, conditions.allow_write)
     response.status_code = 201 if made else 200
     conditions.wrote(membership.version)
     return MemberOut.model_validate(membership)
 
 
 @router.delete("/{tenant_id}/members/{user_id}", dependencies=WRITE, status_code=204)
-async def delete_member(tenant_id: TenantId, user_id: UserId, db: OwnTenantDb, conditions: Conditions) -> None:
+async def delete_member(
+    tenant_id: TenantId, user_id: UserId, user: CurrentUser, db: OwnTenantDb, conditions: Conditions
+) -> None:
     """End a membership: the person's tokens for this tenant end within 2 s, their account stays."""
-    await members.end(db, tenant_id, user_id, conditions.allow_write)
+    await members.end(db, user, tenant_id, user_id, conditions.allow_write)

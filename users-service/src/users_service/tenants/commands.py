@@ -1,17 +1,25 @@
-"""`python -m users_service operators grant acme ann`: the one way to the role `system`, which no tenant grants."""
+"""What an operator does on the machine itself, where no token is needed.
+
+`python -m users_service operators grant acme ann` is the one way to the role `system`, which no tenant grants;
+`python -m users_service tenants set acme --tier enterprise` is for a fleet that has no operator yet.
+"""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
 from shared.data.database import Database
 from shared.settings import load
 from users_service.settings import UsersSettings
-from users_service.tenants import members, models
+from users_service.tenants import members, models, service
+from users_service.tenants.schemas import TenantStatus, Tier
 from users_service.tenants.service import TenantNotFound
 
-operators = typer.Typer(help="Operators of the fleet: who has the role system.", no_args_is_help=True)
+operators = typer.Typer(help="Operators of the fleet: the people with the role system.", no_args_is_help=True)
+tenants = typer.Typer(help="Tenants: their tier and status.", no_args_is_help=True)
 
 Slug = Annotated[str, typer.Argument(help="The slug of the person's tenant.")]
 Username = Annotated[str, typer.Argument(help="A member of that tenant.")]
@@ -20,35 +28,68 @@ Username = Annotated[str, typer.Argument(help="A member of that tenant.")]
 @operators.command()
 def grant(tenant: Slug, username: Username) -> None:
     """Make a member an operator; their next sign-in or refresh has every scope."""
-    _run(tenant, username, operator=True)
+    _run(lambda database: _operator(database, tenant, username, operator=True))
 
 
 @operators.command()
 def revoke(tenant: Slug, username: Username) -> None:
     """Take the role away; the person's tokens end within 2 s."""
-    _run(tenant, username, operator=False)
+    _run(lambda database: _operator(database, tenant, username, operator=False))
+
+
+@tenants.callback()
+def _verbs() -> None:
+    """Typer would leave the name of a single verb out."""
+
+
+@tenants.command("set")
+def set_tenant(
+    tenant: Annotated[str, typer.Argument(help="The tenant's slug.")],
+    tier: Annotated[Tier | None, typer.Option()] = None,
+    status: Annotated[TenantStatus | None, typer.Option()] = None,
+) -> None:
+    """Set a tenant's tier, or suspend and resume it."""
+    fields = {"tier": tier, "status": status}
+    _run(lambda database: change_tenant(database, tenant, {name: value for name, value in fields.items() if value}))
 
 
 async def set_operator(database: Database, slug: str, username: str, *, operator: bool) -> list[str]:
     """The person's roles after the change. Raises TenantNotFound, MemberNotFound."""
-    async with database.transaction(role="fleet") as fleet:
-        if (tenant_id := await models.tenant_by_slug(fleet, slug)) is None:
-            raise TenantNotFound
+    tenant_id = await _find(database, slug)
     async with database.transaction(tenant_id) as db:
         return (await members.make_operator(db, tenant_id, username, operator=operator)).roles
 
 
-def _run(slug: str, username: str, *, operator: bool) -> None:
-    async def change() -> list[str]:
+async def change_tenant(database: Database, slug: str, fields: dict[str, Any]) -> str:
+    """Set the tier or the status; a line that says what the tenant is now. Raises TenantNotFound."""
+    tenant_id = await _find(database, slug)
+    async with database.transaction(tenant_id) as db:
+        tenant = await service.apply(db, tenant_id, fields, lambda _version: None)
+    return f"{slug} is {tenant.status} and of the tier {tenant.tier}"
+
+
+async def _operator(database: Database, slug: str, username: str, *, operator: bool) -> str:
+    roles = await set_operator(database, slug, username, operator=operator)
+    return f"{username} of {slug} has the roles {', '.join(roles)}"
+
+
+async def _find(database: Database, slug: str) -> UUID:
+    async with database.transaction(role="fleet") as fleet:
+        if (tenant_id := await models.tenant_by_slug(fleet, slug)) is None:
+            raise TenantNotFound
+    return tenant_id
+
+
+def _run(change: Callable[[Database], Coroutine[Any, Any, str]]) -> None:
+    async def run() -> str:
         database = Database(load(UsersSettings))
         try:
-            return await set_operator(database, slug, username, operator=operator)
+            return await change(database)
         finally:
             await database.close()
 
     try:
-        roles = asyncio.run(change())
+        typer.echo(asyncio.run(run()))
     except (TenantNotFound, members.MemberNotFound) as problem:
         typer.echo(problem.detail, err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{username} of {slug} has the roles {', '.join(roles)}")

@@ -8,10 +8,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
+from shared.identity.principal import Principal
+from shared.identity.scopes import scopes_of
 from shared.problems import AllowWrite, Conflict, NotFound
 from shared.web.paging import by_cursor
 from users_service.profiles import models as profiles
-from users_service.tenants import models
+from users_service.tenants import models, service
 from users_service.tenants.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.tenants.models import LIVING, Membership, Person
 from users_service.tenants.schemas import MemberQuery
@@ -61,13 +63,15 @@ async def read(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
 
 
 async def grant(
-    db: AsyncSession, tenant_id: UUID, user_id: UUID, roles: list[str], allow: AllowWrite
+    db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID, roles: list[str], allow: AllowWrite
 ) -> tuple[Membership, bool]:
     """Make the person a member with these roles, or give a member these roles; True where that made a membership.
 
-    The person is `invited` until they name the tenant at a sign-in.
+    The person is `invited` until they name the tenant at a sign-in. The caller grants only roles whose scopes their
+    token holds itself: a token that was narrowed widens nothing.
     """
-    await _take_turns(db, tenant_id)
+    caller = await service.authorize_tenant_write(db, user, tenant_id, "tenant:write")
+    service.require(caller, scopes_of(roles))
     if (person := await db.get(Person, user_id)) is None:
         raise PersonNotFound
     membership = await models.find_membership(db, tenant_id, user_id)
@@ -116,9 +120,9 @@ async def make(
     return membership
 
 
-async def end(db: AsyncSession, tenant_id: UUID, user_id: UUID, allow: AllowWrite) -> None:
+async def end(db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID, allow: AllowWrite) -> None:
     """End the membership; the account and the profile stay. Raises MemberNotFound, LastAdmin."""
-    await _take_turns(db, tenant_id)
+    await service.authorize_tenant_write(db, user, tenant_id, "tenant:write")
     membership = await read(db, tenant_id, user_id)
     allow(membership.version)
     await _keep_an_admin(db, membership)

@@ -117,6 +117,19 @@ async def lock_tenant(db: AsyncSession, tenant_id: UUID) -> Tenant | None:
     return await db.get(Tenant, tenant_id, with_for_update={"key_share": True})
 
 
+async def lock_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> tuple[Membership, Tenant] | None:
+    """The membership as it is now, with its tenant; until the transaction ends nothing changes it (FOR SHARE)."""
+    rows = (
+        select(Membership, Tenant)
+        .join(Tenant, Tenant.tenant_id == Membership.tenant_id)
+        .where(Membership.tenant_id == tenant_id, Membership.user_id == user_id)
+        .with_for_update(read=True, of=Membership)
+        .execution_options(populate_existing=True)
+    )
+    row = (await db.execute(rows)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 async def find_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership | None:
     """The person's membership in whatever state, ended ones too."""
     return await db.get(Membership, (tenant_id, user_id))
@@ -153,8 +166,9 @@ async def of_person(fleet: AsyncSession, user_id: UUID) -> Sequence[tuple[Member
 
 
 async def tenants_of_person(fleet: AsyncSession, user_id: UUID) -> Sequence[UUID]:
-    """The tenants where the person has a membership of whatever state. Looks across tenants."""
-    return (await fleet.scalars(select(Membership.tenant_id).where(Membership.user_id == user_id))).all()
+    """The tenants where the person has a membership in any state, in the order to lock them. Looks across tenants."""
+    rows = select(Membership.tenant_id).where(Membership.user_id == user_id).order_by(Membership.tenant_id)
+    return (await fleet.scalars(rows)).all()
 
 
 async def tenant_by_slug(fleet: AsyncSession, slug: str) -> UUID | None:

@@ -1,15 +1,18 @@
-"""Tenants: reading one's own, changing what its admins or the fleet's operators may."""
+"""Tenants: reading one's own, changing what its admins or the fleet's operators may, and who may write at all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.data.database import enter_tenant
 from shared.events import outbox
-from shared.identity.principal import Principal
-from shared.problems import AllowWrite, NotFound
+from shared.identity.principal import Principal, tenant_of
+from shared.identity.scopes import scopes_of
+from shared.problems import AllowWrite, InsufficientScope, InvalidToken, NotFound
 from shared.web.paging import ListQuery, by_cursor
 from users_service.tenants import models
 from users_service.tenants.events import TenantEvent, TenantResumed, TenantSuspended, TenantUpdated
@@ -23,6 +26,49 @@ class TenantNotFound(NotFound):
 
 
 _SORTABLE = {"created_at": Tenant.created_at, "name": Tenant.name, "slug": Tenant.slug}
+
+
+async def authorize_write(db: AsyncSession, user: Principal, *scopes: str) -> Principal:
+    """The caller with the roles and scopes that they have now, which alone decide about a write that lasts.
+
+    A token's roles are as old as the token, and the revocation feed may take 2 s to end it; a role granted in that time
+    would stay. So the transaction of the write reads the caller's membership, and keeps it from changing before the
+    commit. The refusals are the ones that the feed and a refresh lead to: InvalidToken (401) where the membership is
+    not active or the tenant is suspended, InsufficientScope (403) where the roles of now lack one of `scopes`.
+    """
+    found = await models.lock_membership(db, tenant_of(user), user.user_id)
+    if found is None or found[0].status != "active":
+        raise InvalidToken("The token has ended: the caller is not an active member of its tenant.")
+    membership, tenant = found
+    if tenant.status != "active":
+        raise InvalidToken("The token has ended: its tenant is suspended.")
+    caller = replace(user, roles=frozenset(membership.roles), scopes=user.scopes & scopes_of(membership.roles))
+    require(caller, scopes)
+    return caller
+
+
+async def authorize_tenant_write(db: AsyncSession, user: Principal, tenant_id: UUID, *scopes: str) -> Principal:
+    """`authorize_write` for a change of a tenant or its members, whose row is locked when this returns.
+
+    Every change of a membership locks its tenant's row first, so writers in one tenant take turns. An operator may
+    write in another tenant: then both rows are locked, in the order of their ids, so that operators who end each
+    other's memberships wait for each other and never deadlock. Raises TenantNotFound.
+    """
+    home = tenant_of(user)
+    for locked in sorted({home, tenant_id}):
+        await enter_tenant(db, locked)
+        if await models.lock_tenant(db, locked) is None and locked == tenant_id:
+            raise TenantNotFound
+    await enter_tenant(db, home)
+    caller = await authorize_write(db, user, *scopes, *(() if home == tenant_id else ("system:write",)))
+    await enter_tenant(db, tenant_id)
+    return caller
+
+
+def require(caller: Principal, scopes: Iterable[str]) -> None:
+    """Raises InsufficientScope unless the caller has all of `scopes`."""
+    if missing := sorted(set(scopes) - caller.scopes):
+        raise InsufficientScope(scopes=missing)
 
 
 async def read(db: AsyncSession, tenant_id: UUID) -> Tenant:
@@ -40,8 +86,21 @@ async def page(fleet: AsyncSession, user: Principal, query: ListQuery) -> tuple[
     return await by_cursor(fleet, rows, query, _SORTABLE, Tenant.tenant_id)
 
 
-async def change(db: AsyncSession, tenant_id: UUID, changes: dict[str, Any], allow: AllowWrite) -> Tenant:
-    """Set what `changes` names; the tenant that results. What is so already makes no version and no event."""
+def scopes_for(changes: Iterable[str]) -> set[str]:
+    """The scopes that a change of these fields needs: the name is the tenant's own, the rest the operators'."""
+    return {"tenant:write" if name == "name" else "system:write" for name in changes}
+
+
+async def change(
+    db: AsyncSession, user: Principal, tenant_id: UUID, changes: dict[str, Any], allow: AllowWrite
+) -> Tenant:
+    """`apply` the changes for a caller whose roles of now allow each of them."""
+    await authorize_tenant_write(db, user, tenant_id, *scopes_for(changes))
+    return await apply(db, tenant_id, changes, allow)
+
+
+async def apply(db: AsyncSession, tenant_id: UUID, changes: dict[str, Any], allow: AllowWrite) -> Tenant:
+    """Set the fields in `changes`; the tenant that results. An unchanged value makes no version and no event."""
     tenant = await models.lock_tenant(db, tenant_id)
     if tenant is None:
         raise TenantNotFound

@@ -3,12 +3,9 @@
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 
-import httpx2
-
-from shared.dev.demo.development_tokens import development_token
 from shared.dev.demo.main_job import Person, Walk, WalkFailed
 from shared.dev.identity import write_private
 from shared.dev.launcher.data_folder import DataFolder
@@ -39,8 +36,10 @@ class Demo:
         write_private(folder.keys / "demo.json", json.dumps(asdict(self)))
 
 
-async def as_demo_tenant(folder: DataFolder, gateway_url: str, say: Callable[[str], None]) -> None:
-    """Found the demo tenant by walking the main job. Raises WalkFailed."""
+async def as_demo_tenant(
+    folder: DataFolder, gateway_url: str, say: Callable[[str], None], enlarge: Callable[[str], Awaitable[None]]
+) -> None:
+    """Found the demo tenant by walking the main job; `enlarge` raises its tier, by the slug. Raises WalkFailed."""
     demo = Demo.of(folder)
     if demo.begun:  # an earlier walk failed on the way: its names are taken
         mark = secrets.token_hex(2)
@@ -51,7 +50,7 @@ async def as_demo_tenant(folder: DataFolder, gateway_url: str, say: Callable[[st
     walk = Walk(gateway_url, say, tenant=demo.tenant, tenant_name="Demo Harbour")
     await _walked(walk, say, ann, bob)
     demo.known = {ann.username: ann.id, bob.username: bob.id, demo.tenant: walk.tenant_id}
-    await _enlarge(folder, gateway_url, demo)
+    await enlarge(demo.tenant)
     demo.walked = True
     demo.keep(folder)
 
@@ -70,19 +69,6 @@ async def _walked(walk: Walk, say: Callable[[str], None], ann: Person, bob: Pers
     began = time.perf_counter()
     await walk.main_job(ann, bob)
     say(f"done in {time.perf_counter() - began:.1f} s")
-
-
-async def _enlarge(folder: DataFolder, gateway_url: str, demo: Demo) -> None:
-    """The demo tenant is of the enterprise tier, which an operator of the fleet grants."""
-    known = demo.known
-    token = development_token(folder, gateway_url, "operator", tenant=demo.tenant, roles=["system"], known=known)
-    tenant_id = known[demo.tenant]
-    async with httpx2.AsyncClient(base_url=gateway_url, trust_env=False) as client:
-        reply = await client.patch(
-            f"/api/v1/tenants/{tenant_id}", json={"tier": "enterprise"}, headers={"Authorization": f"Bearer {token}"}
-        )
-    if reply.status_code != 200:
-        raise WalkFailed(f"the demo tenant's tier stayed as it was: {reply.status_code} {reply.text[:300]}")
 
 
 def _password() -> str:

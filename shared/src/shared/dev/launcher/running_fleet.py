@@ -92,13 +92,16 @@ class Fleet:
 
     async def prepare(self, services: Iterable[FleetService]) -> None:
         """Database, schema and bindings of each service, side by side."""
-        await asyncio.gather(*(self._prepare(service) for service in services if service.database))
+        prepared = (self.command(service.name, *PREPARING) for service in services if service.database)
+        await asyncio.gather(*prepared)
 
-    async def _prepare(self, service: FleetService) -> None:
+    async def command(self, name: str, *verbs: str) -> None:
+        """Run verbs of a service's command line, one after the other. Raises LaunchFailed with what they printed."""
+        service = self.services[name]
         owner = {"DATABASE_OWNER_URL": self.backing.database_owner_url, "LOG__FORMAT": "console", **self.plan.settings}
         environment = self.around.environment(service, service.port, **owner)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "shared.dev.launcher.verbs", service.package, *PREPARING,
+            sys.executable, "-m", "shared.dev.launcher.verbs", service.package, *verbs,
             cwd=self.plan.root, env=self._guard.environment(environment), stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -106,7 +109,7 @@ class Fleet:
         output, _ = await process.communicate()
         self._guard.forget(process.pid)
         if process.returncode != 0:
-            raise LaunchFailed(f"{service.name} could not be prepared:\n{output.decode(errors='replace')}")
+            raise LaunchFailed(f"a command of {name} failed:\n{output.decode(errors='replace')}")
 
     def start(self, services: Iterable[FleetService]) -> None:
         """Start the processes of these services, and the mail catcher."""
