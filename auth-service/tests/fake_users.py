@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from shared.ids import new_id
 
-Gate = Callable[[], Awaitable[None]]
+Gate = Callable[[], Awaitable[object]]
 
 
 class FakeUsers:

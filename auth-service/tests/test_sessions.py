@@ -1,10 +1,13 @@
 """Signing in, the choice of a tenant, and every way to end a session."""
 
+import asyncio
+import time
 from typing import Any
 
 import httpx2
 import pytest
 
+from shared import deadline
 from shared.identity import scopes_of
 from shared.ids import new_id
 
@@ -279,6 +282,16 @@ class TestTenants:
         await door.a_minute_passes()
         assert problem(await door.login("ann", tenant="globex")) == (403, "tenant_closed")
         assert await _slug(door) == "acme"
+
+    @pytest.mark.usefixtures("ann")
+    async def test_a_slow_users_service_is_waited_for_until_the_deadline(self, door: Door, users: FakeUsers) -> None:
+        await door.a_minute_passes()
+        answers = asyncio.Event()
+        users.before_answer = answers.wait
+        began = time.monotonic()
+        assert await _slug(door, headers={deadline.HEADER: deadline.header(0.6)}) == "acme"
+        assert 0.4 < time.monotonic() - began < 2  # without a deadline a call takes 3 s
+        answers.set()
 
     @pytest.mark.usefixtures("ann")
     async def test_while_users_is_away_what_is_known_serves(self, door: Door, users: FakeUsers) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from typing import Any
 
 import httpx2
@@ -312,6 +313,21 @@ async def test_a_service_that_is_too_slow_is_a_504(sign_in: Any, open_edge: Any,
         assert (reply.status_code, reply.json()["code"]) == (504, "upstream_timeout")
     async with asyncio.timeout(5):
         await gone.wait()
+
+
+async def test_a_service_learns_the_deadline_from_the_gateway_alone(
+    sign_in: Any, open_edge: Any, tmp_path: Any
+) -> None:
+    quick = {"path": "/quick", "upstream": "chat", "timeout_s": 1, "methods": {"GET": "signed_in"}}
+    endless = {"path": "/endless", "upstream": "chat", "streaming": True, "methods": {"GET": "signed_in"}}
+    (tmp_path / "routes.yaml").write_bytes(orjson.dumps({"routes": [quick, endless]}))
+    edge = await open_edge(routes_file=tmp_path / "routes.yaml")
+    own = {"X-Deadline": f"{time.time() + 3000:.3f}", "x_deadline": "1"}
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+        began = time.time()
+        (passed,) = headers_of(await client.get("/quick", headers=sign_in("ann") | own))["x-deadline"]
+        assert began + 0.9 < float(passed) <= time.time() + 1
+        assert "x-deadline" not in headers_of(await client.get("/endless", headers=sign_in("ann") | own))
 
 
 async def test_a_client_that_disconnects_cancels_the_upstream_request(edge: Any, sign_in: Any, upstream: Any) -> None:

@@ -39,6 +39,12 @@ def remaining_s() -> float | None:
     return None if until is None else until - time.monotonic()
 
 
+def has_passed() -> bool:
+    """Whether no time is left; False where there is no deadline."""
+    left = remaining_s()
+    return left is not None and left <= 0
+
+
 def start(seconds: float | None) -> None:
     """Give the current task `seconds` from now; None removes its deadline."""
     _until.set(None if seconds is None else time.monotonic() + seconds)

@@ -14,13 +14,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared import deadline
 from shared.background import Progress, supervise
 from shared.data.database import Database, Role
 from shared.data.migrations import owner_engine
 from shared.data.policies import catalogue_faults, passes_by
 from shared.events import Bus, Consumed, Event, EventHandlers, outbox
 from shared.events.event import Envelope
-from shared.events.inbox import InboxWorker
+from shared.events.inbox import HANDLER_TIMEOUT_S, InboxWorker
 from shared.events.maintenance import MEASURE_INBOX, MEASURE_OUTBOX, prune
 from shared.events.models import InboxRow
 from shared.events.receiver import Receiver
@@ -138,6 +139,19 @@ async def test_arrivals_keep_their_order(inbox: Inbox) -> None:
     sent = [message(str(number)) for number in range(50)]
     await inbox.receive(*sent)
     assert [row.message for row in await inbox.rows()] == sent
+
+
+async def test_a_handler_has_a_deadline_for_the_calls_that_it_makes(inbox: Inbox) -> None:
+    left: list[float | None] = []
+
+    @inbox.handlers.on(Written)
+    async def call(db: AsyncSession, event: Written) -> None:
+        left.append(deadline.remaining_s())
+
+    await inbox.receive(message())
+    await inbox.handle()
+    assert 0 < (left[0] or 0) <= HANDLER_TIMEOUT_S
+    assert deadline.remaining_s() is None
 
 
 async def test_a_failed_effect_leaves_nothing_and_is_tried_again(inbox: Inbox) -> None:

@@ -71,7 +71,7 @@ class Handshakes:
     async def _connect(self, exchange: Exchange, route: Match) -> UpstreamSocket:
         principal = exchange.principal
         authorization = self._tokens.header(principal, route.upstream) if principal is not None else None
-        headers = request_headers(exchange, self._scheme, authorization)
+        headers = request_headers(exchange, self._scheme, authorization, timeout_s=None)
         path = target(exchange)
 
         def opened_at(origin: str) -> Awaitable[UpstreamSocket]:

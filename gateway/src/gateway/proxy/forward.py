@@ -18,8 +18,10 @@ from gateway.proxy.upstream import (
     UpstreamUnreachable,
 )
 from gateway.routes.matching import Match
+from shared import deadline
 from shared.problems import BadUpstream, BodyTooLarge, MalformedRequest, Problem, ServiceUnavailable, UpstreamTimeout
 
+_DEADLINE: Final = deadline.HEADER.lower().encode()
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -107,7 +109,7 @@ class Forwarder:
         request = UpstreamRequest(
             method=exchange.method,
             target=target(exchange),
-            headers=request_headers(exchange, self._scheme, authorization),
+            headers=request_headers(exchange, self._scheme, authorization, route.timeout_s),
             body=content,
             content_length=head.content_length if content is body and body is not None else None,
             timeout_s=route.timeout_s,
@@ -128,8 +130,13 @@ def target(exchange: Exchange) -> str:
     return f"{path}?{exchange.query.decode('latin-1')}" if exchange.query else path
 
 
-def request_headers(exchange: Exchange, scheme: str, authorization: bytes | None) -> list[tuple[bytes, bytes]]:
-    """The headers for the service: the client's that pass, and the gateway's own about the request."""
+def request_headers(
+    exchange: Exchange, scheme: str, authorization: bytes | None, timeout_s: float | None
+) -> list[tuple[bytes, bytes]]:
+    """The headers for the service: the client's that pass, and the gateway's own about the request.
+
+    `timeout_s` becomes the deadline of the service; None for an exchange without a time limit.
+    """
     address = exchange.address.encode()
     host = exchange.head.known.get(b"host", b"")
     quoted = b'"[%s]"' % address if b":" in address else address
@@ -144,6 +151,8 @@ def request_headers(exchange: Exchange, scheme: str, authorization: bytes | None
     ]
     if authorization is not None:
         headers.append((b"authorization", authorization))
+    if timeout_s is not None:
+        headers.append((_DEADLINE, deadline.header(timeout_s).encode()))
     return headers
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from shared import deadline
 from shared.background import Backoff, PollingLoop, Progress, single_active
 from shared.data.database import Database, enter_tenant
 from shared.events import metrics
@@ -125,10 +126,11 @@ async def _run(db: AsyncSession, handler: Handler, event: Consumed) -> str:
     """Run the handler unless it is told something old; what became of it, as a metric's label."""
     try:
         async with asyncio.timeout(HANDLER_TIMEOUT_S):
-            if handler.latest_only and not await _is_news(db, event):
-                return "stale"
-            await handler.handle(db, event)
-            await db.flush()
+            with deadline.within(HANDLER_TIMEOUT_S):
+                if handler.latest_only and not await _is_news(db, event):
+                    return "stale"
+                await handler.handle(db, event)
+                await db.flush()
     except Exception as error:
         raise _HandlerFailed(error) from error
     return "handled"

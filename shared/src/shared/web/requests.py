@@ -1,4 +1,4 @@
-"""The outermost layer of every service: request id, log line, metrics, and the one place where the unexpected ends."""
+"""The outermost layer of every service: request id, deadline, log line, metrics, and the end of unexpected errors."""
 
 import re
 import time
@@ -8,14 +8,17 @@ import structlog
 from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared import deadline
 from shared.ids import new_id
-from shared.problems import InternalError
+from shared.problems import InternalError, Problem, UpstreamTimeout
 from shared.telemetry import metrics
 from shared.web.errors import answer
 
 log = structlog.get_logger("shared.requests")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
+_DEADLINE: Final = deadline.HEADER.lower().encode()
+_TOO_LATE: Final = "The request's deadline passed before the service could start. Nothing was done."
 _QUIET: Final = frozenset({"/livez", "/readyz", "/health", "/metrics", "/internal/revocations"})  # asked all the time
 
 
@@ -25,6 +28,14 @@ def request_id_of(scope: Scope) -> str:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
     return str(new_id())
+
+
+def _seconds_left(scope: Scope) -> float | None:
+    """The seconds that the caller still waits; None where it does not say so."""
+    for name, value in scope["headers"]:
+        if name == _DEADLINE:
+            return deadline.seconds_of(value)
+    return None
 
 
 class RequestContext:
@@ -39,9 +50,10 @@ class RequestContext:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        if scope["type"] == "websocket":
+        if scope["type"] == "websocket":  # lives longer than any call
             await self._app(scope, receive, send)
             return
+        deadline.start(_seconds_left(scope))
         await _Exchange(self._app, scope, request_id).run(receive, send)
 
 
@@ -71,16 +83,22 @@ class _Exchange:
         trace.get_current_span().set_attribute("flotilla.request_id", self._request_id)
         with metrics.IN_FLIGHT.track_inprogress():
             try:
-                await self._app(self._scope, hear, watch)
+                if deadline.has_passed():
+                    await self._refuse(UpstreamTimeout(_TOO_LATE), receive, watch)
+                else:
+                    await self._app(self._scope, hear, watch)
             except Exception:  # a request is one unit of work; its failure is logged and answered here
                 log.exception("request_failed", route=self._route, method=self._scope["method"])
-                if self._status == 0:
-                    reply = answer(InternalError(), instance=self._scope["path"], request_id=self._request_id)
-                    await reply(self._scope, receive, watch)
-                else:
+                if self._status != 0:
                     raise
+                await self._refuse(InternalError(), receive, watch)
             finally:
                 self._record()
+
+    async def _refuse(self, problem: Problem, receive: Receive, send: Send) -> None:
+        self._scope["state"]["problem_code"] = problem.code
+        reply = answer(problem, instance=self._scope["path"], request_id=self._request_id)
+        await reply(self._scope, receive, send)
 
     @property
     def _route(self) -> str:

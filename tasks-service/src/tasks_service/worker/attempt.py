@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
+from shared import deadline
 from shared.clients import ServiceClient
 from shared.data.database import Database
 from shared.identity import Principal
@@ -156,6 +157,7 @@ class Attempt:
         self.progress(0)
         try:
             async with asyncio.timeout(self._timeout_s) as self._limit:
+                deadline.start(self._timeout_s)
                 return await self._worked()
         except TimeoutError:
             if self._limit is not None and self._limit.expired():
@@ -170,6 +172,7 @@ class Attempt:
         """Let the work go on for so many seconds from now; None: until it is told again."""
         if self._limit is not None:
             self._limit.reschedule(None if more_s is None else asyncio.get_running_loop().time() + more_s)
+            deadline.start(more_s)
 
     async def _worked(self) -> bytes:
         if self.settings.worker.owners == "users":
