@@ -7,7 +7,7 @@ instant on its monotonic clock. It is a hint from inside the fleet: the gateway 
 
 What ends at the deadline, and what does not:
 - A request that is read after its deadline is answered with 504 before any work (web/requests.py). Machines' clocks
-  differ by up to LEEWAY_S, so only a request that is later than that is certainly late.
+  differ by up to CLOCK_DIFFERENCE_S, so only a request that is later than that is certainly late.
 - A call to another service is given up at the deadline, and refused without being sent after it (clients.py).
 - Event handlers and job attempts have time-outs of their own that cancel them inside their transaction, which rolls
   back. They start a deadline of the same length, so that the services they call stop as early.
@@ -22,9 +22,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from shared.identity.tokens import LEEWAY_S
-
 HEADER: Final = "X-Deadline"
+CLOCK_DIFFERENCE_S: Final = 5  # how far two machines' clocks may be apart
 MAX_S: Final = 3600.0  # the longest time-out that a route may have; a later deadline is cut to this
 
 _EPOCH_SECONDS = re.compile(rb"[0-9]{1,12}(\.[0-9]{1,6})?")
@@ -74,4 +73,4 @@ def seconds_of(value: bytes) -> float | None:
     if _EPOCH_SECONDS.fullmatch(value) is None:
         return None
     left = float(value) - time.time()
-    return None if -LEEWAY_S <= left <= 0 else min(left, MAX_S)
+    return None if -CLOCK_DIFFERENCE_S <= left <= 0 else min(left, MAX_S)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import jwt
 import orjson
 
+from shared.deadline import CLOCK_DIFFERENCE_S
 from shared.identity.keys import KeyInvalid, SigningKey, VerifyingKey, parse_private_key
 from shared.identity.principal import Principal, ServiceCaller, lifetime_s
 from shared.identity.trust import Trust, TrustedKey
@@ -22,7 +23,7 @@ from shared.ids import new_id
 from shared.problems import InvalidToken
 
 INTERNAL_TTL_S: Final = 60  # the longest life of an internal token, kept by the signer and checked by the verifier
-LEEWAY_S: Final = 5  # how far two machines' clocks may be apart before honest tokens are refused
+LEEWAY_S: Final = CLOCK_DIFFERENCE_S  # an honest token of a clock that is ahead or behind is accepted
 MAX_TOKEN_BYTES: Final = 8 * 1024  # ours are about 1 KiB; what is longer is not even parsed
 
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "jti")
