@@ -103,3 +103,30 @@ async def test_the_end_of_a_membership_takes_the_person_out_of_the_rooms(
         return reply.status_code == 201
 
     assert await eventually(taken_up)
+
+
+async def test_a_removed_member_grants_nothing_with_the_token_from_before(
+    bus: Bus, client: httpx2.AsyncClient, members: Members, database: Database
+) -> None:
+    """The revocation feed has not ended the token yet; membership of a room would outlast it."""
+    ann, bob, cy = members("ann"), members("bob"), members.id("cy")
+    public = await client.post("/api/v1/rooms", json={"kind": "public", "name": uuid4().hex}, headers=ann)
+    room = public.json()["id"]
+    assert (await client.put(f"/api/v1/rooms/{room}/members/{members.id('bob')}", headers=bob)).status_code == 201
+    about = {"user_id": str(members.id("bob")), "username": "bob", "roles": ["user"], "status": "ended"}
+    await publish(bus, envelope("membership.revoked.v1", uuid4(), members.tenant_id, version=3, **about))
+
+    async def taken_out() -> bool:
+        listed = (await client.get(f"/api/v1/rooms/{room}/members", headers=ann)).json()["items"]
+        return [one["user_id"] for one in listed] == [str(members.id("ann"))]
+
+    await eventually(taken_out)
+    attempts = {
+        "join": client.put(f"/api/v1/rooms/{room}/members/{members.id('bob')}", headers=bob),
+        "add another": client.put(f"/api/v1/rooms/{room}/members/{cy}", headers=bob),
+        "make a room": client.post("/api/v1/rooms", json={"kind": "private", "name": "mine"}, headers=bob),
+        "take another out": client.delete(f"/api/v1/rooms/{room}/members/{members.id('ann')}", headers=bob),
+    }
+    refused = {name: (await attempt).json().get("code") for name, attempt in attempts.items()}
+    assert refused == dict.fromkeys(attempts, "invalid_token")
+    assert await taken_out()

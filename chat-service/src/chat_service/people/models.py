@@ -30,6 +30,11 @@ async def find(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Person | Non
     return await db.get(Person, (tenant_id, user_id))
 
 
+async def lock(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Person | None:
+    """The person, who stays as they are until the transaction ends."""
+    return await db.get(Person, (tenant_id, user_id), with_for_update={"read": True}, populate_existing=True)
+
+
 async def put(
     db: AsyncSession, tenant_id: UUID, user_id: UUID, *, username: str, roles: list[str], status: str, version: int
 ) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chat_service.people import models
 from shared.identity.principal import Principal, tenant_of
-from shared.problems import NotFound
+from shared.problems import InvalidToken, NotFound
 
 ENDED: Final = "ended"
 
@@ -32,8 +32,20 @@ async def username_of(db: AsyncSession, tenant_id: UUID, user_id: UUID, ask: Ask
     return name
 
 
-async def remember(db: AsyncSession, user: Principal) -> None:
-    """Know the caller by the token's word until users-service's word arrives."""
+async def authorize_write(db: AsyncSession, user: Principal) -> None:
+    """Store the caller, and refuse a membership that has ended: what the write grants would outlast the token.
+
+    A token verifies for up to 2 s after its membership ended. The caller's row is locked until the commit, so a
+    membership that ends meanwhile also ends what this transaction writes (rooms/handlers.py). Raises InvalidToken.
+    """
+    await _remember(db, user)
+    caller = await models.lock(db, tenant_of(user), user.user_id)
+    if caller is not None and caller.status == ENDED:
+        raise InvalidToken("The token has ended: the caller is no longer a member of the tenant.")
+
+
+async def _remember(db: AsyncSession, user: Principal) -> None:
+    """Take the token's claims about the caller until users-service's event arrives."""
     await models.put(
         db,
         tenant_of(user),

@@ -98,8 +98,8 @@ async def members(
 
 
 async def join(db: AsyncSession, user: Principal, room: Room) -> bool:
-    """Make the caller a member of a room that they see; whether that is new."""
-    await people.remember(db, user)
+    """Make the caller a member of a room that they see; whether that is new. Raises InvalidToken."""
+    await people.authorize_write(db, user)
     return await models.put_member(db, room.tenant_id, room.id, user.user_id, user.username)
 
 
@@ -115,7 +115,8 @@ async def add_member(
     db: AsyncSession, user: Principal, room_id: UUID, user_id: UUID, ask: AskName
 ) -> tuple[RoomMember, bool]:
     """Make a person of the tenant a member, and whether that is new. A member adds others; into a public room anyone
-    of the tenant goes alone."""
+    of the tenant goes alone. Raises InvalidToken."""
+    await people.authorize_write(db, user)
     room = await read(db, user, room_id)
     if user_id == user.user_id:
         added = await join(db, user, room)
@@ -133,7 +134,8 @@ async def add_member(
 
 
 async def remove_member(db: AsyncSession, user: Principal, room_id: UUID, user_id: UUID) -> None:
-    """Take a person out: oneself, or anyone by the room's maker and by who may moderate."""
+    """Take a person out: oneself, or anyone by the room's maker and by who may moderate. Raises InvalidToken."""
+    await people.authorize_write(db, user)
     room = await read(db, user, room_id)
     if user_id != user.user_id and room.created_by != user.user_id and "chat:moderate" not in user.scopes:
         raise Forbidden("Only the room's maker and moderators take others out.")
