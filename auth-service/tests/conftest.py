@@ -1,4 +1,4 @@
-"""auth-service on a real socket over PostgreSQL and Valkey, beside a users-service that is made of memory."""
+"""auth-service on a real socket over PostgreSQL and Valkey, beside a fake of users-service."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,10 +12,10 @@ from auth_service.keyring import generate_root
 from shared.app import Service
 from shared.data.database import Database
 from shared.settings import ServiceSettings
-from shared.testing import People, running
+from shared.testing import People
+from shared.testing.fakes import FakeUsers
 
 from .door import Door
-from .fake_users import FakeUsers
 
 pytest_plugins = ["shared.testing.plugin"]
 
@@ -26,17 +26,11 @@ def service() -> Service:
 
 
 @pytest.fixture
-def users() -> FakeUsers:
-    """What users-service knows: nothing but an empty default tenant."""
-    made = FakeUsers()
-    made.add_tenant("default")
-    return made
-
-
-@pytest.fixture
-async def users_url(users: FakeUsers) -> AsyncIterator[str]:
-    async with running(users.app) as url:
-        yield url
+async def users(as_user: People) -> AsyncIterator[FakeUsers]:
+    """users-service, which knows nothing but an empty default tenant."""
+    async with FakeUsers(as_user).serving() as fake:
+        fake.add_tenant("default")
+        yield fake
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +39,10 @@ def encryption_key() -> str:
 
 
 @pytest.fixture
-def settings_values(settings_values: dict[str, Any], users_url: str, encryption_key: str) -> dict[str, Any]:
+def settings_values(settings_values: dict[str, Any], users: FakeUsers, encryption_key: str) -> dict[str, Any]:
     """Hashing that costs next to nothing: what it costs in earnest is a setting."""
     return settings_values | {
-        "services": {"users": users_url},
+        "services": {"users": users.url},
         "keys": {"encryption_key": encryption_key},
         "passwords": {"time_cost": 1, "memory_kib": 8, "parallelism": 1},
         "cors": {"origins": ["https://console.example"]},

@@ -11,9 +11,9 @@ from auth_service.settings import AuthSettings
 from shared.clients import Clients
 from shared.problems import ServiceUnavailable
 from shared.resources import Resources
+from shared.testing.fakes import FakeUsers
 
 from .door import Door, claims_of, new_password, problem
-from .fake_users import FakeUsers
 
 AN_HOUR_LATER = "UPDATE accounts SET created_at = created_at - interval '61 minutes'"
 
@@ -54,12 +54,12 @@ async def test_maintenance_frees_slug_username_and_email(
     await tidy()
     assert abandoned in users.people
     await door.run(AN_HOUR_LATER)
-    users.away = True
+    users.down = True
     with pytest.raises(ServiceUnavailable):
         await tidy()
     assert await door.rows("SELECT status FROM accounts") == [{"status": "ending"}]
     assert problem(await door.register("ann", slug="acme")) == (503, "service_unavailable")
-    users.away = False
+    users.down = False
     await tidy()
     assert await door.rows("SELECT status FROM accounts") == []
     assert (await door.register("bob", slug="acme", email="ann@example.com")).status_code == 201
@@ -127,12 +127,12 @@ async def test_a_taken_slug_whose_end_is_interrupted_blocks_nobody(door: Door, u
     users.add_tenant("globex")
 
     async def goes_away() -> None:
-        users.away = True
+        users.down = True
 
     users.before_answer = goes_away
     assert problem(await door.register("ann", slug="globex")) == (409, "slug_taken")
     assert await door.rows("SELECT status FROM accounts") == [{"status": "ending"}]
-    users.away = False
+    users.down = False
     assert (await door.register("ann", slug="acme", **new_password("Other-word-8"))).status_code == 201
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from shared.testing.fakes import FakeUsers
+
 from .door import PASSWORD, Door, new_password, problem
-from .fake_users import FakeUsers
 
 
 async def test_registering_a_tenant_makes_its_admin(door: Door, users: FakeUsers) -> None:
@@ -57,7 +58,7 @@ async def test_a_reserved_slug_is_a_fault_of_that_field(door: Door) -> None:
     assert await door.rows("SELECT 1 FROM accounts") == []
 
 
-@pytest.mark.parametrize("trouble", ["away", "loses_answers"])
+@pytest.mark.parametrize("trouble", ["down", "loses_answers"])
 async def test_a_registration_without_an_answer_is_resumed(door: Door, users: FakeUsers, trouble: str) -> None:
     setattr(users, trouble, True)
     reply = await door.register("ann", slug="acme")

@@ -12,9 +12,9 @@ from auth_service.memberships import events, models
 from shared.data.database import Database
 from shared.events.event import Envelope
 from shared.ids import new_id
+from shared.testing.fakes import FakeUsers
 
 from .door import Door, claims_of, problem
-from .fake_users import FakeUsers
 
 handlers = auth.handlers
 TENANT, ANN, MEMBERSHIP = new_id(), new_id(), new_id()

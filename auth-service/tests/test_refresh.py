@@ -9,9 +9,9 @@ import pytest
 from shared.identity import Principal, Revocations
 from shared.resources import Resources
 from shared.testing import eventually
+from shared.testing.fakes import FakeUsers
 
 from .door import Door, claims_of, principal_of, problem
-from .fake_users import FakeUsers
 
 LONG_AGO = "UPDATE sessions SET rotated_at = rotated_at - interval '21 seconds'"
 
@@ -133,7 +133,7 @@ class TestRoles:
     async def test_while_users_is_away_the_view_goes_on(self, door: Door, users: FakeUsers) -> None:
         first = await door.signed_up("ann", slug="acme")
         await door.a_minute_passes()
-        users.away = True
+        users.down = True
         assert claims_of((await door.refresh(first["refresh_token"])).json())["roles"] == ["admin"]
 
     async def test_an_ended_membership_refuses_the_refresh_and_is_remembered(
@@ -148,7 +148,7 @@ class TestRoles:
         assert await door.rows("SELECT data FROM outbox WHERE type = 'session.revoked.v1'") == [
             {"data": {"user_id": claims_of(first)["sub"], "reason": "membership_ended"}}
         ]
-        users.away = True
+        users.down = True
         assert problem(await door.refresh(first["refresh_token"])) == (401, "refresh_refused")
 
     async def test_a_suspended_tenant_refuses_the_refresh(self, door: Door, users: FakeUsers) -> None:

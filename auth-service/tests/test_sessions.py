@@ -10,9 +10,9 @@ import pytest
 from shared import deadline
 from shared.identity import scopes_of
 from shared.ids import new_id
+from shared.testing.fakes import FakeUsers
 
 from .door import PASSWORD, Door, claims_of, problem
-from .fake_users import FakeUsers
 
 
 async def test_the_access_token_is_as_rfc_9068_says(door: Door, users: FakeUsers) -> None:
@@ -295,7 +295,7 @@ class TestTenants:
 
     @pytest.mark.usefixtures("ann")
     async def test_while_users_is_away_what_is_known_serves(self, door: Door, users: FakeUsers) -> None:
-        users.away = True
+        users.down = True
         await door.a_minute_passes()
         assert await _slug(door) == "acme"
         assert problem(await door.login("ann", tenant="globex")) == (503, "service_unavailable")

@@ -3,7 +3,7 @@
 Each test has a tenant of its own, so that nothing which one test does is seen by another.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +20,11 @@ from shared.data.database import Database
 from shared.identity.principal import Principal
 from shared.resources import Resources
 from shared.settings import ServiceSettings
-from shared.testing import People, Served, Servers, running, running_service, serving_service
+from shared.testing import People, Served, Servers, running_service, serving_service
 from shared.testing.databases import Template
+from shared.testing.fakes import FakeAuth, FakeUsers
 from shared.web.sockets import SocketProtocol
 
-from .neighbours import PUBLIC_URL, Neighbours
 from .talk import Talk, talking
 
 pytest_plugins = ["shared.testing.plugin"]
@@ -40,12 +40,23 @@ def service() -> Service:
 
 
 @pytest.fixture(scope="session")
-async def neighbours() -> AsyncIterator[Neighbours]:
-    """users-service and auth-service."""
-    made = Neighbours()
-    async with running(made.app) as url:
-        made.url = url
-        yield made
+async def users(as_user: People) -> AsyncIterator[FakeUsers]:
+    async with FakeUsers(as_user).serving() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+async def auth(as_user: People) -> AsyncIterator[FakeAuth]:
+    async with FakeAuth(as_user).serving() as fake:
+        yield fake
+
+
+@pytest.fixture(autouse=True)
+def keep_contracts(users: FakeUsers, auth: FakeAuth) -> Iterator[None]:
+    """The test in which a contract is violated fails, not the last of the session."""
+    yield
+    users.check()
+    auth.check()
 
 
 @pytest.fixture(scope="session")
@@ -66,23 +77,29 @@ async def bus_url(servers: Servers) -> str:
 
 @pytest.fixture(scope="session")
 def settings_values(
-    template: Template, database_name: str, cache_url: str, bus_url: str, as_user: People, neighbours: Neighbours
+    template: Template,
+    database_name: str,
+    cache_url: str,
+    bus_url: str,
+    as_user: People,
+    users: FakeUsers,
+    auth: FakeAuth,
 ) -> dict[str, Any]:
     """Quick enough for tests: a second's grace, and an end after three for who died; a reader is slow soon."""
     return {
         "environment": "testing",
-        "public_url": PUBLIC_URL,
+        "public_url": auth.public_url,
         "database_url": template.app_url,
         "database": {"name": database_name, "pool_size": 5, "fleet_pool_size": 2},
         "redis_url": cache_url,
         "bus_url": bus_url,
-        "services": {"users": neighbours.url},
+        "services": {"users": users.url, "auth": auth.url},
         "identity": {
             "key_file": as_user.key_file("chat"),
             "trust_file": as_user.trust_file,
-            "jwks_url": f"{neighbours.url}/oauth2/jwks.json",
+            "jwks_url": auth.jwks_url,
         },
-        "revocations": {"feeds": ("users",), "interval_s": 0.1},
+        "revocations": {"feeds": ("auth", "users"), "interval_s": 0.1},
         "presence": {"grace_s": 1.0, "expires_s": 3.0},
         "socket": {"max_pending_bytes": 64 * 1024, "stalled_s": 2.0, "send_buffer_bytes": 16 * 1024},
     }
@@ -149,11 +166,12 @@ class Members:
 
 
 @pytest.fixture
-def members(as_user: People, neighbours: Neighbours) -> Members:
+def members(as_user: People, users: FakeUsers) -> Members:
     """A tenant with ann, bob, cy and dee."""
     made = Members(as_user, f"acme-{uuid4().hex[:8]}")
+    users.add_tenant(made.slug, made.tenant_id)
     for name in ("ann", "bob", "cy", "dee"):
-        neighbours.add_member(made.tenant_id, made.id(name), name)
+        users.add_member(made.slug, made.id(name), roles=["user"], username=name)
     return made
 
 

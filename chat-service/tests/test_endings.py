@@ -14,10 +14,10 @@ from chat_service.socket.runtime import SocketRuntime
 from shared.resources import Resources
 from shared.settings import ServiceSettings
 from shared.testing import eventually, running_service, serving_service
+from shared.testing.fakes import FakeAuth, FakeUsers
 from shared.web.sockets import SocketProtocol
 
 from .conftest import MakeRoom, Members, Said, Talking
-from .neighbours import Neighbours
 from .talk import Talk, talk, talking
 
 
@@ -63,11 +63,11 @@ async def test_the_tokens_end_closes(base_url: str, members: Members) -> None:
         assert await ann.closed() == 4001
 
 
-async def test_a_renewed_connection_goes_on(base_url: str, members: Members, neighbours: Neighbours) -> None:
+async def test_a_renewed_connection_goes_on(base_url: str, members: Members, auth: FakeAuth) -> None:
     began = time.time()
     async with await ending_soon(base_url, members, 2) as ann:
         await ann.expect("welcome")
-        await ann.say("renew", token=neighbours.access_token(members.principal("ann")), ref=1)
+        await ann.say("renew", token=auth.access_token(members.principal("ann")), ref=1)
         renewed = await ann.expect("renewed")
         assert renewed["expires_in"] > 500
         await eventually(lambda: time.time() > began + 2.5, saying="the first token has ended")
@@ -75,11 +75,9 @@ async def test_a_renewed_connection_goes_on(base_url: str, members: Members, nei
         await ann.expect("pong")
 
 
-async def test_a_token_of_somebody_else_changes_nothing(
-    base_url: str, members: Members, neighbours: Neighbours
-) -> None:
-    bob = neighbours.access_token(members.principal("bob"))
-    elsewhere = neighbours.access_token(members.principal("ann", tenant="globex"))
+async def test_a_token_of_somebody_else_changes_nothing(base_url: str, members: Members, auth: FakeAuth) -> None:
+    bob = auth.access_token(members.principal("bob"))
+    elsewhere = auth.access_token(members.principal("ann", tenant="globex"))
     internal = members("ann")["Authorization"].removeprefix("Bearer ")
     async with await ending_soon(base_url, members, 3) as ann:
         await ann.expect("welcome")
@@ -90,7 +88,7 @@ async def test_a_token_of_somebody_else_changes_nothing(
 
 
 async def test_revocations_close_within_two_seconds(
-    members: Members, connected: Talking, neighbours: Neighbours, second_url: str
+    members: Members, connected: Talking, auth: FakeAuth, users: FakeUsers, second_url: str
 ) -> None:
     tenant, bob, cy, dee = members.tenant_id, members.id("bob"), members.id("cy"), members.id("dee")
     session = members.principal("ann").session_id
@@ -101,17 +99,17 @@ async def test_revocations_close_within_two_seconds(
         connected("dee") as dee_stays,
     ):
         began = time.monotonic()
-        neighbours.revoke("session", id=str(session))
-        neighbours.revoke("membership", tenant_id=str(tenant), user_id=str(bob), roles=None)
-        neighbours.revoke("membership", tenant_id=str(tenant), user_id=str(cy), roles=["moderator"])
-        neighbours.revoke("membership", tenant_id=str(tenant), user_id=str(dee), roles=["user"])
+        auth.end_session(session)
+        users.revoke("membership", tenant_id=str(tenant), user_id=str(bob), roles=None)
+        users.revoke("membership", tenant_id=str(tenant), user_id=str(cy), roles=["moderator"])
+        users.revoke("membership", tenant_id=str(tenant), user_id=str(dee), roles=["user"])
         assert await ann.closed() == 4001
         assert await bob_on_two.closed() == 4003
         assert await cy_on_one.closed() == 4001  # other roles: come back with a fresh token
         assert time.monotonic() - began < 2
         await dee_stays.say("ping")
         await dee_stays.expect("pong")
-        neighbours.revoke("tenant", id=str(tenant), suspended=True)
+        users.revoke("tenant", id=str(tenant), suspended=True)
         assert await dee_stays.closed() == 4003
 
 

@@ -26,9 +26,9 @@ from shared.dev.servers.server import free_port
 from shared.dev.servers.valkey import Valkey
 from shared.testing import People, eventually
 from shared.testing.databases import template
+from shared.testing.fakes import FakeAuth, FakeUsers
 
 from .conftest import Members
-from .neighbours import PUBLIC_URL, Neighbours
 from .talk import Talk, talk
 
 
@@ -105,14 +105,15 @@ async def _started(server: Postgres | Valkey) -> AsyncIterator[None]:
 
 @pytest.fixture(scope="module")
 async def fleet(
-    guard: Guard, tmp_path_factory: pytest.TempPathFactory, as_user: People, neighbours: Neighbours
+    guard: Guard, tmp_path_factory: pytest.TempPathFactory, as_user: People, users: FakeUsers, auth: FakeAuth
 ) -> AsyncIterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
     postgres = Postgres(folder / "postgres", guard, postgres_binaries(), password="for-tests-only")
     cache = Valkey(folder / "cache", guard)
     members = Members(as_user, "harbour-" + uuid4().hex[:6])
+    users.add_tenant(members.slug, members.tenant_id)
     for name in ("ann", "bob"):
-        neighbours.add_member(members.tenant_id, members.id(name), name)
+        users.add_member(members.slug, members.id(name), roles=["user"], username=name)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_started(postgres))
         await stack.enter_async_context(_started(cache))
@@ -120,13 +121,13 @@ async def fleet(
         environment = {
             **os.environ,
             "ENVIRONMENT": "testing",
-            "PUBLIC_URL": PUBLIC_URL,
+            "PUBLIC_URL": auth.public_url,
             "DATABASE_URL": made.app_url,
             "DATABASE__NAME": made.name,
             "REDIS_URL": cache.url,
             "IDENTITY__KEY_FILE": str(as_user.key_file("chat")),
             "IDENTITY__TRUST_FILE": str(as_user.trust_file),
-            "SERVICES__USERS": neighbours.url,
+            "SERVICES__USERS": users.url,
             "REVOCATIONS__FEEDS": '["users"]',
             "PRESENCE__EXPIRES_S": "3",
             "PRESENCE__GRACE_S": "1",

@@ -8,8 +8,9 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from shared.testing.fakes import FakeUsers
+
 from .conftest import MakeRoom, Members
-from .neighbours import Neighbours
 
 ROOMS = "/api/v1/rooms"
 UNREADABLE = [(422, "invalid_input"), (400, "malformed_request")]  # half a surrogate pair is no JSON text at all
@@ -158,12 +159,12 @@ async def test_anyone_joins_a_public_room_and_only_members_add_others(
 
 
 async def test_somebody_whom_no_event_told_of_is_asked_for(
-    client: httpx2.AsyncClient, members: Members, make_room: MakeRoom, neighbours: Neighbours
+    client: httpx2.AsyncClient, members: Members, make_room: MakeRoom, users: FakeUsers
 ) -> None:
     room, new = await make_room("ann"), uuid4()
     path = f"{ROOMS}/{room}/members/{new}"
     assert (await client.put(path, headers=members("ann"))).status_code == 404
-    neighbours.add_member(members.tenant_id, new, "newcomer", status="invited")
+    users.add_member(members.slug, new, roles=["user"], username="newcomer", status="invited")
     added = await client.put(path, headers=members("ann"))
     assert (added.status_code, added.json()["username"]) == (201, "newcomer")
 

@@ -1,13 +1,12 @@
-"""The gateway on a real socket, in front of one upstream that plays all services with a test's handler."""
+"""The gateway on a real socket, in front of services whose public paths a test's handler serves."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import httpx2
 import orjson
@@ -18,7 +17,8 @@ from gateway.edge.server import EdgeServer, bound_sockets
 from gateway.settings import GatewaySettings
 from shared.identity import Principal
 from shared.identity.access_tokens import sign_access_token
-from shared.identity.keys import SigningKey, generate_key
+from shared.identity.keys import SigningKey
+from shared.testing.fakes import Fake, FakeAuth, FakeUsers
 from shared.testing.people import People
 from shared.testing.running import PromptServer, running
 from shared.testing.waiting import eventually
@@ -60,43 +60,27 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @dataclass
 class Upstream:
-    """Every service of the fleet: `handler` serves the public paths; keys, feeds and tickets are served here."""
+    """The public paths of every service: `handler` serves them."""
 
-    key: SigningKey
     handler: App = echo
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    tickets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    feed_status: int = 200
-    jwks_status: int = 200
     calls: int = 0
-    redeemed: int = 0
-    redeemed_by: dict[str, str] = field(default_factory=dict)
-    """The headers of the last call that redeemed a ticket."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        match scope["path"]:
-            case "/oauth2/jwks.json":
-                await reply(send, self.jwks_status, orjson.dumps({"keys": [self.key.public_jwk]}))
-            case "/internal/revocations":
-                await reply(send, self.feed_status, orjson.dumps({"entries": self.entries, "next": "1"}))
-            case "/internal/tickets/redeem":
-                self.redeemed_by = {name.decode(): value.decode() for name, value in scope["headers"]}
-                await self._redeem(orjson.loads(await read_body(receive)), send)
-            case _:
-                self.calls += 1
-                await self.handler(scope, receive, send)
+        self.calls += 1
+        await self.handler(scope, receive, send)
 
-    async def _redeem(self, asked: dict[str, str], send: Any) -> None:
-        self.redeemed += 1
-        claims = self.tickets.get((asked["ticket"], asked["path"]))
-        if claims:
-            await reply(send, 200, orjson.dumps({"claims": claims}))
-        else:
-            problem = [(b"content-type", b"application/problem+json")]
-            await reply(send, 401, orjson.dumps({"code": "invalid_token"}), problem)
 
-    def end_session(self, session_id: UUID | None) -> None:
-        self.entries.append({"kind": "session", "id": str(session_id), "expires_at": int(time.time()) + 700})
+@asynccontextmanager
+async def serving(fake: Fake, upstream: Upstream) -> AsyncIterator[None]:
+    """Serve what the gateway itself asks the service by its fake, and clients' paths by `upstream`."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        own = scope["path"].startswith("/internal/") or scope["path"] == "/oauth2/jwks.json"
+        await (fake if own else upstream)(scope, receive, send)
+
+    async with running(app, lifespan="off") as fake.url:
+        yield
+    fake.check()
 
 
 @dataclass(frozen=True)
@@ -123,7 +107,27 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
 
 @pytest.fixture
 def upstream() -> Upstream:
-    return Upstream(generate_key())
+    return Upstream()
+
+
+@pytest.fixture
+async def auth(people: People, upstream: Upstream) -> AsyncIterator[FakeAuth]:
+    fake = FakeAuth(people, PUBLIC_URL)
+    async with serving(fake, upstream):
+        yield fake
+
+
+@pytest.fixture
+async def users(people: People, upstream: Upstream) -> AsyncIterator[FakeUsers]:
+    fake = FakeUsers(people)
+    async with serving(fake, upstream):
+        yield fake
+
+
+@pytest.fixture
+def services(auth: FakeAuth, users: FakeUsers, upstream_url: str) -> dict[str, str]:
+    """The URL of each service."""
+    return {"auth": auth.url, "users": users.url, "chat": upstream_url, "tasks": upstream_url}
 
 
 @pytest.fixture
@@ -136,12 +140,13 @@ OpenEdge: TypeAlias = Callable[..., Awaitable[Edge]]
 
 
 @pytest.fixture
-async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncIterator[OpenEdge]:
+async def open_edge(
+    services: dict[str, str], auth: FakeAuth, people: People, cache_url: str
+) -> AsyncIterator[OpenEdge]:
     """Starts gateways; keyword arguments replace settings."""
     async with AsyncExitStack() as stack:
 
         async def opened(**changes: Any) -> Edge:
-            services = dict.fromkeys(("auth", "users", "chat", "tasks"), upstream_url)
             values: dict[str, Any] = {
                 "environment": "testing",
                 "public_url": PUBLIC_URL,
@@ -150,7 +155,7 @@ async def open_edge(upstream_url: str, people: People, cache_url: str) -> AsyncI
                 "identity": {
                     "key_file": people.key_file("gateway"),
                     "trust_file": people.trust_file,
-                    "jwks_url": f"{upstream_url}/oauth2/jwks.json",
+                    "jwks_url": auth.jwks_url,
                 },
                 "revocations": {"feeds": ("auth", "users"), "interval_s": 0.05},
                 "log": {"level": "ERROR"},
@@ -221,8 +226,8 @@ class SignIn:
 
 
 @pytest.fixture
-def sign_in(people: People, upstream: Upstream) -> SignIn:
-    return SignIn(people, upstream.key)
+def sign_in(people: People, auth: FakeAuth) -> SignIn:
+    return SignIn(people, auth.key)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Process:
 
 
 @pytest.fixture
-def started(upstream_url: str, people: Any, cache_url: str, tmp_path: Path) -> Iterator[Process]:
+def started(services: dict[str, str], auth: Any, people: Any, cache_url: str, tmp_path: Path) -> Iterator[Process]:
     routes = tmp_path / "routes.yaml"
     routes.write_bytes(_table("/one"))
     process = Process(
@@ -51,9 +51,9 @@ def started(upstream_url: str, people: Any, cache_url: str, tmp_path: Path) -> I
             "ROUTES_FILE": str(routes),
             "IDENTITY__KEY_FILE": str(people.key_file("gateway")),
             "IDENTITY__TRUST_FILE": str(people.trust_file),
-            "IDENTITY__JWKS_URL": f"{upstream_url}/oauth2/jwks.json",
+            "IDENTITY__JWKS_URL": auth.jwks_url,
             "REVOCATIONS__FEEDS": '["auth", "users"]',
-            **{f"SERVICES__{name}": upstream_url for name in ("AUTH", "USERS", "CHAT", "TASKS")},
+            **{f"SERVICES__{name.upper()}": url for name, url in services.items()},
         },
         tmp_path,
     )

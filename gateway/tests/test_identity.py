@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from shared.identity.keys import generate_key
+from shared.testing.fakes import FEED
 from shared.testing.waiting import eventually
 
 SIGNED = "/api/v1/rooms/7/messages"
@@ -82,12 +83,12 @@ async def test_a_missing_scope_is_a_403_that_names_it(client: Any, sign_in: Any,
     assert any_of.status_code == 200
 
 
-async def test_only_the_ended_session_is_refused(client: Any, sign_in: Any, upstream: Any) -> None:
+async def test_only_the_ended_session_is_refused(client: Any, sign_in: Any, auth: Any) -> None:
     principal = sign_in.principal("ann")
     ended = {"Authorization": f"Bearer {sign_in.token(principal)}"}
     other = sign_in("ann")
     assert (await client.get(SIGNED, headers=ended)).status_code == 200
-    upstream.end_session(principal.session_id)
+    auth.end_session(principal.session_id)
 
     async def refused() -> bool:
         return bool((await client.get(SIGNED, headers=ended)).status_code == 401)
@@ -96,19 +97,10 @@ async def test_only_the_ended_session_is_refused(client: Any, sign_in: Any, upst
     assert (await client.get(SIGNED, headers=other)).status_code == 200
 
 
-async def test_a_change_of_roles_and_a_suspended_tenant_end_tokens(client: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_change_of_roles_and_a_suspended_tenant_end_tokens(client: Any, sign_in: Any, users: Any) -> None:
     ann, bob = sign_in.principal("ann", tenant="acme"), sign_in.principal("bob", tenant="globex")
-    ends = int(time.time()) + 700
-    upstream.entries += [
-        {
-            "kind": "membership",
-            "tenant_id": str(ann.tenant_id),
-            "user_id": str(ann.user_id),
-            "roles": ["admin"],
-            "expires_at": ends,
-        },
-        {"kind": "tenant", "id": str(bob.tenant_id), "suspended": True, "expires_at": ends},
-    ]
+    users.revoke("membership", tenant_id=str(ann.tenant_id), user_id=str(ann.user_id), roles=["admin"])
+    users.revoke("tenant", id=str(bob.tenant_id), suspended=True)
     for principal in (ann, bob):
         headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
 
@@ -119,9 +111,9 @@ async def test_a_change_of_roles_and_a_suspended_tenant_end_tokens(client: Any, 
     assert (await client.get(SIGNED, headers=sign_in("ann", tenant="acme", roles=["admin"]))).status_code == 200
 
 
-async def test_stale_feeds_close_fresh_routes_only(open_edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_stale_feeds_close_fresh_routes_only(open_edge: Any, sign_in: Any, users: Any) -> None:
     edge = await open_edge(revocations={"feeds": ("auth", "users"), "interval_s": 0.05, "stale_after_s": 0.3})
-    upstream.feed_status = 503
+    users.failing.add(FEED)
     admin = sign_in("ann", roles=["admin"])
     async with httpx2.AsyncClient(base_url=edge.url) as client:
 
@@ -131,14 +123,14 @@ async def test_stale_feeds_close_fresh_routes_only(open_edge: Any, sign_in: Any,
         await eventually(closed)
         assert (await client.get(SIGNED, headers=admin)).status_code == 200
         assert (await client.get("/readyz")).status_code == 200
-        upstream.feed_status = 200
+        users.failing.clear()
         await eventually(lambda: _opened(client, admin))
 
 
-async def test_stale_feeds_close_all_routes_if_configured(open_edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_stale_feeds_close_all_routes_if_configured(open_edge: Any, sign_in: Any, users: Any) -> None:
     stale = {"feeds": ("auth", "users"), "interval_s": 0.05, "stale_after_s": 0.3, "on_stale": "refuse"}
     edge = await open_edge(revocations=stale)
-    upstream.feed_status = 503
+    users.failing.add(FEED)
     async with httpx2.AsyncClient(base_url=edge.url) as client:
 
         async def closed() -> bool:
@@ -158,19 +150,19 @@ async def _opened(client: Any, headers: dict[str, str]) -> bool:
     return bool((await client.get("/api/v1/tenants/1", headers=headers)).status_code == 200)
 
 
-async def test_a_ticket_opens_exactly_its_path_for_reading(client: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_ticket_opens_exactly_its_path_for_reading(client: Any, sign_in: Any, auth: Any) -> None:
     path = "/api/v1/files/1/content"
     principal = sign_in.principal("ann")
     claims = jwt.decode(sign_in.token(principal), options={"verify_signature": False})
-    upstream.tickets[("t1", path)] = claims
+    auth.tickets[("t1", path)] = claims
     reply = await client.get(f"{path}?ticket=t1&download=1", headers={"X-Request-ID": "mine", "traceparent": TRACE})
-    assert upstream.redeemed_by["x-request-id"] == "mine"
-    assert upstream.redeemed_by["traceparent"].startswith(TRACE[:36])
+    assert auth.redeemed[0].headers["x-request-id"] == "mine"
+    assert auth.redeemed[0].headers["traceparent"].startswith(TRACE[:36])
     assert (reply.status_code, reply.json()["query"]) == (200, "download=1")
     assert (await client.get("/api/v1/files/2/content?ticket=t1")).status_code == 401
     assert (await client.get("/api/v1/files/1?ticket=t1")).status_code == 401
     assert (await client.get(f"{path}?ticket=wrong")).status_code == 401
-    upstream.end_session(principal.session_id)
+    auth.end_session(principal.session_id)
 
     async def refused() -> bool:
         return bool((await client.get(f"{path}?ticket=t1")).status_code == 401)

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from gateway.portal.catalogue import catalogue
+from shared.testing.fakes import FEED
 from shared.testing.waiting import eventually
 
 SIGNED = "/api/v1/rooms/7/messages"
@@ -52,12 +53,12 @@ def test_the_catalogue_has_the_gateway_s_and_the_shared_problems() -> None:
     assert known["not_found"].remedy
 
 
-@pytest.mark.parametrize("failing", ["feed_status", "jwks_status"])
+@pytest.mark.parametrize("failing", [FEED, "GET /oauth2/jwks.json"])
 async def test_it_is_not_ready_before_keys_and_revocations_are_loaded(
-    open_edge: Any, upstream: Any, sign_in: Any, failing: str
+    open_edge: Any, auth: Any, sign_in: Any, failing: str
 ) -> None:
     """And a valid token is refused with 503, not 401."""
-    setattr(upstream, failing, 503)
+    auth.failing.add(failing)
     edge = await open_edge(wait_until_ready=False)
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         assert (await client.get("/readyz")).status_code == 503
@@ -65,7 +66,7 @@ async def test_it_is_not_ready_before_keys_and_revocations_are_loaded(
         reply = await client.get(SIGNED, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (503, "service_unavailable")
         assert int(reply.headers["retry-after"]) >= 1
-        setattr(upstream, failing, 200)
+        auth.failing.clear()
         await eventually(lambda: _is_ready(client))
         assert (await client.get(SIGNED, headers=sign_in("ann"))).status_code == 200
 

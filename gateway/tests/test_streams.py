@@ -16,14 +16,16 @@ async def _open_stream(client: Any, headers: dict[str, str], upstream: Any) -> A
     return client.stream("GET", "/api/v1/jobs/1/events", headers=headers)
 
 
-async def test_an_open_stream_ends_with_its_session(edge: Any, client: Any, sign_in: Any, upstream: Any) -> None:
+async def test_an_open_stream_ends_with_its_session(
+    edge: Any, client: Any, sign_in: Any, upstream: Any, auth: Any
+) -> None:
     principal = sign_in.principal("ann")
     headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
     async with await _open_stream(client, headers, upstream) as reply:
         pieces = reply.aiter_raw()
         assert await anext(pieces) == b"data: 1\n\n"
         assert len(edge.gateway.streams) == 1
-        upstream.end_session(principal.session_id)
+        auth.end_session(principal.session_id)
         assert [piece async for piece in pieces] == []  # a clean end: the client reconnects and gets 401
     await eventually(lambda: len(edge.gateway.streams) == 0)
 

@@ -67,10 +67,10 @@ async def test_messages_are_carried_unchanged_in_both_directions(edge: Any, sign
 
 @pytest.mark.parametrize("by", ["authorization", "subprotocol", "ticket"])
 async def test_a_credential_opens_the_websocket_and_is_not_forwarded(
-    edge: Any, sign_in: Any, upstream: Any, by: str
+    edge: Any, sign_in: Any, upstream: Any, auth: Any, by: str
 ) -> None:
     token = sign_in.token(sign_in.principal("ann"))
-    upstream.tickets[("t1", "/ws")] = jwt.decode(token, options={"verify_signature": False})
+    auth.tickets[("t1", "/ws")] = jwt.decode(token, options={"verify_signature": False})
     path = "/ws?ticket=t1&v=2" if by == "ticket" else "/ws?v=2"
     subprotocols = [FLOTILLA, f"bearer.{token}"] if by == "subprotocol" else [FLOTILLA]
     headers = {"Authorization": f"Bearer {token}"} if by == "authorization" else {"X-User-ID": "evil"}
@@ -185,26 +185,24 @@ async def test_an_unreachable_service_closes_with_try_again_later(open_edge: Any
 
 
 async def test_an_ended_session_closes_with_4001_and_an_ended_membership_with_4003(
-    edge: Any, sign_in: Any, upstream: Any
+    edge: Any, sign_in: Any, auth: Any, users: Any
 ) -> None:
     ann, bob = sign_in.principal("ann"), sign_in.principal("bob")
     async with (
         opened(edge, headers={"Authorization": f"Bearer {sign_in.token(ann)}"}) as hers,
         opened(edge, headers={"Authorization": f"Bearer {sign_in.token(bob)}"}) as his,
     ):
-        upstream.end_session(ann.session_id)
+        auth.end_session(ann.session_id)
         assert await close_of(hers) == (4001, "session")
-        membership = {"tenant_id": str(bob.tenant_id), "user_id": str(bob.user_id), "roles": None}
-        upstream.entries.append({"kind": "membership", **membership, "expires_at": bob.expires_at})
+        users.revoke("membership", tenant_id=str(bob.tenant_id), user_id=str(bob.user_id), roles=None)
         assert await close_of(his) == (4003, "membership")
     await eventually(lambda: len(edge.gateway.streams) == 0)
 
 
-async def test_changed_roles_close_with_4001(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_changed_roles_close_with_4001(edge: Any, sign_in: Any, users: Any) -> None:
     ann = sign_in.principal("ann")
     async with opened(edge, headers={"Authorization": f"Bearer {sign_in.token(ann)}"}) as socket:
-        membership = {"tenant_id": str(ann.tenant_id), "user_id": str(ann.user_id), "roles": ["admin"]}
-        upstream.entries.append({"kind": "membership", **membership, "expires_at": ann.expires_at})
+        users.revoke("membership", tenant_id=str(ann.tenant_id), user_id=str(ann.user_id), roles=["admin"])
         assert await close_of(socket) == (4001, "roles")
 
 
@@ -264,10 +262,12 @@ async def test_a_client_that_is_too_slow_is_closed_with_4008(
     await eventually(lambda: len(edge.gateway.streams) == 0)
 
 
-async def test_a_session_ends_though_its_client_does_not_read(edge: Any, sign_in: Any, upstream: Any) -> None:
+async def test_a_session_ends_though_its_client_does_not_read(
+    edge: Any, sign_in: Any, upstream: Any, auth: Any
+) -> None:
     ann = sign_in.principal("ann")
     socket = await stalled(edge, upstream, {"Authorization": f"Bearer {sign_in.token(ann)}"})
-    upstream.end_session(ann.session_id)
+    auth.end_session(ann.session_id)
     await eventually(lambda: not edge.server.server_state.connections, within_s=10, saying="the connection is gone")
     socket.transport.abort()
     await socket.wait_closed()

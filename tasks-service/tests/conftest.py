@@ -1,4 +1,4 @@
-"""A users-service and a mail server that speak the contract, workers inside the test's loop and as processes."""
+"""A fake of users-service, a mail server that speaks SMTP, workers inside the test's loop and as processes."""
 
 import asyncio
 import os
@@ -8,22 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import httpx2
 import pytest
 from aiosmtpd.controller import Controller
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 
 from shared.app import Service
 from shared.dev.servers.server import free_port
-from shared.identity import InternalVerifier, Principal, watch_trust
-from shared.identity.tokens import read_header
-from shared.ids import new_id
-from shared.problems import InvalidToken
-from shared.testing import People, eventually, running, running_service
+from shared.testing import People, eventually, running_service
+from shared.testing.fakes import FakeUsers
 from tasks_service import app as tasks_app
 from tasks_service.settings import TasksSettings
 from tasks_service.worker.app import worker_app
@@ -38,88 +32,14 @@ def service() -> Service:
     return tasks_app.service
 
 
-@dataclass
-class Users:
-    """users-service as tasks-service sees it: memberships for services, files for people with files:read."""
-
-    verifier: InternalVerifier
-    url: str = ""
-    roles: dict[UUID, list[str] | None] = field(default_factory=dict)
-    suspended: set[UUID] = field(default_factory=set)
-    files: dict[UUID, tuple[UUID, str, str, bytes]] = field(default_factory=dict)
-    away: bool = False
-    seen: list[Principal] = field(default_factory=list)
-
-    def add_file(self, owner: UUID, name: str, content: bytes, content_type: str = "text/csv") -> str:
-        file_id = new_id()
-        self.files[file_id] = (owner, name, content_type, content)
-        return str(file_id)
-
-    def app(self) -> FastAPI:
-        app = FastAPI()
-
-        @app.middleware("http")
-        async def check(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-            if self.away:
-                return Response(status_code=503)
-            token = request.headers["authorization"].removeprefix("Bearer ")
-            try:
-                request.state.caller = self.verifier.verify(token, read_header(token))
-            except InvalidToken:
-                return Response(status_code=401)
-            return await call_next(request)
-
-        @app.get("/internal/memberships/{tenant_id}/{user_id}")
-        async def membership(tenant_id: UUID, user_id: UUID, request: Request) -> Any:
-            assert request.state.caller.name == "tasks"
-            roles = self.roles.get(user_id, ["admin"])
-            if roles is None:
-                return _problem(404)
-            status = "suspended" if tenant_id in self.suspended else "active"
-            tenant = {"id": tenant_id, "slug": "acme", "name": "Acme", "tier": "enterprise", "status": status}
-            return {"user_id": user_id, "username": "ann", "tenant": tenant, "roles": roles, "status": "active"}
-
-        @app.get("/api/v1/files/{file_id}")
-        async def about(file_id: UUID, request: Request) -> Any:
-            found = self._file(file_id, request)
-            if isinstance(found, int):
-                return _problem(found)
-            owner, name, content_type, content = found
-            return {
-                "id": file_id,
-                "name": name,
-                "content_type": content_type,
-                "size_bytes": len(content),
-                "owner_id": owner,
-            }
-
-        @app.get("/api/v1/files/{file_id}/content")
-        async def content(file_id: UUID, request: Request) -> Response:
-            found = self._file(file_id, request)
-            return _problem(found) if isinstance(found, int) else Response(found[3], media_type=found[2])
-
-        return app
-
-    def _file(self, file_id: UUID, request: Request) -> int | tuple[UUID, str, str, bytes]:
-        person = request.state.caller
-        assert isinstance(person, Principal)
-        self.seen.append(person)
-        if "files:read" not in person.scopes:
-            return 403
-        found = self.files.get(file_id)
-        return found if found and found[0] == person.user_id else 404
-
-
-def _problem(status: int) -> Response:
-    return JSONResponse({"code": "refused"}, status, media_type="application/problem+json")
-
-
 @pytest.fixture
-async def users(as_user: People) -> AsyncIterator[Users]:
-    trust = watch_trust(as_user.trust_file, development=True)
-    fake = Users(InternalVerifier("users", trust.current))
-    async with running(fake.app(), lifespan="off") as url:
-        fake.url = url
+async def users(as_user: People) -> AsyncIterator[FakeUsers]:
+    """users-service with ann, bob and cy in acme, gil in globex, all of them admins."""
+    async with FakeUsers(as_user).serving() as fake:
+        for slug, names in (("acme", ("ann", "bob", "cy")), ("globex", ("gil",))):
+            fake.add_tenant(slug, as_user.tenant_id(slug), tier="enterprise")
+            for name in names:
+                fake.add_member(slug, as_user.id(name), roles=["admin"], username=name)
         yield fake
 
 
@@ -173,7 +93,7 @@ WORKER = {
 
 
 @pytest.fixture
-def settings_values(settings_values: dict[str, Any], users: Users) -> dict[str, Any]:
+def settings_values(settings_values: dict[str, Any], users: FakeUsers) -> dict[str, Any]:
     return {**settings_values, "services": {"users": users.url}, "worker": dict(WORKER), "smtp": {"timeout_s": 3}}
 
 

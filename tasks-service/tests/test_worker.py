@@ -37,7 +37,7 @@ async def test_a_csv_file_is_read_as_its_owner(worker: str, jobs: Any, users: An
     assert (found["file_id"], found["operation"], found["result"]["rows"]) == (file_id, "csv_profile", 3)
     amount = {"name": "amount", "type": "number", "missing": 1, "distinct": 2, "min": 10, "max": 32.5, "mean": 21.25}
     assert found["result"]["columns"][1] == amount
-    person = users.seen[0]
+    person = users.calls[-1].person
     assert (person.user_id, person.actor, person.tenant_slug) == (as_user.id("ann"), "tasks", "acme")
     assert person.scopes <= {
         "files:read",
@@ -47,6 +47,18 @@ async def test_a_csv_file_is_read_as_its_owner(worker: str, jobs: Any, users: An
         "analytics:read",
         "notifications:write",
     }
+
+
+async def test_calls_for_a_job_carry_the_attempts_deadline(
+    start_worker: Any, jobs: Any, users: Any, as_user: People
+) -> None:
+    file_id = users.add_file(as_user.id("ann"), "sales.csv", CSV.encode())
+    async with start_worker(timeout_scale=0.005):  # 300 s become 1.5 s, less than a call's own time-out
+        job = await jobs.ended(await jobs.submit("file_processing", {"operation": "hash", "file_id": file_id}))
+    assert (job["status"], len(users.calls)) == ("completed", 3)
+    began, ended = (datetime.fromisoformat(job[when]).timestamp() for when in ("started_at", "finished_at"))
+    for call in users.calls:
+        assert began < float(call.headers["x-deadline"]) <= ended + 1.5
 
 
 async def test_another_persons_file_fails_the_job_at_once(
@@ -61,12 +73,12 @@ async def test_another_persons_file_fails_the_job_at_once(
 
 
 async def test_an_outage_of_the_users_service_uses_up_no_attempt(worker: str, jobs: Any, users: Any) -> None:
-    users.away = True
+    users.down = True
     job = await jobs.wait()
     waiting = await eventually(lambda: _attempted(jobs, job, 4))
     assert waiting is not None
     assert waiting["progress"] == {"percent": 0, "message": None}
-    users.away = False
+    users.down = False
     done = await jobs.ended(job)
     assert done["status"] == "completed"
     assert done["max_attempts"] == 3 + done["attempt"] - 1
@@ -74,7 +86,7 @@ async def test_an_outage_of_the_users_service_uses_up_no_attempt(worker: str, jo
 
 
 async def test_a_service_that_runs_alone_takes_the_tokens_word(start_worker: Any, jobs: Any, users: Any) -> None:
-    users.away = True
+    users.down = True
     rows = {"operation": "count", "rows": [{"a": 1}]}
     async with start_worker(owners="token"):
         job = await jobs.ended(await jobs.submit("data_processing", rows))
@@ -95,13 +107,14 @@ async def test_jobs_of_who_may_no_more_are_not_run(worker: str, jobs: Any, users
         assert (found["status"], found["attempt"]) == ("failed", 1)
         return str(found["error"]["code"])
 
-    users.roles[as_user.id("ann")] = ["user"]
+    ann = as_user.id("ann")
+    users.add_member("acme", ann, roles=["user"])
     mail = {"to": "ann@example.com", "subject": "s", "text": "t"}
     assert await error_of("email", mail) == "insufficient_scope"
-    users.roles[as_user.id("ann")] = None
+    users.end_member("acme", ann)
     assert await error_of("wait", {"seconds": 0.1}) == "owner_not_member"
-    users.roles[as_user.id("ann")] = ["user"]
-    users.suspended.add(as_user.tenant_id("acme"))
+    users.add_member("acme", ann, roles=["user"])
+    users.tenants["acme"]["status"] = "suspended"
     assert await error_of("wait", {"seconds": 0.1}) == "owner_tenant_suspended"
 
 
@@ -138,9 +151,9 @@ async def test_standing_in_line_for_a_child_is_not_a_jobs_time(
 
 
 async def test_a_failed_job_is_taken_up_again(worker: str, jobs: Any, users: Any, as_user: People) -> None:
-    users.roles[as_user.id("ann")] = None
+    users.end_member("acme", as_user.id("ann"))
     job = await jobs.ended(await jobs.wait())
-    users.roles[as_user.id("ann")] = ["user"]
+    users.add_member("acme", as_user.id("ann"), roles=["user"])
     reply = await jobs.post(job, "retry")
     assert (reply.status_code, reply.json()["error"], reply.json()["max_attempts"]) == (202, None, 4)
     assert (await jobs.ended(job))["status"] == "completed"

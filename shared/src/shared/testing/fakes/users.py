@@ -1,0 +1,164 @@
+"""users-service: registrations, memberships, the feed of ended memberships, files."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from starlette.responses import JSONResponse, Response
+
+from shared.ids import new_id
+from shared.testing.fakes.fake import Answers, Call, FeedFake, problem
+from shared.testing.people import People
+
+_MEMBERSHIP = "/internal/memberships/{tenant_id}/{user_id}"
+_REGISTRATION = "/internal/registrations/{user_id}"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    about: dict[str, Any]
+    content: bytes
+
+
+class FakeUsers(FeedFake):
+    """What users-service knows, as a test changes it.
+
+    Ids are text. `people` are usernames by id, `tenants` by slug, `memberships` by the ids of tenant and person;
+    `ended` are registrations that were taken back, `confirmed` accounts that it knows as active.
+    """
+
+    service = "users"
+
+    def __init__(self, people: People) -> None:
+        super().__init__(people)
+        self.people: dict[str, str] = {}
+        self.ended: set[str] = set()
+        self.confirmed: set[str] = set()
+        self.tenants: dict[str, dict[str, Any]] = {}
+        self.memberships: dict[tuple[str, str], dict[str, Any]] = {}
+        self.files: dict[str, StoredFile] = {}
+
+    def add_tenant(self, slug: str, tenant_id: UUID | str | None = None, **more: Any) -> dict[str, Any]:
+        tenant = {"id": str(tenant_id or new_id()), "slug": slug, "name": slug.title(), "tier": "free"}
+        self.tenants[slug] = tenant | {"status": "active"} | more
+        return self.tenants[slug]
+
+    def add_member(
+        self,
+        slug: str,
+        user_id: UUID | str,
+        *,
+        roles: Sequence[str],
+        status: str = "active",
+        username: str | None = None,
+    ) -> dict[str, Any]:
+        """A membership as `PUT /api/v1/tenants/{id}/members/{user_id}` leaves it."""
+        key = (self.tenants[slug]["id"], str(user_id))
+        known = self.memberships.get(key, {"id": str(new_id()), "version": 0, "created_at": _now()})
+        self.memberships[key] = known | {
+            "user_id": str(user_id),
+            "username": username or known.get("username") or self.people.get(str(user_id), "someone"),
+            "tenant": self.tenants[slug],
+            "roles": list(roles),
+            "status": status,
+            "version": known["version"] + 1,
+        }
+        return self.memberships[key]
+
+    def end_member(self, slug: str, user_id: UUID | str) -> None:
+        del self.memberships[self.tenants[slug]["id"], str(user_id)]
+
+    def add_file(self, owner: UUID, name: str, content: bytes, content_type: str = "text/csv") -> str:
+        """Store a file of the person's; its id."""
+        file_id = str(new_id())
+        about = {
+            "id": file_id,
+            "name": name,
+            "content_type": content_type,
+            "size_bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "description": None,
+            "category": None,
+            "owner_id": str(owner),
+            "created_at": _now(),
+        }
+        self.files[file_id] = StoredFile(about, content)
+        return file_id
+
+    def answers(self) -> Mapping[str, Answers]:
+        return {
+            **super().answers(),
+            f"PUT {_REGISTRATION}": self._register,
+            f"DELETE {_REGISTRATION}": self._take_back,
+            "GET /internal/memberships": self._list_memberships,
+            f"GET {_MEMBERSHIP}": self._read_membership,
+            f"POST {_MEMBERSHIP}/accept": self._accept,
+            "GET /api/v1/files/{file_id}": self._read_file,
+            "GET /api/v1/files/{file_id}/content": self._read_content,
+        }
+
+    def _register(self, call: Call) -> Response:
+        user_id, tenant = call.path["user_id"], call.body["tenant"]
+        if user_id in self.ended:
+            return problem(409, "registration_ended")
+        if user_id not in self.people:
+            if tenant is not None and tenant["slug"] in ("www", "api"):
+                return problem(422, "slug_reserved")
+            if tenant is not None and tenant["slug"] in self.tenants:
+                return problem(409, "slug_taken")
+            self._make_person(user_id, call.body["username"], tenant)
+        own = next((one for (_, user), one in self.memberships.items() if user == user_id), None)
+        return JSONResponse({"user_id": user_id, "membership": own})
+
+    def _make_person(self, user_id: str, username: str, tenant: dict[str, Any] | None) -> None:
+        self.people[user_id] = username
+        if tenant is not None:
+            self.add_tenant(tenant["slug"], tenant["id"], name=tenant["name"])
+            self.add_member(tenant["slug"], user_id, roles=["admin"])
+        elif "default" in self.tenants:
+            self.add_member("default", user_id, roles=["user"])
+
+    def _take_back(self, call: Call) -> Response:
+        user_id = call.path["user_id"]
+        if user_id in self.confirmed:
+            return problem(409, "registration_confirmed")
+        self.ended.add(user_id)
+        self.people.pop(user_id, None)
+        for key in [key for key in self.memberships if key[1] == user_id]:
+            gone = self.memberships.pop(key)
+            if gone["roles"] == ["admin"]:
+                del self.tenants[gone["tenant"]["slug"]]
+        return Response(status_code=204)
+
+    def _list_memberships(self, call: Call) -> Response:
+        wanted = call.query["user_id"]
+        return JSONResponse({"items": [one for (_, user), one in self.memberships.items() if user == wanted]})
+
+    def _read_membership(self, call: Call) -> Response:
+        found = self.memberships.get((call.path["tenant_id"], call.path["user_id"]))
+        return JSONResponse(found) if found else problem(404, "not_found")
+
+    def _accept(self, call: Call) -> Response:
+        found = self.memberships.get((call.path["tenant_id"], call.path["user_id"]))
+        if found is not None and found["status"] == "invited":
+            self.add_member(found["tenant"]["slug"], found["user_id"], roles=found["roles"])
+        return self._read_membership(call)
+
+    def _read_file(self, call: Call) -> Response:
+        found = self._own_file(call)
+        return JSONResponse(found.about) if found else problem(404, "not_found")
+
+    def _read_content(self, call: Call) -> Response:
+        found = self._own_file(call)
+        return Response(found.content, media_type=found.about["content_type"]) if found else problem(404, "not_found")
+
+    def _own_file(self, call: Call) -> StoredFile | None:
+        found = self.files.get(call.path["file_id"])
+        return found if found and found.about["owner_id"] == str(call.person.user_id) else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
