@@ -121,11 +121,11 @@ async def test_a_watcher_sees_a_job_taken_up_again(jobs: Any) -> None:
 
 
 async def test_a_lost_notice_delays_but_hides_nothing(jobs: Any, database: Any) -> None:
-    """The notices' connection is cut at the moment that matters: the poll behind it finds the event."""
+    """The LISTEN connection is cut at the moment that matters: the poll behind it finds the event."""
     job = await jobs.wait()
     async with aclosing(events(jobs, job)) as stream:
         await anext(stream)
-        cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE '%notices'"
+        cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE '%listen'"
         assert await database.fetchval(cut) == 1
         await jobs.post(job, "cancel")
         async with asyncio.timeout(30):

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
+from shared.background.listen_notify import Listener
 from shared.deps import resource
 from shared.web.health import HealthChecks
-from tasks_service.notices import Notices
 from tasks_service.settings import TasksSettings
 
 HealthDep = Annotated[HealthChecks, resource(HealthChecks)]
-NoticesDep = Annotated[Notices, resource(Notices)]
+ListenerDep = Annotated[Listener, resource(Listener)]
 Settings = Annotated[TasksSettings, resource(TasksSettings)]

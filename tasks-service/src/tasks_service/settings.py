@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from shared.background import Backoff
 from shared.settings import Section, ServiceSettings
 
 DEVELOPMENT_MAIL_PORT = 2525
@@ -46,6 +47,11 @@ class WorkerSettings(Section):
     timeout_scale: float = Field(default=1, gt=0, description="Multiplies the time-outs of all kinds.")
     max_file_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Larger files are not worked on.")
     max_result_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="A larger result fails its job.")
+
+    @property
+    def backoff(self) -> Backoff:
+        """The wait before a job's next attempt."""
+        return Backoff(first_s=self.backoff_first_s, most_s=self.backoff_most_s)
 
     @model_validator(mode="after")
     def _beats_within_the_lease(self) -> Self:

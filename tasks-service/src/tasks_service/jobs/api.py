@@ -12,11 +12,11 @@ from shared.telemetry.traces import traceparent
 from shared.web import sse
 from shared.web.errors import invalid_input
 from shared.web.idempotency import IdempotentJson
-from shared.web.paging import CursorPage, by_cursor
+from shared.web.paging import CursorPage
 from shared.web.router import Router
-from tasks_service.deps import HealthDep, NoticesDep, Settings
+from tasks_service.deps import HealthDep, ListenerDep, Settings
 from tasks_service.jobs import service
-from tasks_service.jobs.models import ENDED, Job, visible
+from tasks_service.jobs.models import ENDED
 from tasks_service.jobs.schemas import JobIn, JobOut, JobQuery, KindList, KindOut
 from tasks_service.jobs.watch import Watch, seen_of
 from tasks_service.kinds.kind import Kind
@@ -29,7 +29,6 @@ READ, WRITE = [Depends(require_scopes("jobs:read"))], [Depends(require_scopes("j
 JobId = Annotated[UUID, Path(examples=["01920000-0000-7000-8000-00000000000a"])]
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # rows travel in the body; larger inputs are uploaded as files
-SORTABLE = {"created_at": Job.created_at, "priority": Job.priority, "kind": Job.kind, "status": Job.status}
 
 
 @router.post("/jobs", status_code=202, dependencies=WRITE, max_body_size=MAX_BODY_BYTES)
@@ -50,12 +49,7 @@ async def submit_job(
 @router.get("/jobs", dependencies=READ)
 async def list_jobs(query: Annotated[JobQuery, Query()], user: CurrentUser, db: Db) -> CursorPage[JobOut]:
     """The caller's jobs; with admin:read the tenant's."""
-    rows = visible(service.owner_filter(user))
-    if query.status:
-        rows = rows.where(Job.status.in_(query.status))
-    if query.kind:
-        rows = rows.where(Job.kind.in_(query.kind))
-    found, next_cursor = await by_cursor(db, rows, query, SORTABLE, Job.id)
+    found, next_cursor = await service.page(db, user, query)
     return CursorPage(items=[JobOut.of(job) for job in found], next_cursor=next_cursor)
 
 
@@ -92,7 +86,7 @@ async def watch_job(
     user: CurrentUser,
     db: Db,
     database: DatabaseDep,
-    notices: NoticesDep,
+    listener: ListenerDep,
     revocations: RevocationsDep,
     health: HealthDep,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -106,7 +100,7 @@ async def watch_job(
     seen = seen_of(job, last_event_id)
     if seen == job.event_seq and job.status in ENDED:
         return Response(status_code=204)
-    watch = Watch(database, notices, revocations, health, user, job.tenant_id)
+    watch = Watch(database, listener, revocations, health, user, job.tenant_id)
     return sse.stream(watch.events(job, seen))
 
 

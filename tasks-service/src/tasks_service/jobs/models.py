@@ -26,6 +26,12 @@ PENDING, RUNNING, COMPLETED, FAILED, CANCELLED = "pending", "running", "complete
 ENDED: Final = (COMPLETED, FAILED, CANCELLED)
 EVENTS_AT_ONCE: Final = 100
 
+# The channels of PostgreSQL's NOTIFY.
+QUEUE_CHANNEL: Final = "flotilla_jobs_queue"  # a job became due
+CANCELS_CHANNEL: Final = "flotilla_jobs_cancels"  # a running job's cancellation was requested
+EVENTS_CHANNEL: Final = "flotilla_jobs_events"  # a job has a new event; the topic is the job's id
+CHANNELS: Final = (QUEUE_CHANNEL, CANCELS_CHANNEL, EVENTS_CHANNEL)
+
 
 class Job(Tenanted):
     """One job: what was asked for, and the queue's entry for it.
@@ -81,7 +87,7 @@ class Job(Tenanted):
 
 
 class JobEvent(Tenanted):
-    """What a watcher of the job is told: the job as it was then."""
+    """What a watcher of the job receives: the job as it was then."""
 
     __tablename__ = "job_events"
     __table_args__ = (
@@ -97,7 +103,7 @@ class JobEvent(Tenanted):
 
 
 async def find(db: AsyncSession, job_id: UUID, owner: UUID | None, *, for_update: bool = False) -> Job | None:
-    """The tenant's job; None where there is none, or where it belongs to somebody other than `owner`."""
+    """The tenant's job; None if there is none, or if it belongs to a person other than `owner`."""
     query = visible(owner).where(Job.id == job_id)
     return (await db.scalars(query.with_for_update() if for_update else query)).one_or_none()
 

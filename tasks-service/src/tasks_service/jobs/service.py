@@ -1,7 +1,7 @@
-"""Submitting, reading, cancelling and taking up jobs again. What a worker does to them is worker/'s."""
+"""The rules of submitting, reading, cancelling and retrying jobs. Every change of a status is in transitions.py."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func
@@ -10,12 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
 from shared.problems import Conflict, InsufficientScope, NotFound
-from tasks_service.jobs import models
-from tasks_service.jobs.models import CANCELLED, ENDED, PENDING, RUNNING, Job
-from tasks_service.jobs.record import announce, publish, record
-from tasks_service.jobs.schemas import JobIn
+from shared.web.paging import by_cursor
+from tasks_service.jobs import models, transitions
+from tasks_service.jobs.models import CANCELLED, ENDED, FAILED, Job
+from tasks_service.jobs.schemas import JobIn, JobQuery
 from tasks_service.kinds.kind import Kind
-from tasks_service.notices import CANCELS, notify
+
+_SORTABLE: Final = {
+    "created_at": Job.created_at,
+    "priority": Job.priority,
+    "kind": Job.kind,
+    "status": Job.status,
+}
 
 
 class JobNotFound(NotFound):
@@ -39,10 +45,10 @@ class JobEnded(Conflict):
 
 
 class NotRetryable(Conflict):
-    """Only a job that failed or was cancelled can be taken up again."""
+    """Only a job that failed or was cancelled can be retried."""
 
     status, title = 409, "The job cannot be retried"
-    remedy = "Wait until the job ends; submit a completed one anew."
+    remedy = "Wait until the job ends; submit a new job instead of a completed one."
 
 
 async def submit(
@@ -69,11 +75,18 @@ async def submit(
     )
     if job_in.run_at is not None:
         job.run_at = func.greatest(job_in.run_at, func.now())  # a time that has passed must not jump the queue
-    db.add(job)
-    await db.flush()
-    await db.refresh(job)
-    await announce(db, job)
+    await transitions.accept(db, job)
     return job
+
+
+async def page(db: AsyncSession, user: Principal, query: JobQuery) -> tuple[Sequence[Job], str | None]:
+    """The caller's jobs, or the tenant's with admin:read; and the cursor of what follows, None at the end."""
+    rows = models.visible(owner_filter(user))
+    if query.status:
+        rows = rows.where(Job.status.in_(query.status))
+    if query.kind:
+        rows = rows.where(Job.kind.in_(query.kind))
+    return await by_cursor(db, rows, query, _SORTABLE, Job.id)
 
 
 async def read(db: AsyncSession, user: Principal, job_id: UUID) -> Job:
@@ -91,39 +104,26 @@ async def result(db: AsyncSession, user: Principal, job_id: UUID) -> str:
 
 
 async def cancel(db: AsyncSession, user: Principal, job_id: UUID) -> Job:
-    """End a waiting job now; ask the worker of a running one to stop. Asking twice is asking once."""
+    """End a waiting job now; ask the worker of a running one to stop. Raises JobEnded."""
     job = await _found(db, user, job_id, "admin:write", for_update=True)
     if job.status in ENDED:
         raise JobEnded(f"The job is {job.status}.")
-    if job.status == RUNNING:
-        if job.cancel_requested:
-            return job
-        job.cancel_requested = True
-        await notify(db, CANCELS)
-    else:
-        job.status, job.finished_at = CANCELLED, func.now()
-        job.version += 1
-    await _changed(db, job)
-    if job.status == CANCELLED:
-        publish(db, job)
+    await transitions.cancel(db, job)
     return job
 
 
 async def retry(db: AsyncSession, user: Principal, job_id: UUID, kind_attempts: Mapping[str, int]) -> Job:
-    """Take up a failed or cancelled job, with as many attempts as a new one and its owner's scopes as they are now."""
+    """Queue a failed or cancelled job again, with a new job's attempts; its owner's retry renews the scopes.
+
+    Raises NotRetryable.
+    """
     job = await _found(db, user, job_id, "admin:write", for_update=True)
-    if job.status not in (models.FAILED, CANCELLED):
+    if job.status not in (FAILED, CANCELLED):
         raise NotRetryable(f"The job is {job.status}.")
     if job.kind not in kind_attempts:
-        raise NotRetryable(f"There is no kind {job.kind} here any more.")
-    job.status, job.finished_at, job.error, job.cancel_requested = PENDING, None, None, False
-    job.percent, job.message, job.run_at = 0, None, func.now()
-    job.max_attempts = job.attempt + kind_attempts[job.kind]
-    job.version += 1
-    if user.user_id == job.user_id:
-        job.scopes = sorted(user.scopes)
-    await _changed(db, job)
-    await announce(db, job)
+        raise NotRetryable(f"The kind {job.kind} no longer exists.")
+    scopes = user.scopes if user.user_id == job.user_id else None
+    await transitions.retry(db, job, attempts=kind_attempts[job.kind], scopes=scopes)
     return job
 
 
@@ -143,10 +143,3 @@ async def _found(db: AsyncSession, user: Principal, job_id: UUID, admin_scope: s
     if job is None:
         raise JobNotFound
     return job
-
-
-async def _changed(db: AsyncSession, job: Job) -> None:
-    job.event_seq += 1
-    await db.flush()
-    await db.refresh(job)
-    await record(db, job)

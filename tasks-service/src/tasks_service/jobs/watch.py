@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 import orjson
 
+from shared.background.listen_notify import Listener
 from shared.data.database import Database
 from shared.identity import Principal
 from shared.identity.revocation_entries import Entry
@@ -18,11 +19,10 @@ from shared.problems import ServiceUnavailable
 from shared.web import sse
 from shared.web.health import HealthChecks
 from tasks_service.jobs import models
-from tasks_service.jobs.models import ENDED, Job, JobEvent
+from tasks_service.jobs.models import ENDED, EVENTS_CHANNEL, Job, JobEvent
 from tasks_service.jobs.schemas import JobOut
-from tasks_service.notices import EVENTS, Notices, woken
 
-POLL_S: Final = 2.0  # behind the notices, for those that were lost with their connection
+POLL_S: Final = 2.0  # behind NOTIFY, for those that were lost with their connection
 
 
 def seen_of(job: Job, last_event_id: str | None) -> int | None:
@@ -38,7 +38,7 @@ class Watch:
     """One watcher of one job. `seen` as `seen_of` says: without it the job as it is now comes first."""
 
     database: Database
-    notices: Notices
+    listener: Listener
     revocations: Revocations
     health: HealthChecks
     user: Principal
@@ -51,7 +51,8 @@ class Watch:
         itself and names what it has seen.
         """
         with ExitStack() as stack:
-            woke = stack.enter_context(self.notices.waiter(EVENTS, str(job.id)))
+            woke = asyncio.Event()
+            stack.enter_context(self.listener.waking(woke.set, EVENTS_CHANNEL, str(job.id)))
             over = self._over(stack, woke)
             if seen is None:
                 yield _now(job)
@@ -68,7 +69,7 @@ class Watch:
                     continue
                 if ended:
                     return  # nothing followed it: the job was not taken up again
-                await woken(woke, max(0.0, min(POLL_S, self.user.expires_at - time.time())))
+                await _wait(woke, max(0.0, min(POLL_S, self.user.expires_at - time.time())))
 
     async def _behind(self, job_id: UUID, seen: int) -> Sequence[JobEvent]:
         try:
@@ -90,6 +91,14 @@ class Watch:
         if self.revocations.ended(self.user) is not None:  # since the request was let in
             over.set()
         return over
+
+
+async def _wait(event: asyncio.Event, within_s: float) -> None:
+    """Wait for the event, `within_s` seconds at most, and clear it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    event.clear()
 
 
 def _now(job: Job) -> bytes:

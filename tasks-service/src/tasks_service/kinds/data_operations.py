@@ -11,10 +11,9 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from tasks_service.kinds.faults import FieldNotInRows, ResultTooLarge
-from tasks_service.kinds.report import Report
+from tasks_service.kinds.problems import FieldNotInRows, ResultTooLarge
 from tasks_service.kinds.tables import rows_of
-from tasks_service.kinds.values import Row, answer, number, order
+from tasks_service.kinds.values import Report, Row, answer, number, order
 
 MAX_MEDIAN_VALUES: Final = 5_000_000  # they are all held and sorted: about 200 MB
 MAX_GROUPS: Final = 100_000

@@ -10,10 +10,9 @@ from typing import Any, Final
 import orjson
 
 from tasks_service.kinds.data_operations import Sum
-from tasks_service.kinds.faults import FileNotText, ResultNotFinite
-from tasks_service.kinds.report import Report
+from tasks_service.kinds.problems import FileNotText, ResultNotFinite
 from tasks_service.kinds.tables import reported, typed_cells
-from tasks_service.kinds.values import answer, is_number
+from tasks_service.kinds.values import Report, answer, is_number
 
 _BLOCK_BYTES: Final = 1024 * 1024
 MAX_DISTINCT: Final = 500_000  # per file; beyond it `distinct` is a lower bound, and the profile says so

@@ -13,8 +13,8 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, ConfigDict, Field
 
 from shared.web.json_input import Input
-from tasks_service.kinds.faults import MailRefused, MailServerUnavailable
 from tasks_service.kinds.kind import Kind, Running
+from tasks_service.kinds.problems import MailRefused, MailServerUnavailable
 
 
 def _address(value: str) -> str:

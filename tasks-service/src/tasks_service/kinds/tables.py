@@ -10,9 +10,8 @@ from typing import IO, Any, Final
 
 import orjson
 
-from tasks_service.kinds.faults import FileNotTabular, FileNotText, FileTooLarge
-from tasks_service.kinds.report import Report
-from tasks_service.kinds.values import Row, of_cell
+from tasks_service.kinds.problems import FileNotTabular, FileNotText, FileTooLarge
+from tasks_service.kinds.values import Report, Row, of_cell
 
 MAX_JSON_BYTES: Final = 32 * 1024 * 1024  # what is parsed whole (a list, a line) takes about ten times its size
 MAX_JSON_DEPTH: Final = 64  # as in a request's body; a result nested more deeply could not be written

@@ -2,13 +2,17 @@
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
-from tasks_service.kinds.faults import FieldNotNumeric, ResultNotFinite
+from tasks_service.kinds.problems import FieldNotNumeric, ResultNotFinite
 
 Row = dict[str, Any]
+
+Report = Callable[[float, str | None], None]
+"""Reports the progress of work in a child process: percent from 0 to 100, and a short message."""
 
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MISSING_WORDS: Final = frozenset({"", "nan", "null"})

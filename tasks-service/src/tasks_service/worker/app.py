@@ -1,40 +1,48 @@
-"""The worker's process: the same parts, health and metrics as a service, with a worker instead of an API."""
+"""The worker's process and its command line, `python -m tasks_service worker`.
+
+It has the same resources, health and metrics as a service, with a worker instead of an API.
+"""
 
 from functools import partial
+from typing import Annotated
 
+import typer
 from fastapi import FastAPI
 
 from shared.app import Service
+from shared.background.listen_notify import Listener
+from shared.cli import load_fit, start_process
 from shared.clients import Clients
 from shared.data.database import Database
 from shared.problems import ServiceUnavailable
 from shared.process import Process
+from shared.server import Server
 from shared.web.health import HealthChecks
+from tasks_service.jobs.models import CHANNELS
 from tasks_service.kinds.registry import available
-from tasks_service.notices import Notices
 from tasks_service.settings import TasksSettings
-from tasks_service.worker import metrics, queue
-from tasks_service.worker.attempt import Means
-from tasks_service.worker.children import Children
-from tasks_service.worker.folder import own_folder
+from tasks_service.worker import leases, metrics
+from tasks_service.worker.attempt import Tools
+from tasks_service.worker.pool.child_pool import ChildPool
+from tasks_service.worker.scratch_folder import own_folder
 from tasks_service.worker.worker import Worker
 
 
 async def open_resources(process: Process) -> None:
     settings, database = process.get(TasksSettings), process.get(Database)
-    notices = process.add(Notices(database, settings.service))
-    process.run("notices", notices.run)
+    listener = process.add(Listener(database, settings.service, CHANNELS))
+    process.loop(listener.listening)
     process.health.before_metrics.append(partial(_refresh_depth, database))
     folder = await process.enter(own_folder())
-    children = await process.enter(Children(settings.worker.children).opened())
-    means = Means(database, process.get(Clients).to("users"), children, settings, folder)
-    await process.enter(Worker(means, notices, available(settings)).working())
+    children = await process.enter(ChildPool(settings.worker.children).opened())
+    tools = Tools(database, process.get(Clients).to("users"), children, settings, folder)
+    await process.enter(Worker(tools, listener, available(settings)).working())
 
 
 async def _refresh_depth(database: Database) -> None:
     try:
         async with database.transaction(role="fleet") as fleet:
-            due, waiting, oldest_s = await queue.depth(fleet)
+            due, waiting, oldest_s = await leases.depth(fleet)
     except ServiceUnavailable:
         return  # the last values stand; the database's own check reports that it is unavailable
     metrics.DUE.set(due)
@@ -56,3 +64,14 @@ worker_service = Service(
     description="The worker of tasks-service.",
     open=open_resources,
 )
+
+commands = typer.Typer(invoke_without_command=True, help="Run jobs until SIGTERM or Ctrl-C; then let them end.")
+
+
+@commands.callback()
+def worker(port: Annotated[int | None, typer.Option(help="Overrides WORKER__PORT.")] = None) -> None:
+    """Run jobs until SIGTERM or Ctrl-C; running ones get WORKER__DRAIN_S seconds, the rest go back to the queue."""
+    settings = load_fit(worker_service, TasksSettings)
+    start_process(worker_service, settings, "tasks-worker")
+    health = HealthChecks(worker_service.name)
+    Server(worker_app(settings, health), settings, health, port=settings.worker.port if port is None else port).run()

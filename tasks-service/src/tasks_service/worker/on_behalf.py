@@ -1,4 +1,4 @@
-"""Acting for a job's owner: who they are now, and their files, both asked of users-service at the time of need."""
+"""Acting on behalf of a job's owner: their roles now and their files, read from users-service when needed."""
 
 import asyncio
 import time
@@ -16,10 +16,10 @@ from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.identity import Principal, scopes_of
 from shared.ids import new_id
 from shared.problems import Forbidden, InsufficientScope, ServiceUnavailable
-from tasks_service.kinds.faults import FileNotFound, FileTooLarge
+from tasks_service.jobs.transitions import Claimed
 from tasks_service.kinds.kind import LocalFile
-from tasks_service.worker.faults import OwnerNotMember, OwnerTenantSuspended, UsersUnavailable
-from tasks_service.worker.queue import Claimed
+from tasks_service.kinds.problems import FileNotFound, FileTooLarge
+from tasks_service.worker.problems import OwnerNotMember, OwnerTenantSuspended, UsersUnavailable
 
 _TOKEN_S: Final = 60  # a new principal is made for each attempt and asked for again with each file
 _NO_EPOCH: Final = (
@@ -52,7 +52,7 @@ async def owner_now(users: ServiceClient, job: Claimed) -> Principal:
     Raises OwnerNotMember, OwnerTenantSuspended, or UsersUnavailable where it cannot be told.
     """
     try:
-        membership = await users.read(f"/internal/memberships/{job.held.tenant_id}/{job.user_id}", _Membership)
+        membership = await users.read(f"/internal/memberships/{job.lease.tenant_id}/{job.user_id}", _Membership)
     except ServiceUnavailable as error:
         raise UsersUnavailable from error
     if membership is None:
@@ -76,7 +76,7 @@ def owner_as_submitted(job: Claimed) -> Principal:
     return Principal(
         user_id=job.user_id,
         username=job.username,
-        tenant_id=job.held.tenant_id,
+        tenant_id=job.lease.tenant_id,
         tenant_slug=job.tenant_slug,
         roles=frozenset(),
         scopes=frozenset(job.scopes),

@@ -1,17 +1,6 @@
-"""Why an attempt did not do its work, though the kind itself may have been willing."""
+"""Why an attempt failed for reasons outside its kind."""
 
 from shared.problems import Forbidden, Problem, ServiceUnavailable
-
-
-class LeaseLost(Exception):
-    """Another worker has the job by now, or may have: this attempt writes nothing more."""
-
-
-class LeaseExpired(Problem):
-    """The worker that ran the job ended or fell silent in the middle of it."""
-
-    status, title = 503, "The worker was lost"
-    remedy = "Retry the job; if it happens again, make it smaller."
 
 
 class JobTimedOut(Problem):
@@ -22,9 +11,9 @@ class JobTimedOut(Problem):
 
 
 class OwnerNotMember(Forbidden):
-    """The person who submitted the job is no active member of its tenant any more."""
+    """The person who submitted the job is no longer an active member of its tenant."""
 
-    status, title = 403, "The job's owner is no member of the tenant"
+    status, title = 403, "The job's owner is not a member of the tenant"
     remedy = "Have a member of the tenant submit the job."
 
 
@@ -36,6 +25,6 @@ class OwnerTenantSuspended(Forbidden):
 
 
 class UsersUnavailable(ServiceUnavailable):
-    """users-service does not answer, so neither the owner's roles nor their files can be had. Uses up no attempt."""
+    """users-service does not respond, so neither the owner's roles nor their files can be read. Uses up no attempt."""
 
     status, title = 503, "The users service is not available right now"

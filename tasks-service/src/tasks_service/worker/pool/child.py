@@ -1,7 +1,7 @@
 """A child process of the worker: runs one CPU-heavy function at a time, and ends when the worker does.
 
-Started as `python -m tasks_service.worker.child`; only children.py starts it. It imports no web framework, so that it
-is there in a tenth of a second.
+Started as `python -m tasks_service.worker.pool.child` by child_pool.py only. It imports no web framework, so that it
+starts in a tenth of a second.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 import orjson
 
 from shared.problems import Problem
-from tasks_service.worker import frames
+from tasks_service.worker.pool import pipe
 
 _REPORT_EVERY_S: Final = 0.1
 _ALLOWED: Final = "tasks_service.kinds."
@@ -40,7 +40,7 @@ def main() -> None:
 
 def _receive(stream: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:
     """Read in a thread of its own, so that the worker's death ends this process in the middle of its work."""
-    while (frame := frames.read(stream)) is not None:
+    while (frame := pipe.read(stream)) is not None:
         tasks.put(frame[1])
     os._exit(0)
 
@@ -49,11 +49,11 @@ def _run(task: bytes, answers: BinaryIO) -> bytes:
     try:
         asked = orjson.loads(task)
         function = _function(asked["function"])
-        return frames.encoded(frames.RESULT, function(_Reporter(answers), **asked["arguments"]))
+        return pipe.encoded(pipe.RESULT, function(_Reporter(answers), **asked["arguments"]))
     except Problem as problem:
-        return frames.encoded(frames.PROBLEM, orjson.dumps([problem.code, problem.detail]))
+        return pipe.encoded(pipe.PROBLEM, orjson.dumps([problem.code, problem.detail]))
     except Exception:  # noqa: BLE001 - one unit of work ends here; the worker logs it and fails the attempt
-        return frames.encoded(frames.CRASH, traceback.format_exc().encode(errors="replace"))
+        return pipe.encoded(pipe.CRASH, traceback.format_exc().encode(errors="replace"))
 
 
 def _function(name: str) -> Callable[..., bytes]:
@@ -74,7 +74,7 @@ class _Reporter:
         now = time.monotonic()
         if now >= self._next_at:
             self._next_at = now + _REPORT_EVERY_S
-            _write(self._answers, frames.encoded(frames.PROGRESS, orjson.dumps([percent, message])))
+            _write(self._answers, pipe.encoded(pipe.PROGRESS, orjson.dumps([percent, message])))
 
 
 def _write(answers: BinaryIO, frame: bytes) -> None:

@@ -15,9 +15,9 @@ import orjson
 import structlog
 
 from shared.problems import every_problem
-from tasks_service.kinds.faults import ChildDied
-from tasks_service.kinds.report import Report
-from tasks_service.worker import frames
+from tasks_service.kinds.problems import ChildDied
+from tasks_service.kinds.values import Report
+from tasks_service.worker.pool import pipe
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ class ChildFailed(Exception):
     """The function raised something unforeseen; the traceback is in the log."""
 
 
-class Children:
+class ChildPool:
     def __init__(self, size: int) -> None:
         self._free = asyncio.Semaphore(size)
         self._size = size
@@ -34,7 +34,7 @@ class Children:
         self._all: set[Process] = set()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Children"]:
+    async def opened(self) -> AsyncIterator["ChildPool"]:
         """Start the processes now, end them with the block."""
         for _ in range(self._size):
             self._idle.append(await self._start())
@@ -75,7 +75,7 @@ class Children:
 
     async def _start(self) -> Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tasks_service.worker.child", stdin=PIPE, stdout=PIPE
+            sys.executable, "-m", "tasks_service.worker.pool.child", stdin=PIPE, stdout=PIPE
         )
         self._all.add(process)
         return process
@@ -91,21 +91,21 @@ async def _exchange(process: Process, task: bytes, report: Report) -> tuple[byte
     """Hand the task over and pass progress on until the answer comes."""
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101 - as above
-    process.stdin.write(frames.encoded(frames.TASK, task))
+    process.stdin.write(pipe.encoded(pipe.TASK, task))
     await process.stdin.drain()
     while True:
-        kind, length = frames.HEAD.unpack(await process.stdout.readexactly(frames.HEAD.size))
+        kind, length = pipe.HEAD.unpack(await process.stdout.readexactly(pipe.HEAD.size))
         payload = await process.stdout.readexactly(length)
-        if kind != frames.PROGRESS:
+        if kind != pipe.PROGRESS:
             return kind, payload
         percent, message = orjson.loads(payload)
         report(percent, message)
 
 
 def _outcome(kind: bytes, payload: bytes) -> bytes:
-    if kind == frames.RESULT:
+    if kind == pipe.RESULT:
         return payload
-    if kind == frames.PROBLEM:
+    if kind == pipe.PROBLEM:
         code, detail = orjson.loads(payload)
         raise every_problem()[code](detail)
     log.error("child_failed", traceback=payload.decode(errors="replace"))
