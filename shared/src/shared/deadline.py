@@ -8,7 +8,7 @@ instant on its monotonic clock. It is a hint from inside the fleet: the gateway 
 What ends at the deadline, and what does not:
 - A request that is read after its deadline is answered with 504 before any work (web/requests.py). Machines' clocks
   differ by up to CLOCK_DIFFERENCE_S, so only a request that is later than that is certainly late.
-- A call to another service is given up at the deadline, and refused without being sent after it (clients.py).
+- A call to another service is abandoned at the deadline, and refused without being sent after it (clients.py).
 - Event handlers and job attempts have time-outs of their own that cancel them inside their transaction, which rolls
   back. They start a deadline of the same length, so that the services they call stop as early.
 - Nothing else is cancelled. A request that has begun runs to its commit: cancelling a commit would leave it unknown
