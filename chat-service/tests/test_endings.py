@@ -9,8 +9,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from chat_service.app import service as chat
-from chat_service.socket.outgoing import CLOSED
-from chat_service.socket.runtime import SocketRuntime
+from chat_service.delivery.hub import Hub
+from chat_service.delivery.outgoing import CLOSED
 from shared.resources import Resources
 from shared.settings import ServiceSettings
 from shared.testing import eventually, running_service, serving_service
@@ -135,7 +135,7 @@ async def test_a_reader_that_stops_is_dropped_and_the_others_go_on(
 ) -> None:
     """Nothing is held for it beyond its bounds: the connection is gone although it never reads its close."""
     room = await make_room("ann", "bob")
-    hub = resources.get(SocketRuntime).hub
+    hub = resources.get(Hub)
     async with connected("ann") as ann:
         before = hub.size
         bob = await talk(base_url, members("bob"))
@@ -201,7 +201,7 @@ async def test_a_peer_that_answers_no_ping_is_dropped(settings: ServiceSettings,
     )
     async with serving_service(chat.create_app(quick), ws=SocketProtocol) as served:
         ann, deaf = await talk(served.url, members("ann")), await talk(served.url, members("bob"))
-        hub = served.resources.get(SocketRuntime).hub
+        hub = served.resources.get(Hub)
         await eventually(lambda: hub.size == 2)
         deaf.stop_reading()
         await eventually(lambda: hub.size == 1, saying="the deaf one is gone")

@@ -5,12 +5,12 @@ from chat_service.notifications.api import router as notifications
 from chat_service.notifications.handlers import handlers as notification_handlers
 from chat_service.people.handlers import handlers as people_handlers
 from chat_service.presence.api import router as presence
+from chat_service.resources import open_resources
 from chat_service.rooms.api import router as rooms
 from chat_service.rooms.handlers import handlers as room_handlers
 from chat_service.scopes import SCOPES
 from chat_service.settings import ChatSettings
 from chat_service.socket.api import router as socket
-from chat_service.socket.runtime import open_resources
 from shared.app import Service
 from shared.events import EventHandlers
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 
-class Line(StrEnum):
+class StreamKind(StrEnum):
     """What is numbered without gaps: a room's messages, a person's notifications in a tenant."""
 
     ROOM = "room"
@@ -19,16 +19,18 @@ class Line(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LineKey:
-    line: Line
+class StreamKey:
+    """One numbered stream; `id` is the room's or the person's."""
+
+    kind: StreamKind
     tenant_id: UUID
     id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row that has its number: the frame goes to whoever follows the line."""
+    """A row that has its number in its stream, and the frame that followers of the stream receive."""
 
-    key: LineKey
+    key: StreamKey
     seq: int
     frame: Mapping[str, Any]

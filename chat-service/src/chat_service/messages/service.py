@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chat_service.messages import models
 from chat_service.messages.models import Message
 from chat_service.messages.schemas import History, HistoryQuery, MessageOut
-from chat_service.push import Line, LineKey, Stored
+from chat_service.push import Stored, StreamKey, StreamKind
 from chat_service.rooms import models as room_models
 from chat_service.rooms import service as rooms
 from chat_service.rooms.models import Room, RoomMember
@@ -46,7 +46,7 @@ async def send(db: AsyncSession, user: Principal, room_id: UUID, text: str, clie
             raise NotFound("The message was erased.")
         return sent, False
     await db.execute(update(Room).where(Room.tenant_id == tenant_id, Room.id == room_id).values(last_seq=stored.seq))
-    announce(db, Stored(LineKey(Line.ROOM, tenant_id, room_id), stored.seq, frame_of(stored)))
+    announce(db, Stored(StreamKey(StreamKind.ROOM, tenant_id, room_id), stored.seq, frame_of(stored)))
     return stored, True
 
 

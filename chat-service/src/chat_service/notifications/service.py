@@ -12,7 +12,7 @@ from chat_service.notifications import models
 from chat_service.notifications.models import Notification
 from chat_service.notifications.schemas import NotificationOut, NotificationQuery
 from chat_service.notifications.texts import texts
-from chat_service.push import Line, LineKey, Stored
+from chat_service.push import Stored, StreamKey, StreamKind
 from shared.data.after_commit import announce
 from shared.identity.principal import Principal, tenant_of
 from shared.problems import NotFound
@@ -42,7 +42,7 @@ async def notify(
     await db.flush()
     await db.refresh(told)
     log.info("notification_stored", notification=str(told.id), kind=kind, user=str(user_id))
-    announce(db, Stored(LineKey(Line.PERSON, tenant_id, user_id), told.seq, frame_of(told)))
+    announce(db, Stored(StreamKey(StreamKind.PERSON, tenant_id, user_id), told.seq, frame_of(told)))
 
 
 def frame_of(notification: Notification) -> dict[str, Any]:

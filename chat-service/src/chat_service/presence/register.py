@@ -1,7 +1,7 @@
-"""The register: every replica writes its people into the cache with an end, renews them, and reads the others'.
+"""Who is present: every replica writes its people into the cache with an expiry, renews them, and reads the others'.
 
-A replica that dies renews nothing, so its people vanish by themselves. While the cache is away each replica shows its
-own people and those it saw last.
+The entries of a replica that died expire. While the cache is unavailable, each replica shows its own people and those
+that it read last.
 """
 
 import asyncio
@@ -16,10 +16,14 @@ from redis.exceptions import RedisError
 
 from chat_service.presence.room import Changed, RoomPresence
 from chat_service.settings import PresenceSettings
+from shared.background import PollingLoop
 from shared.ids import new_id
 
 RoomKey = tuple[UUID, UUID]
 """Tenant and room."""
+
+Listener = Callable[[RoomKey, Changed], None]
+"""Receives who came or left; neither waits nor raises."""
 
 TICK_S: Final = 1.0
 _COALESCE_S: Final = 0.03
@@ -42,24 +46,29 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 
 
 class Presence:
-    """`on_change` hears who came and went, in rooms where somebody is here; `tell_others` says that a room changed."""
+    """Who is in which room; `publish_change` tells the other replicas that a room changed."""
 
     def __init__(
         self,
         cache: Redis,
         settings: PresenceSettings,
         *,
-        on_change: Callable[[RoomKey, Changed], None],
-        tell_others: Callable[[RoomKey], None],
+        publish_change: Callable[[RoomKey], None],
     ) -> None:
-        self._cache, self._settings = cache, settings
-        self._on_change, self._tell_others = on_change, tell_others
+        self._cache, self._settings, self._publish_change = cache, settings, publish_change
+        self._listeners: list[Listener] = []
         self._replica = new_id().hex
         self._rooms: dict[RoomKey, RoomPresence] = {}
         self._stale: set[RoomKey] = set()
-        self._told: set[RoomKey] = set()
+        self._unpublished: set[RoomKey] = set()
         self._departing: dict[RoomKey, dict[UUID, tuple[str, float]]] = {}
-        self._wake = asyncio.Event()
+        self._due = 0.0
+        self.syncing = PollingLoop("presence", self._step, every_s=TICK_S)
+        """Background work: keeps the register and this replica's view of it true."""
+
+    def listen(self, listener: Listener) -> None:
+        """Report who came and left, in rooms where a person is connected here."""
+        self._listeners.append(listener)
 
     def join(self, key: RoomKey, user_id: UUID, username: str) -> None:
         self._rooms.setdefault(key, RoomPresence()).join(user_id, username)
@@ -67,7 +76,7 @@ class Presence:
         self._changed(key)
 
     def leave(self, key: RoomKey, user_id: UUID, *, at_once: bool) -> None:
-        """A subscription ended: at once where the client said so, with a grace where the connection closed."""
+        """A subscription ended: at once if the client asked for it, after a grace period if the connection closed."""
         room = self._rooms.get(key)
         if room is None:
             return
@@ -76,16 +85,16 @@ class Presence:
             self._departing.setdefault(key, {})[user_id] = (room.names[user_id], grace_s)
             self._changed(key)
 
-    def look_again(self, key: RoomKey) -> None:
-        """Another replica says that the room changed."""
+    def refresh(self, key: RoomKey) -> None:
+        """Another replica reports that the room changed."""
         if key in self._rooms:
             self._stale.add(key)
-            self._wake.set()
+            self._wake_soon()
 
     async def users(self, key: RoomKey) -> dict[UUID, str]:
-        """Who is in the room now, by id."""
+        """The people in the room now: names by id."""
         people: dict[UUID, str] = {}
-        with suppress(RedisError, OSError):  # then this replica's own view is all there is
+        with suppress(RedisError, OSError):  # then only this replica's own view is known
             people = await self._read(key)
         room = self._rooms.get(key)
         if room is None:
@@ -93,25 +102,18 @@ class Presence:
         here = {user_id: room.names[user_id] for user_id in (*room.here, *room.leaving)}
         return (people or {user_id: room.names[user_id] for user_id in room.elsewhere}) | here
 
-    async def run(self) -> None:
-        """Keep the register true, for ever: every second, and at once after a change."""
-        due = 0.0
-        while True:
-            try:
-                async with asyncio.timeout(TICK_S):
-                    await self._wake.wait()
-                await asyncio.sleep(_COALESCE_S)  # a crowd that arrives together is one round trip
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            now = time.monotonic()
-            keys = set(self._rooms) if now >= due else self._stale & self._rooms.keys()
-            due = now + TICK_S if now >= due else due
-            self._stale -= keys
-            await self._sync(keys)
+    async def _step(self) -> None:
+        """Sync every room once a second, and those that changed at once."""
+        now = time.monotonic()
+        is_due = now >= self._due
+        keys = set(self._rooms) if is_due else self._stale & self._rooms.keys()
+        if is_due:
+            self._due = now + TICK_S
+        self._stale -= keys
+        await self._sync(keys)
 
     async def close(self) -> None:
-        """The process ends: its people get their grace to come back elsewhere, and nobody stays as a ghost."""
+        """The process ends: its people have their grace period to reconnect elsewhere, and then disappear."""
         for key, room in self._rooms.items():
             leaving = self._departing.setdefault(key, {})
             for user_id in room.here:
@@ -121,23 +123,27 @@ class Presence:
 
     def _changed(self, key: RoomKey) -> None:
         self._stale.add(key)
-        self._told.add(key)
-        self._wake.set()
+        self._unpublished.add(key)
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        """A crowd that arrives together is one round trip."""
+        asyncio.get_running_loop().call_later(_COALESCE_S, self.syncing.wake)
 
     async def _sync(self, keys: Collection[RoomKey]) -> None:
         ordered = list(keys)
         for start in range(0, len(ordered), _BATCH):
             batch = ordered[start : start + _BATCH]
-            with suppress(RedisError, OSError):  # then what this replica knows by itself is shown
+            with suppress(RedisError, OSError):  # as above
                 await self._exchange(batch)
             for key in batch:
                 self._show(key)
-        for key in self._told & set(ordered):
-            self._tell_others(key)
-        self._told -= set(ordered)
+        for key in self._unpublished & set(ordered):
+            self._publish_change(key)
+        self._unpublished -= set(ordered)
 
     async def _exchange(self, keys: list[RoomKey]) -> None:
-        """Write our people, read everybody. What cannot be said of who left is left to the entries' own end."""
+        """Write this replica's people and read all. A departure that cannot be written expires by itself."""
         pipeline = self._cache.pipeline(transaction=False)
         for key in keys:
             pipeline.eval(_SYNC, 1, _name(key), *self._arguments(key))
@@ -159,7 +165,8 @@ class Presence:
         if (room := self._rooms.get(key)) is None:
             return
         for changed in room.changes(time.monotonic()):
-            self._on_change(key, changed)
+            for listener in self._listeners:
+                listener(key, changed)
         if room.empty:
             del self._rooms[key]
 

@@ -1,10 +1,6 @@
-"""The WebSocket. A message's way through it, from one client to all the others:
+"""The WebSocket: one connection and the frames that its client sends.
 
-connection   reads the frame (frames) and queues it
-commands     stores it, one transaction a frame, and answers `ack`
-hub          hears of the commit (push.py), encodes once, tells the other replicas (fanout, hints)
-delivery     puts it into its line, in order; fills from PostgreSQL (stored) what no hint brought
-lines        give each follower every number once
-subscription goes from history to live without a seam
-outgoing     writes what a reader takes, and ends with who does not read
+api             the handshake and a connection's life
+connection      reads frames (frames), queues them, and answers errors (problems)
+frame_handlers  what each frame does, one transaction a frame; delivery/ takes it from there
 """

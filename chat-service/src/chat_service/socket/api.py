@@ -6,11 +6,12 @@ from typing import Final
 import structlog
 from fastapi import WebSocket
 
+from chat_service.delivery.hub import Hub
+from chat_service.delivery.outgoing import Close
 from chat_service.settings import ChatSettings
 from chat_service.socket.connection import Connection
+from chat_service.socket.frame_handlers import FrameHandlers
 from chat_service.socket.frames import SUBPROTOCOL
-from chat_service.socket.outgoing import Close
-from chat_service.socket.runtime import SocketRuntime
 from shared.identity.principal import Principal
 from shared.identity.revocations import Revocations
 from shared.identity.verifier import Verifier
@@ -31,7 +32,6 @@ _SCOPES: Final = ("chat:read", "notifications:read")
 async def connect(websocket: WebSocket) -> None:
     """Chat and notifications over one connection, by the subprotocol flotilla.v1."""
     resources = resources_of(websocket)
-    runtime, settings = resources.get(SocketRuntime), resources.get(ChatSettings)
     if SUBPROTOCOL not in websocket.scope["subprotocols"]:
         await websocket.accept()
         await websocket.close(Close.NOT_UNDERSTOOD, "subprotocol_missing")
@@ -42,10 +42,11 @@ async def connect(websocket: WebSocket) -> None:
         await _refuse(websocket, problem)
         return
     await websocket.accept(SUBPROTOCOL)
-    await _serve(websocket, principal, runtime, settings)
+    await _serve(websocket, principal, resources)
 
 
-async def _serve(websocket: WebSocket, principal: Principal, runtime: SocketRuntime, settings: ChatSettings) -> None:
+async def _serve(websocket: WebSocket, principal: Principal, resources: Resources) -> None:
+    settings, hub, handlers = resources.get(ChatSettings), resources.get(Hub), resources.get(FrameHandlers)
     protocol = sockets.of(websocket.scope)
     protocol.keep_alive(settings.socket.heartbeat_s, settings.socket.answer_s)
     assert principal.tenant_id is not None  # noqa: S101 - _caller has looked
@@ -53,23 +54,24 @@ async def _serve(websocket: WebSocket, principal: Principal, runtime: SocketRunt
     structlog.contextvars.bind_contextvars(
         connection=str(connection.id), user=str(principal.user_id), tenant=str(principal.tenant_id)
     )
-    worker = asyncio.create_task(connection.work(runtime.commands.handle))
+    worker = asyncio.create_task(connection.work(handlers.handle))
     code = 1006
     try:
-        await runtime.hub.add(connection)
-        runtime.end_if_revoked(connection)
+        await hub.add(connection)
+        if resources.get(Revocations).ended(principal) is not None:  # between the handshake and the hub's listening
+            connection.outgoing.close(Close.TOKEN_ENDED)
         hello = {"connection_id": str(connection.id), "user_id": str(principal.user_id)}
         more = {"username": principal.username, "heartbeat_s": settings.socket.heartbeat_s}
         connection.say("welcome", hello | more)
-        code = await connection.read(websocket, runtime.commands.admit)
+        code = await connection.read(websocket, handlers.admit)
     finally:
         worker.cancel()
-        runtime.hub.remove(connection)
+        hub.remove(connection)
         log.info("connection_closed", code=code)
 
 
 async def _caller(websocket: WebSocket, resources: Resources) -> Principal:
-    """Who opens the connection, by `Authorization` or the subprotocol `bearer.<token>`. Raises the refusal."""
+    """The person who connects, by `Authorization` or the subprotocol `bearer.<token>`. Raises the refusal."""
     offered = [name for name in websocket.scope["subprotocols"] if name.startswith(_BEARER)]
     scheme, _, token = websocket.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -79,14 +81,14 @@ async def _caller(websocket: WebSocket, resources: Resources) -> Principal:
     principal = await resources.get(Verifier).verify(token.strip())
     resources.get(Revocations).admit(principal)
     if principal.tenant_id is None:
-        raise Forbidden("Your session is in no tenant: sign in to one.")
+        raise Forbidden("The session has no tenant. Sign in to a tenant.")
     if principal.scopes.isdisjoint(_SCOPES):
         raise InsufficientScope(f"This needs one of the scopes {', '.join(_SCOPES)}.", scopes=_SCOPES)
     return principal
 
 
 async def _refuse(websocket: WebSocket, problem: Problem) -> None:
-    """By status where the client sends headers and so sees one; a browser sees only the code of a close."""
+    """By status if the client sent headers, so that it sees one; a browser sees only a close code."""
     if "authorization" in websocket.headers:
         request_id = websocket.scope.get("state", {}).get("request_id")
         await websocket.send_denial_response(answer(problem, instance="/ws", request_id=request_id))

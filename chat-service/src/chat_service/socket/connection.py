@@ -9,12 +9,12 @@ from uuid import UUID
 import structlog
 from starlette.websockets import WebSocket
 
+from chat_service.delivery.outgoing import Close, Outgoing, encoded
 from chat_service.messages.rate import RateLimited, Tally
-from chat_service.push import Line, LineKey
+from chat_service.push import StreamKey, StreamKind
 from chat_service.settings import SocketSettings
 from chat_service.socket import frames
 from chat_service.socket.frames import Frame, Ping, Ref, Refused
-from chat_service.socket.outgoing import Close, Outgoing, encoded
 from chat_service.socket.problems import NOT_UNDERSTOOD, for_frame
 from shared.identity.principal import Principal
 from shared.ids import new_id
@@ -54,9 +54,9 @@ class Connection:
         return {"id": str(self.principal.user_id), "username": self.principal.username}
 
     @property
-    def person(self) -> LineKey:
-        """The line of the person's notifications."""
-        return LineKey(Line.PERSON, self.tenant_id, self.user_id)
+    def person(self) -> StreamKey:
+        """The stream of the person's notifications."""
+        return StreamKey(StreamKind.PERSON, self.tenant_id, self.user_id)
 
     def deliver(self, seq: int, frame: bytes) -> None:
         """Take the person's next notification."""

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from chat_service.push import Line, LineKey
-from chat_service.socket.lines import NumberedLine
+from chat_service.delivery.streams import NumberedStream
+from chat_service.push import StreamKey, StreamKind
 
-KEY = LineKey(Line.ROOM, UUID(int=1), UUID(int=2))
+KEY = StreamKey(StreamKind.ROOM, UUID(int=1), UUID(int=2))
 
 
 class Heard:
@@ -17,7 +17,7 @@ class Heard:
 
 
 def test_a_missing_frame_is_taken_however_many_wait_for_it() -> None:
-    line, heard = NumberedLine(KEY, head=0), Heard()
+    line, heard = NumberedStream(KEY, head=0), Heard()
     line.followers.add(heard)
     for seq in range(2, 1000):
         line.offer(seq, b"early")
@@ -28,7 +28,7 @@ def test_a_missing_frame_is_taken_however_many_wait_for_it() -> None:
 
 
 def test_what_came_before_the_beginning_was_read_is_not_skipped() -> None:
-    line, heard = NumberedLine(KEY), Heard()
+    line, heard = NumberedStream(KEY), Heard()
     line.followers.add(heard)
     line.offer(7, b"told here")
     line.begin_at(7)  # read after 7 was stored

@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from chat_service.delivery.hub import Hub
 from chat_service.messages import service as messages
 from chat_service.messages.rate import MessageRate, RateLimited
 from chat_service.presence.register import Presence
@@ -11,7 +12,6 @@ from chat_service.rooms import service as rooms
 from chat_service.rooms.models import Room, RoomKind
 from chat_service.socket.connection import Connection
 from chat_service.socket.frames import Frame, GetUsers, Read, Renew, Send, Subscribe, Typing, Unsubscribe
-from chat_service.socket.hub import Hub
 from shared.data.database import Database
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
@@ -20,7 +20,7 @@ from shared.problems import Forbidden, InvalidToken, NotFound
 NEWEST: Final = 50  # messages that a newcomer gets
 
 
-class Commands:
+class FrameHandlers:
     def __init__(
         self,
         database: Database,

@@ -1,14 +1,39 @@
 """One connection following one room: history first, flow-controlled, then live, without a seam."""
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+from uuid import UUID
 
-from chat_service.socket.connection import Connection
-from chat_service.socket.lines import RoomLine
+from chat_service.delivery.outgoing import Outgoing
+from chat_service.delivery.streams import Follower, RoomStream
+from chat_service.push import StreamKey
+from shared.identity.principal import Principal
 
 _MOST_HELD: Final = 500  # live frames kept while history is read; more are left to the next page
 
 Rows = Sequence[tuple[int, bytes]]
+
+
+class Peer(Follower, Protocol):
+    """A connection as the delivery sees it: a person, and what is sent to them. It follows their notifications."""
+
+    outgoing: Outgoing
+    catching_up: asyncio.Lock
+    """Held while one room's history is sent: one at a time, so that what is written ahead stays bounded."""
+    tasks: set[asyncio.Task[None]]
+    """Ended with the connection."""
+    principal: Principal
+    tenant_id: UUID
+
+    @property
+    def user_id(self) -> UUID: ...
+    @property
+    def user(self) -> dict[str, str]: ...
+    @property
+    def person(self) -> StreamKey: ...
+    def say(self, kind: str, body: Mapping[str, Any]) -> None: ...
+    def end(self) -> None: ...
 
 
 class Subscription:
@@ -19,10 +44,10 @@ class Subscription:
     """
 
     def __init__(
-        self, connection: Connection, line: RoomLine, position: int, on_lag: Callable[["Subscription"], None]
+        self, connection: Peer, stream: RoomStream, position: int, on_lag: Callable[["Subscription"], None]
     ) -> None:
-        self.connection, self.line, self.position, self._on_lag = connection, line, position, on_lag
-        self.live = line.head is not None and position >= line.head
+        self.connection, self.stream, self.position, self._on_lag = connection, stream, position, on_lag
+        self.live = stream.head is not None and position >= stream.head
         self.ended = False
         self._held: list[tuple[int, bytes]] = []
 
@@ -57,7 +82,7 @@ class Subscription:
                 return False
             self._give(seq, frame)
         self._held.clear()
-        self.live = self.line.head is not None and self.position >= self.line.head
+        self.live = self.stream.head is not None and self.position >= self.stream.head
         return self.live
 
     def _give(self, seq: int, frame: bytes) -> None:

@@ -1,16 +1,16 @@
-"""What replicas tell each other: a channel for each line, a byte for the kind, and the frame as it goes out."""
+"""What replicas tell each other: a channel for each stream, a byte for the kind, and the frame as it goes out."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from chat_service.push import LineKey
+from chat_service.push import StreamKey
 
 _NUMBERED, _TYPING, _PRESENCE = b"N", b"T", b"P"
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A frame of the line with its number."""
+    """A frame of the stream with its number."""
 
     seq: int
     frame: bytes
@@ -32,8 +32,8 @@ class PresenceChanged:
 Hint = Numbered | Typing | PresenceChanged
 
 
-def channel(key: LineKey) -> str:
-    return f"chat:{key.line.value}:{key.tenant_id}:{key.id}"
+def channel(key: StreamKey) -> str:
+    return f"chat:{key.kind.value}:{key.tenant_id}:{key.id}"
 
 
 def numbered(seq: int, frame: bytes) -> bytes:

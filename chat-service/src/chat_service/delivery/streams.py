@@ -1,4 +1,4 @@
-"""A line is what is numbered without gaps, as this process follows it: a room's messages, a person's notifications.
+"""A stream is what is numbered without gaps, as this process follows it: a room's messages, a person's notifications.
 
 Hints bring frames early, doubled, out of order or never; followers get each once and in order. Whatever is missing
 between two numbers is in PostgreSQL already, because numbers commit in order.
@@ -6,20 +6,20 @@ between two numbers is in PostgreSQL already, because numbers commit in order.
 
 from typing import Final, Protocol
 
-from chat_service.push import LineKey
+from chat_service.push import StreamKey
 
 _MOST_EARLY: Final = 500  # frames kept for after a gap; beyond it they are read again with what is missing
 
 
 class Follower(Protocol):
     def deliver(self, seq: int, frame: bytes) -> None:
-        """Take the line's next frame: called in order, each number once."""
+        """Take the stream's next frame: called in order, each number once."""
 
 
-class NumberedLine:
+class NumberedStream:
     """`head` is the last number that the followers were given; None until it was read once."""
 
-    def __init__(self, key: LineKey, head: int | None = None) -> None:
+    def __init__(self, key: StreamKey, head: int | None = None) -> None:
         self.key = key
         self.head = head
         self.followers: set[Follower] = set()
@@ -32,7 +32,7 @@ class NumberedLine:
         return bool(self._early)
 
     def begin_at(self, head: int) -> None:
-        """Set where the line begins for this process, unless it has begun; what came meanwhile follows.
+        """Set where the stream begins for this process, unless it has begun; what came meanwhile follows.
 
         `head` may have been read after something came: that was told here first, and is not skipped.
         """
@@ -65,10 +65,10 @@ class NumberedLine:
             self._early = {seq: frame for seq, frame in self._early.items() if seq > self.head}
 
 
-class RoomLine(NumberedLine):
+class RoomStream(NumberedStream):
     """A room: which life of its numbering is followed, and as of which change of its members."""
 
-    def __init__(self, key: LineKey, head: int, epoch: str, members_version: int) -> None:
+    def __init__(self, key: StreamKey, head: int, epoch: str, members_version: int) -> None:
         super().__init__(key, head)
         self.epoch = epoch
         self.members_version = members_version
