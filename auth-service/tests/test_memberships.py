@@ -44,7 +44,7 @@ async def _told(
 
 async def _place(database: Database) -> tuple[str, list[str], str] | None:
     async with database.transaction(TENANT) as db:
-        place = await models.find_place(db, TENANT, ANN)
+        place = await models.find_membership(db, TENANT, ANN)
     return (place.membership.status, place.membership.roles, place.tenant.slug) if place else None
 
 

@@ -1,8 +1,8 @@
-"""auth-service: accounts, sessions, the tokens that stand for them, and the keys that sign those."""
+"""auth-service: accounts, sessions, their tokens, and the keys that sign them."""
 
-from auth_service.accounts.api import router as accounts
-from auth_service.accounts.events import AccountRegistered
 from auth_service.memberships.handlers import handlers as memberships
+from auth_service.registration.api import router as registration
+from auth_service.registration.events import AccountRegistered
 from auth_service.resources import open_resources
 from auth_service.revocations.api import router as revocations
 from auth_service.scopes import SCOPES
@@ -10,6 +10,7 @@ from auth_service.sessions.api import router as sessions
 from auth_service.sessions.events import SessionRevoked
 from auth_service.sessions.handlers import handlers as ended_memberships
 from auth_service.settings import AuthSettings
+from auth_service.sign_in.api import router as sign_in
 from auth_service.signing_keys.api import router as signing_keys
 from auth_service.signing_keys.commands import commands
 from auth_service.tickets.api import router as tickets
@@ -20,8 +21,8 @@ service = Service(
     name="auth",
     package="auth_service",
     settings=AuthSettings,
-    description="Accounts, sessions and the tokens that stand for them.",
-    routers=[accounts, sessions, tickets, signing_keys, revocations],
+    description="Accounts, sessions and their tokens.",
+    routers=[registration, sign_in, sessions, tickets, signing_keys, revocations],
     scopes=SCOPES,
     handlers=EventHandlers(memberships, ended_memberships),
     publishes=[AccountRegistered, SessionRevoked],

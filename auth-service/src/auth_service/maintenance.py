@@ -6,11 +6,12 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts import abandoned, throttle
 from auth_service.audit import service as audit
+from auth_service.registration import flow as registration
 from auth_service.revocations import service as revocations
 from auth_service.sessions import service as sessions
 from auth_service.settings import AuthSettings
+from auth_service.sign_in import throttle
 from auth_service.signing_keys import service as signing_keys
 from auth_service.tickets import service as tickets
 from shared.background import PollingLoop, single_active
@@ -45,4 +46,4 @@ async def tidy(database: Database, users: ServiceClient, settings: AuthSettings)
         async with database.transaction() as db:
             if await single_active(db, "maintenance"):
                 await prune(db)
-    await abandoned.tidy(database, users, settings.registration.pending_ttl_s)
+    await registration.end_overdue(database, users, settings.registration.pending_ttl_s)

@@ -1,1 +1,1 @@
-"""Accounts: who a person is to the fleet, and how they prove it."""
+"""Accounts: who a person is to this service, and the hash of their password."""

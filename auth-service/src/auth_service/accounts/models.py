@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Index, LargeBinary, func, select, text
+from sqlalchemy import ColumnElement, DateTime, Index, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,10 +18,10 @@ EMAIL_KEY: Final = "uq_accounts_lower_email"
 
 
 class Account(Global):
-    """A person, under one id everywhere. `pending` until users-service knows them too.
+    """A person, under one id everywhere. `pending` until users-service has registered them too.
 
-    `ending` is a registration that was given up and never becomes active: the row goes once users-service has taken
-    back what it made. `pending_tenant_*` is the tenant that a registration brings. `epoch` grows when all of the
+    `ending` is a registration that was abandoned and never becomes active: the row is deleted once users-service has
+    undone its part. `pending_tenant_*` is the tenant that a registration brings. `epoch` grows when all of the
     person's access tokens are ended at once.
     """
 
@@ -49,19 +49,8 @@ class Account(Global):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
-class SignInFailure(Global):
-    """A wrong password, counted against an account or an address; `key` is a hash, since people mistype passwords."""
-
-    __tablename__ = "sign_in_failures"
-    __table_args__ = (Index("ix_sign_in_failures_key_failed_at", "key", "failed_at"), Index(None, "failed_at"))
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    key: Mapped[bytes] = mapped_column(LargeBinary)
-    failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
-
-
 async def by_identifier(db: AsyncSession, identifier: str) -> Account | None:
-    """The account of that username or email, without regard to case; a username holds no @."""
+    """The account with that username or email, case-insensitive; a username contains no @. None if there is none."""
     if "@" not in identifier:
         return await _one(db, func.lower(Account.username) == func.lower(identifier))
     try:
@@ -73,3 +62,13 @@ async def by_identifier(db: AsyncSession, identifier: str) -> Account | None:
 
 async def _one(db: AsyncSession, condition: ColumnElement[bool]) -> Account | None:
     return (await db.scalars(select(Account).where(condition))).one_or_none()
+
+
+async def find_account(db: AsyncSession, account_id: UUID) -> Account | None:
+    return await db.get(Account, account_id)
+
+
+async def set_password_hash(db: AsyncSession, account_id: UUID, old_hash: str, new_hash: str) -> None:
+    """Store the same password's newer hash, unless the password was changed meanwhile."""
+    unchanged = (Account.id == account_id, Account.password_hash == old_hash)
+    await db.execute(update(Account).where(*unchanged).values(password_hash=new_hash))

@@ -1,4 +1,4 @@
-"""What users-service answers about tenants and memberships: the questions that this service may ask it."""
+"""The calls to users-service, the authority on tenants and memberships."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,13 +50,13 @@ async def memberships_of(users: ServiceClient, user_id: UUID) -> list[Membership
 
 
 async def membership(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> MembershipReply | None:
-    """The person's membership in the tenant; None where there is none or it has ended. Raises ServiceUnavailable."""
+    """The person's membership in the tenant; None if there is none or it has ended. Raises ServiceUnavailable."""
     with _understood():
         return await users.read(f"/internal/memberships/{tenant_id}/{user_id}", MembershipReply)
 
 
 async def accept(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> MembershipReply | None:
-    """Accept an invitation; None where it is gone. Raises ServiceUnavailable."""
+    """Accept an invitation; None if it no longer exists. Raises ServiceUnavailable."""
     path = f"/internal/memberships/{tenant_id}/{user_id}/accept"
     with _understood():
         try:
@@ -67,8 +67,8 @@ async def accept(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> Member
             raise
 
 
-async def take_back(users: ServiceClient, user_id: UUID) -> bool:
-    """Undo a registration, if it was ever made; False where users-service knows its account as active.
+async def undo_registration(users: ServiceClient, user_id: UUID) -> bool:
+    """Undo a registration, if there was one; False if users-service knows its account as active.
 
     Raises ServiceUnavailable.
     """

@@ -14,7 +14,7 @@ ENDED: Final = "ended"
 
 
 class Tenant(Global):
-    """A tenant as users-service last told of it."""
+    """A tenant as users-service last reported it."""
 
     __tablename__ = "tenants"
     __table_args__ = (Index(None, "slug"),)
@@ -28,9 +28,9 @@ class Tenant(Global):
 
 
 class Membership(Tenanted):
-    """A person in a tenant as users-service last told of it.
+    """A person in a tenant as users-service last reported it.
 
-    `checked_at` is when users-service was last asked; an event tells what was, so it does not move it.
+    `checked_at` is when users-service was last asked; events do not change it, because they report the past.
     """
 
     __tablename__ = "memberships"
@@ -49,8 +49,8 @@ class Membership(Tenanted):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A membership with its tenant, and how long ago users-service was asked about it (None: never)."""
+class TenantMembership:
+    """A membership with its tenant; `age_s` is the time since users-service was asked about it (None: never)."""
 
     membership: Membership
     tenant: Tenant
@@ -62,7 +62,7 @@ class Place:
 
     @property
     def left(self) -> bool:
-        """Whether the person is a member no more, or asked back in but not there yet."""
+        """Whether the person is no longer a member, or was invited again and has not accepted."""
         return self.membership.status in (ENDED, "invited")
 
     def is_named(self, name: str) -> bool:
@@ -70,24 +70,24 @@ class Place:
         return name.lower() in (self.tenant.slug, str(self.tenant.id))
 
 
-_PLACES = select(Membership, Tenant, func.extract("epoch", func.clock_timestamp() - Membership.checked_at)).join(
+_MEMBERSHIPS = select(Membership, Tenant, func.extract("epoch", func.clock_timestamp() - Membership.checked_at)).join(
     Tenant, Tenant.id == Membership.tenant_id
 )
 
 
-async def places_of(fleet: AsyncSession, user_id: UUID) -> Sequence[Place]:
+async def memberships_of_person(fleet: AsyncSession, user_id: UUID) -> Sequence[TenantMembership]:
     """Every membership of the person, ended ones too, the oldest first. Needs the `fleet` role."""
     rows = await fleet.execute(
-        _PLACES.where(Membership.user_id == user_id).order_by(Membership.created_at, Membership.id)
+        _MEMBERSHIPS.where(Membership.user_id == user_id).order_by(Membership.created_at, Membership.id)
     )
-    return [Place(membership, tenant, _seconds(age)) for membership, tenant, age in rows]
+    return [TenantMembership(membership, tenant, _seconds(age)) for membership, tenant, age in rows]
 
 
-async def find_place(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Place | None:
-    """The person's membership in the tenant of `db`; None where the projection has none."""
-    rows = await db.execute(_PLACES.where(Membership.tenant_id == tenant_id, Membership.user_id == user_id))
+async def find_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> TenantMembership | None:
+    """The person's membership in the tenant of `db`; None if the projection has none."""
+    rows = await db.execute(_MEMBERSHIPS.where(Membership.tenant_id == tenant_id, Membership.user_id == user_id))
     row = rows.one_or_none()
-    return Place(row[0], row[1], _seconds(row[2])) if row else None
+    return TenantMembership(row[0], row[1], _seconds(row[2])) if row else None
 
 
 async def tenants_by_id(db: AsyncSession, ids: set[UUID]) -> dict[UUID, Tenant]:

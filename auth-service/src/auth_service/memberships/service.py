@@ -1,9 +1,9 @@
-"""Keeping the projection: the one place where a fact has two roads.
+"""The projection of tenants and memberships: the one fact that reaches this service by two paths.
 
-users-service is the authority on tenants and memberships. Its events bring every change here; that is the first road,
-and it may be late. So what the projection lacks is asked for, and whoever signs a token by a membership asks again for
-what is older than 60 s or what the revocation feed contradicts; that is the second. Where both meet, the higher version
-stands. While users-service is away the projection as it is goes on serving: its feed ends at the gateways what it must.
+users-service is the authority. Its events bring every change; that path may be late. So before a token is signed, a
+membership that is missing, older than 60 s, or contradicted by the revocation feed is read from users-service; that is
+the second path. The higher version wins. While users-service is unavailable the projection is used as it is, and the
+feed ends tokens at the gateways.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,30 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.memberships.authority import MembershipReply, TenantReply
 from auth_service.memberships.events import MembershipEvent, TenantEvent
-from auth_service.memberships.models import ENDED, Membership, Place, Tenant
+from auth_service.memberships.models import ENDED, Membership, Tenant, TenantMembership
 from shared.data.database import enter_tenant
 from shared.identity.revocation_entries import PROJECTION_LAG_S
 
 
-def is_fresh(place: Place) -> bool:
-    """Whether users-service was asked about it within the last minute."""
-    return place.age_s is not None and place.age_s <= PROJECTION_LAG_S
+def is_fresh(member: TenantMembership) -> bool:
+    """Whether users-service confirmed it within the last minute."""
+    return member.age_s is not None and member.age_s <= PROJECTION_LAG_S
 
 
-async def store_replies(db: AsyncSession, replies: Sequence[MembershipReply], known: Sequence[Place]) -> None:
-    """Take in all memberships of a person; one that is known here and was not told of has ended."""
+async def store_replies(
+    db: AsyncSession, replies: Sequence[MembershipReply], known: Sequence[TenantMembership]
+) -> None:
+    """Store all memberships of a person; a known one that is missing from the replies has ended."""
     for reply in replies:
         await store_reply(db, reply)
-    told = {reply.tenant.id for reply in replies}
-    for place in known:
-        if place.tenant.id not in told and place.membership.status != ENDED:
-            await store_end(db, place)
+    received = {reply.tenant.id for reply in replies}
+    for member in known:
+        if member.tenant.id not in received and member.membership.status != ENDED:
+            await store_end(db, member)
 
 
 async def store_reply(db: AsyncSession, reply: MembershipReply) -> None:
-    """Take in what users-service says now. Goes on as that tenant."""
+    """Store users-service's answer. The transaction continues as that tenant."""
     await enter_tenant(db, reply.tenant.id)
     await _put_tenant(db, reply.tenant.id, reply.tenant, version=None)
     await _put_membership(
@@ -54,12 +56,12 @@ async def store_reply(db: AsyncSession, reply: MembershipReply) -> None:
     )
 
 
-async def store_end(db: AsyncSession, place: Place) -> None:
-    """users-service says there is no such membership any more. Goes on as that tenant.
+async def store_end(db: AsyncSession, member: TenantMembership) -> None:
+    """Store that the membership has ended. The transaction continues as that tenant.
 
-    A change that came in by an event since `place` was read is newer than that answer, and stands.
+    A change that an event brought since `member` was read is newer than that answer, and stays.
     """
-    held = place.membership
+    held = member.membership
     await enter_tenant(db, held.tenant_id)
     unchanged = (
         Membership.tenant_id == held.tenant_id,
@@ -71,7 +73,7 @@ async def store_end(db: AsyncSession, place: Place) -> None:
 
 
 async def apply_membership(db: AsyncSession, tenant_id: UUID, event: MembershipEvent, *, revoked: bool) -> bool:
-    """Take in an event, and whether it was news; one that is older than what is held changes nothing."""
+    """Store an event; returns whether it was newer than the stored version."""
     return await _put_membership(
         db,
         tenant_id=tenant_id,
@@ -90,17 +92,17 @@ async def apply_tenant(db: AsyncSession, event: TenantEvent) -> None:
 
 
 async def forget_tenant(db: AsyncSession, tenant_id: UUID) -> None:
-    """Let go of a tenant that is no more, and of who was in it."""
+    """Delete an erased tenant and its memberships."""
     await enter_tenant(db, tenant_id)
     await db.execute(delete(Membership).where(Membership.tenant_id == tenant_id))
     await db.execute(delete(Tenant).where(Tenant.id == tenant_id))
 
 
 async def _put_tenant(
-    db: AsyncSession, tenant_id: UUID, told: TenantReply | TenantEvent, *, version: int | None
+    db: AsyncSession, tenant_id: UUID, source: TenantReply | TenantEvent, *, version: int | None
 ) -> None:
-    """A reply carries no version and is how things are now; an event counts when it is not older than the last one."""
-    values = {"slug": told.slug, "name": told.name, "tier": told.tier, "status": told.status}
+    """A reply has no version and is current; an event is stored unless it is older than the stored one."""
+    values = {"slug": source.slug, "name": source.name, "tier": source.tier, "status": source.status}
     row = insert(Tenant).values(id=tenant_id, version=version or 0, **values)
     changes: dict[str, Any] = values if version is None else {**values, "version": version}
     not_older = None if version is None else Tenant.version <= version
@@ -112,7 +114,7 @@ async def _put_membership(db: AsyncSession, *, created_at: datetime, checked_at:
     new = row.excluded
     changes = {name: new[name] for name in ("id", "roles", "status", "version")}
     newer = Membership.version < new.version
-    if checked_at is not None:  # a reply, which also says that the version held is the current one
+    if checked_at is not None:  # a reply, which also confirms that the stored version is current
         changes |= {"checked_at": new.checked_at, "created_at": new.created_at}
         newer = Membership.version <= new.version
     put = row.on_conflict_do_update(index_elements=["tenant_id", "user_id"], set_=changes, where=newer)

@@ -1,1 +1,1 @@
-"""Sessions: one a sign-in, in one tenant for life, carried on by refresh tokens until somebody or something ends it."""
+"""Sessions: each is one sign-in and one family of refresh tokens; rotation.py rotates them."""

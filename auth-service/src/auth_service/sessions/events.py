@@ -9,7 +9,7 @@ Reason = Literal["logout", "logout_all", "reuse", "ended_by_owner", "membership_
 
 
 class SessionRevoked(Event):
-    """A session was ended before its time; its tokens count no more."""
+    """A session was ended early; its tokens are no longer valid."""
 
     type: ClassVar[str] = "session.revoked.v1"
     example: ClassVar[dict[str, object]] = {"user_id": "0192f0c1-2b3c-7d4e-8f50-617283940a1b", "reason": "logout"}

@@ -1,4 +1,4 @@
-"""A membership that ends takes the person's sessions in that tenant along."""
+"""The end of a membership ends the person's sessions in that tenant."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,6 +12,6 @@ handlers = EventHandlers()
 
 @handlers.on(MembershipRevoked, latest_only=True)
 async def membership_revoked(db: AsyncSession, event: MembershipRevoked) -> None:
-    """Unless the projection knows something newer by then: that the person is a member again."""
+    """Unless the projection has a newer version: the person is a member again."""
     if event.tenant_id is not None and await memberships.apply_membership(db, event.tenant_id, event, revoked=True):
         await service.end_in_tenant(db, event.user_id, event.tenant_id)

@@ -1,19 +1,19 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Index, func
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.accounts.models import Account
+from auth_service.settings import SessionSettings
 from shared.data.models import Global
 from shared.ids import new_id
 
 
 class Session(Global):
-    """One sign-in, which is one family of refresh tokens. It belongs to a person, who sees theirs of all tenants.
+    """One sign-in, which is one family of refresh tokens. It belongs to a person, in one of their tenants.
 
-    `generation` is that of the refresh token that counts now; tokens are computed, none is stored.
+    `generation` is that of the valid refresh token; tokens are computed, none is stored.
     """
 
     __tablename__ = "sessions"
@@ -36,5 +36,10 @@ class Session(Global):
     end_reason: Mapped[str | None]
 
 
-async def find_account(db: AsyncSession, account_id: UUID) -> Account | None:
-    return await db.get(Account, account_id)
+def is_open(limits: SessionSettings) -> tuple[ColumnElement[bool], ...]:
+    """The conditions of a session that has neither ended nor expired."""
+    return (
+        Session.ended_at.is_(None),
+        Session.last_seen_at > func.now() - timedelta(seconds=limits.idle_ttl_s),
+        Session.created_at > func.now() - timedelta(seconds=limits.max_ttl_s),
+    )

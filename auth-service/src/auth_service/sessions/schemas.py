@@ -1,4 +1,4 @@
-"""Signing in and refreshing as clients send it, and what they get."""
+"""What refreshing takes, and what sessions answer."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,35 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.identity.access_tokens import ACCESS_TTL_S
 from shared.web.json_input import Input
 
-TenantName = Annotated[
-    str, Field(min_length=1, max_length=64, description="The slug of one of your tenants, or its id.")
-]
-Password = Annotated[str, Field(min_length=1, max_length=256, json_schema_extra={"format": "password"})]
-Identifier = Annotated[str, Field(min_length=1, max_length=254, description="The username or the email.")]
-
-
-class LoginIn(Input):
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"username": "ann", "password": "Sail-away-7", "tenant": "acme"}}
-    )
-
-    username: Identifier
-    password: Password
-    tenant: TenantName | None = None
-    cookie: bool = Field(default=False, strict=True, description="Set the refresh token as a cookie, not in the body.")
-
-
-class LoginForm(Input):
-    """The fields of the OAuth2 password form, as Swagger UI sends them: our own sign-in, not a token grant."""
-
-    username: Identifier
-    password: Password
-    grant_type: Literal["password", ""] | None = None
-    scope: Annotated[str, Field(max_length=2000)] = ""
-    client_id: Annotated[str, Field(max_length=200)] = ""
-    client_secret: Annotated[str, Field(max_length=200)] = ""
-    tenant: TenantName | None = None
-
 
 class RefreshIn(Input):
     model_config = ConfigDict(json_schema_extra={"example": {"refresh_token": "q3mZ0w…"}})
@@ -45,13 +16,6 @@ class RefreshIn(Input):
     refresh_token: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="Left out where the cookie carries it."
     )
-
-
-class SessionIn(Input):
-    model_config = ConfigDict(json_schema_extra={"example": {"tenant": "acme"}})
-
-    tenant: TenantName
-    cookie: bool = Field(default=False, strict=True, description="Set the refresh token as a cookie, not in the body.")
 
 
 class TokensOut(BaseModel):

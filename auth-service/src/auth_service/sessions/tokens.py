@@ -1,4 +1,4 @@
-"""What a session hands out: the access token's claims, the pair of tokens, and what goes with them."""
+"""The tokens of a session: the access token's claims, and the pair that a sign-in or a refresh returns."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from auth_service.accounts.models import Account
 from auth_service.keyring import Keyring
-from auth_service.memberships.models import Place
+from auth_service.memberships.models import TenantMembership
 from auth_service.memberships.service import is_fresh
 from auth_service.sessions.models import Session
 from auth_service.sessions.refresh_tokens import RefreshToken, csrf_token
@@ -38,10 +38,10 @@ class TokenMaker:
     keyring: Keyring
     public_url: str
 
-    def make(self, account: Account, session: Session, place: Place) -> Tokens:
+    def make(self, account: Account, session: Session, member: TenantMembership) -> Tokens:
         """Both tokens for the session as it is now. Raises ServiceUnavailable before keys are loaded."""
         now = int(time.time())
-        who = principal(account, session.id, place, self.public_url, expires_at=now + ACCESS_TTL_S)
+        who = principal(account, session.id, member, self.public_url, expires_at=now + ACCESS_TTL_S)
         access_token = sign_access_token(
             who.to_claims(), self.active_key.key, issuer=self.public_url, public_url=self.public_url, now=now
         )
@@ -54,30 +54,30 @@ class TokenMaker:
         )
 
 
-def is_current(place: Place | None, account: Account, revocations: Revocations, public_url: str) -> bool:
-    """Whether a token may be signed by what the projection holds, without asking users-service.
+def is_current(member: TenantMembership | None, account: Account, revocations: Revocations, public_url: str) -> bool:
+    """Whether a token may be signed from the projection, without asking users-service.
 
-    It is young, and users-service's feed, which may be ahead of its events, would not end a token made of it.
+    It is fresh, and users-service's feed, which may be ahead of its events, would not end that token.
     """
-    if place is None or not is_fresh(place):
+    if member is None or not is_fresh(member):
         return False
-    ended = revocations.ended(principal(account, None, place, public_url, expires_at=int(time.time())))
+    ended = revocations.ended(principal(account, None, member, public_url, expires_at=int(time.time())))
     return ended is None or ended.reason not in ("membership", "tenant")
 
 
 def principal(
-    account: Account, session_id: UUID | None, place: Place, public_url: str, *, expires_at: int
+    account: Account, session_id: UUID | None, member: TenantMembership, public_url: str, *, expires_at: int
 ) -> Principal:
-    """The person in their tenant with what their roles grant there now."""
-    roles = frozenset(place.membership.roles)
+    """The person in their tenant, with the scopes that their roles grant there now."""
+    roles = frozenset(member.membership.roles)
     return Principal(
         user_id=account.id,
         username=account.username,
-        tenant_id=place.tenant.id,
-        tenant_slug=place.tenant.slug,
+        tenant_id=member.tenant.id,
+        tenant_slug=member.tenant.slug,
         roles=roles,
         scopes=scopes_of(roles),
-        tier=place.tenant.tier,
+        tier=member.tenant.tier,
         session_id=session_id,
         client_id=CLIENT_ID,
         token_id=str(new_id()),

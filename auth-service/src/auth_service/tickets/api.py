@@ -1,7 +1,7 @@
 from fastapi import Depends, Response
 
 from auth_service.deps import Settings
-from auth_service.sessions.access import SignedIn
+from auth_service.sessions.signed_in import SignedIn
 from auth_service.tickets import service
 from auth_service.tickets.schemas import RedeemIn, RedeemOut, TicketIn, TicketOut
 from shared.deps import Db, require_grant

@@ -1,4 +1,4 @@
-"""Accounts in the database: taken down as pending, activated, or given up and forgotten."""
+"""The rules of a registration: an account is stored as pending, then activated, or abandoned and deleted."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,12 +8,12 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.events import AccountRegistered
 from auth_service.accounts.models import ACTIVE, EMAIL_KEY, ENDING, PENDING, USERNAME_KEY, Account, by_identifier
-from auth_service.accounts.schemas import TenantIn
 from auth_service.audit import service as audit
 from auth_service.memberships import service as memberships
 from auth_service.memberships.authority import MembershipReply
+from auth_service.registration.events import AccountRegistered
+from auth_service.registration.schemas import TenantIn
 from shared.data.errors import violates
 from shared.events import outbox
 from shared.ids import new_id
@@ -21,14 +21,14 @@ from shared.problems import Conflict, FieldError, Forbidden, InvalidInput, Servi
 
 
 class UsernameTaken(Conflict):
-    """Somebody has this username already; upper and lower case count as the same."""
+    """Another account has this username; upper and lower case are the same."""
 
     status, title = 409, "The username is taken"
     remedy = "Choose another username."
 
 
 class EmailTaken(Conflict):
-    """There is an account with this email already; upper and lower case count as the same."""
+    """Another account has this email; upper and lower case are the same."""
 
     status, title = 409, "The email has an account already"
     remedy = "Sign in, or register with another email."
@@ -42,7 +42,7 @@ class SlugTaken(Conflict):
 
 
 class SlugReserved(InvalidInput):
-    """The slug is one of the names that the fleet keeps for itself."""
+    """The slug is one of the names that the fleet reserves."""
 
     status, title = 422, "The slug is reserved"
     remedy = "Choose another slug."
@@ -52,35 +52,35 @@ class SlugReserved(InvalidInput):
 
 
 class RegistrationClosed(Forbidden):
-    """This fleet does not let people register themselves."""
+    """This fleet does not accept registrations."""
 
     status, title = 403, "Registration is closed"
     remedy = "Ask an operator of this fleet for an account."
 
 
 class TenantRegistrationClosed(Forbidden):
-    """Tenants of this fleet are made by its operators."""
+    """Only the operators of this fleet create tenants."""
 
-    status, title = 403, "New tenants are made by operators"
+    status, title = 403, "Only operators create tenants"
     remedy = "Register without a tenant, or ask an operator for one."
 
 
 class RegistrationUnfinished(ServiceUnavailable):
-    """The account is taken down, but the service that keeps tenants and profiles does not answer yet."""
+    """The account is stored, but users-service, which owns tenants and profiles, does not respond yet."""
 
     status, title = 503, "The registration is not finished yet"
-    remedy = "Register again with the same username and password to finish it; it is kept for an hour."
+    remedy = "Register again with the same username and password to finish it, within an hour."
 
 
-async def give_up_over(db: AsyncSession, ttl_s: int) -> Sequence[UUID]:
-    """Give up the registrations that were not finished in time; every account that is to be forgotten by now."""
+async def abandon_overdue(db: AsyncSession, ttl_s: int) -> Sequence[UUID]:
+    """Abandon the registrations that were not finished in time; returns every account that is to be deleted now."""
     over = (Account.status == PENDING, Account.created_at < func.now() - timedelta(seconds=ttl_s))
     await db.execute(update(Account).where(*over).values(status=ENDING))
     return (await db.scalars(select(Account.id).where(Account.status == ENDING).order_by(Account.created_at))).all()
 
 
-async def in_the_way(db: AsyncSession, *, username: str, email: str, ttl_s: int) -> Sequence[UUID]:
-    """Of the accounts that are to be forgotten, those that hold this username or email."""
+async def abandoned_with(db: AsyncSession, *, username: str, email: str, ttl_s: int) -> Sequence[UUID]:
+    """Of the accounts that are to be deleted, those with this username or email."""
     same = or_(func.lower(Account.username) == func.lower(username), func.lower(Account.email) == func.lower(email))
     over = Account.created_at < func.now() - timedelta(seconds=ttl_s)
     await db.execute(update(Account).where(same, Account.status == PENDING, over).values(status=ENDING))
@@ -88,7 +88,7 @@ async def in_the_way(db: AsyncSession, *, username: str, email: str, ttl_s: int)
 
 
 async def find_pending(db: AsyncSession, username: str) -> Account | None:
-    """The unfinished registration of that username; None where there is none. Raises UsernameTaken."""
+    """The unfinished registration of that username; None if there is none. Raises UsernameTaken."""
     account = await by_identifier(db, username)
     if account is not None and account.status != PENDING:
         raise UsernameTaken
@@ -98,7 +98,7 @@ async def find_pending(db: AsyncSession, username: str) -> Account | None:
 async def add_pending(
     db: AsyncSession, *, username: str, email: str, password_hash: str, tenant: TenantIn | None
 ) -> Account:
-    """Take the account down as pending. Raises UsernameTaken, EmailTaken."""
+    """Store the account as pending. Raises UsernameTaken, EmailTaken."""
     account = Account(id=new_id(), username=username, email=email, password_hash=password_hash, status=PENDING)
     if tenant is not None:
         account.pending_tenant_id = new_id()
@@ -109,7 +109,7 @@ async def add_pending(
 
 
 async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str) -> Account | None:
-    """The pending account as it goes on; None where it was finished or given up meanwhile. Raises EmailTaken."""
+    """The pending account, to be finished; None if it was finished or abandoned meanwhile. Raises EmailTaken."""
     account = await db.get(Account, account_id, with_for_update=True)
     if account is None or account.status != PENDING:
         return None
@@ -119,9 +119,9 @@ async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str) -> A
 
 
 async def activate(db: AsyncSession, account_id: UUID, membership: MembershipReply | None, address: str) -> Account:
-    """Let the account sign in; once, however many requests finish it.
+    """Activate the account; once, however many requests finish it.
 
-    Raises RegistrationUnfinished where it was given up meanwhile.
+    Raises RegistrationUnfinished if it was abandoned meanwhile.
     """
     account = await db.get(Account, account_id, with_for_update=True)
     if account is None or account.status == ENDING:
@@ -134,27 +134,21 @@ async def activate(db: AsyncSession, account_id: UUID, membership: MembershipRep
 
 
 async def recover(db: AsyncSession, account_id: UUID) -> None:
-    """Make an account that was given up active all the same; its memberships are asked for at the next sign-in."""
+    """Activate an abandoned account after all; its memberships are read at the next sign-in."""
     account = await db.get(Account, account_id, with_for_update=True)
     if account is not None and account.status == ENDING:
         _make_active(db, account, None, None)
 
 
-async def give_up(db: AsyncSession, account_id: UUID) -> bool:
-    """Decide that a pending account never becomes active; False where it is already, or is gone."""
-    given_up = update(Account).where(Account.id == account_id, Account.status.in_((PENDING, ENDING)))
-    return await db.scalar(given_up.values(status=ENDING).returning(Account.id)) is not None
+async def abandon(db: AsyncSession, account_id: UUID) -> bool:
+    """Decide that a pending account never becomes active; False if it is active or deleted already."""
+    abandoned = update(Account).where(Account.id == account_id, Account.status.in_((PENDING, ENDING)))
+    return await db.scalar(abandoned.values(status=ENDING).returning(Account.id)) is not None
 
 
-async def forget(db: AsyncSession, account_id: UUID) -> None:
-    """Let go of an account that was given up, so that its names are free again."""
+async def delete_abandoned(db: AsyncSession, account_id: UUID) -> None:
+    """Delete an abandoned account, so that its names are free again."""
     await db.execute(delete(Account).where(Account.id == account_id, Account.status == ENDING))
-
-
-async def set_password_hash(db: AsyncSession, account_id: UUID, old_hash: str, new_hash: str) -> None:
-    """Store the same password's newer hash, unless the password was changed meanwhile."""
-    unchanged = (Account.id == account_id, Account.password_hash == old_hash)
-    await db.execute(update(Account).where(*unchanged).values(password_hash=new_hash))
 
 
 def _make_active(db: AsyncSession, account: Account, tenant_id: UUID | None, address: str | None) -> None:

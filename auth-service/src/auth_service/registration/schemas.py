@@ -1,4 +1,4 @@
-"""An account as people register it and see it."""
+"""What a registration takes and answers."""
 
 from typing import Annotated
 from uuid import UUID
@@ -15,7 +15,8 @@ Username = Annotated[
 Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(canonical)]
 NewPassword = Annotated[str, Field(min_length=8, max_length=256, json_schema_extra={"format": "password"})]
 Slug = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$", description="Small letters, digits and `-`, 3 to 40 of them.")
+    str,
+    Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$", description="3 to 40 lower-case letters, digits and `-`."),
 ]
 
 

@@ -1,9 +1,14 @@
 """A registration, which touches two services and so takes two transactions.
 
-The account is committed as pending first. users-service then makes the person, the tenant and the membership, under
-ids that were picked here, so asking it twice changes nothing. Last the account is activated, with its membership and
-its event. Whatever breaks in between leaves a pending account: registering the same again goes on from there, and
-registering something else under the name, or an hour without either, ends it in both services (abandoned.py).
+The account is committed as pending first. users-service then creates the person, the tenant and the membership, under
+ids that were chosen here, so a repeated call changes nothing. Last the account is activated, with its membership and
+its event. A failure in between leaves a pending account: the same registration again finishes it, and another one of
+the same username, or an hour without either, ends it in both services.
+
+Ending survives a crash anywhere. First the account is marked as abandoned, so that nothing activates it. Then
+users-service undoes its part; a call of the registration that is still under way creates nothing after that. Last the
+row is deleted, and with it the hold on its names. If users-service knows the account as active, it was active (this
+database was restored to an earlier state), and becomes active again.
 """
 
 from contextlib import suppress
@@ -12,13 +17,14 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from auth_service.accounts import abandoned, service, throttle
 from auth_service.accounts.models import Account
+from auth_service.accounts.password_rules import password_errors
 from auth_service.accounts.passwords import Passwords
-from auth_service.accounts.proof import is_shown
-from auth_service.accounts.rules import password_faults
-from auth_service.accounts.schemas import RegistrationIn
-from auth_service.accounts.service import (
+from auth_service.memberships import authority
+from auth_service.memberships.authority import MembershipReply, UsersReplyUnreadable
+from auth_service.registration import service
+from auth_service.registration.schemas import RegistrationIn
+from auth_service.registration.service import (
     RegistrationClosed,
     RegistrationUnfinished,
     SlugReserved,
@@ -26,8 +32,9 @@ from auth_service.accounts.service import (
     TenantRegistrationClosed,
     UsernameTaken,
 )
-from auth_service.memberships.authority import MembershipReply
 from auth_service.settings import AuthSettings
+from auth_service.sign_in import throttle
+from auth_service.sign_in.flow import verify_password
 from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.data.database import Database
 from shared.problems import InvalidInput, Problem, ServiceUnavailable
@@ -35,7 +42,7 @@ from shared.problems import InvalidInput, Problem, ServiceUnavailable
 
 @dataclass(frozen=True)
 class Registered:
-    """The account and where it belongs; no membership where the fleet has no default tenant."""
+    """The account and its membership; None if the fleet has no default tenant."""
 
     account: Account
     membership: MembershipReply | None
@@ -58,7 +65,7 @@ class _RegistrationReply(BaseModel):
 
 @dataclass(frozen=True)
 class Registration:
-    """Registers people. It owns its transactions, because hashing and a call to users-service lie between them."""
+    """Hashing and a call to users-service are between its transactions, so that no connection waits for them."""
 
     database: Database
     users: ServiceClient
@@ -67,14 +74,14 @@ class Registration:
     address: str
 
     async def register(self, wanted: RegistrationIn) -> Registered:
-        """The account, able to sign in.
+        """Create the account, or finish it; afterwards it can sign in.
 
         Raises InvalidInput, RegistrationClosed, TenantRegistrationClosed, UsernameTaken, EmailTaken, SlugTaken,
-        SlugReserved, SignInThrottled; RegistrationUnfinished and ServiceUnavailable when users-service does not answer.
+        SlugReserved, SignInThrottled; RegistrationUnfinished and ServiceUnavailable if users-service does not respond.
         """
         self._check(wanted)
         account = await self._pending(wanted)
-        membership = await self._tell_users(account)
+        membership = await self._register_at_users(account)
         tenant_id = membership.tenant.id if membership else None
         async with self.database.transaction(tenant_id) as db:
             account = await service.activate(db, account.id, membership, self.address)
@@ -85,29 +92,31 @@ class Registration:
             raise RegistrationClosed
         if wanted.tenant is not None and not self.settings.tenants_may_register:
             raise TenantRegistrationClosed
-        faults = password_faults(
+        errors = password_errors(
             wanted.password,
             wanted.confirm_password,
             username=wanted.username,
             email=wanted.email,
             rule=self.settings.passwords,
         )
-        if faults:
-            raise InvalidInput(errors=faults)
+        if errors:
+            raise InvalidInput(errors=errors)
 
     async def _pending(self, wanted: RegistrationIn) -> Account:
-        """The committed pending account: a new one, or the one that this person left unfinished."""
-        await self._clear_the_way(wanted)
+        """The committed pending account: a new one, or the unfinished one of the same person."""
+        await self._end_abandoned(wanted)
         async with self.database.transaction() as db:
             left = await service.find_pending(db, wanted.username)
         if left is None:
             return await self._new_pending(wanted, await self.passwords.hash(wanted.password))
-        counts = throttle.counted(left.username, left.id, self.address, self.settings)
+        counts = throttle.counters(left.username, left.id, self.address, self.settings)
         limits = self.settings.sign_in
-        if not await is_shown(self.database, self.passwords, wanted.password, left.password_hash, counts, limits):
+        if not await verify_password(
+            self.database, self.passwords, wanted.password, left.password_hash, counts, limits
+        ):
             raise UsernameTaken
         if not _is_the_same(left, wanted):
-            await abandoned.end(self.database, self.users, left.id)
+            await end(self.database, self.users, left.id)
             return await self._new_pending(wanted, left.password_hash)
         async with self.database.transaction() as db:
             account = await service.resume_pending(db, left.id, email=wanted.email)
@@ -115,13 +124,13 @@ class Registration:
             raise UsernameTaken
         return account
 
-    async def _clear_the_way(self, wanted: RegistrationIn) -> None:
-        """Finish with accounts that hold the username or the email and will never be active."""
+    async def _end_abandoned(self, wanted: RegistrationIn) -> None:
+        """End accounts that have the username or the email and will never be active."""
         ttl_s = self.settings.registration.pending_ttl_s
         async with self.database.transaction() as db:
-            over = await service.in_the_way(db, username=wanted.username, email=wanted.email, ttl_s=ttl_s)
+            over = await service.abandoned_with(db, username=wanted.username, email=wanted.email, ttl_s=ttl_s)
         for account_id in over:
-            await abandoned.forget(self.database, self.users, account_id)
+            await finish_ending(self.database, self.users, account_id)
 
     async def _new_pending(self, wanted: RegistrationIn, password_hash: str) -> Account:
         async with self.database.transaction() as db:
@@ -133,7 +142,7 @@ class Registration:
                 tenant=wanted.tenant,
             )
 
-    async def _tell_users(self, account: Account) -> MembershipReply | None:
+    async def _register_at_users(self, account: Account) -> MembershipReply | None:
         body = _RegistrationCall(username=account.username, tenant=_new_tenant(account))
         try:
             reply = await self.users.send("PUT", f"/internal/registrations/{account.id}", body, _RegistrationReply)
@@ -141,8 +150,8 @@ class Registration:
             refusal = _refusal(error) if isinstance(error, UnexpectedAnswer) else None
             if refusal is None:
                 raise RegistrationUnfinished from error
-            with suppress(ServiceUnavailable):  # then housekeeping does the rest
-                await abandoned.end(self.database, self.users, account.id)
+            with suppress(ServiceUnavailable):  # then maintenance does the rest
+                await end(self.database, self.users, account.id)
             raise refusal from error
         return reply.membership
 
@@ -154,13 +163,13 @@ def _new_tenant(account: Account) -> _NewTenant | None:
 
 
 def _is_the_same(left: Account, wanted: RegistrationIn) -> bool:
-    """Whether users-service is to be told what it may have been told already; the email is no business of its."""
+    """Whether users-service would get the same call as before; the email is not part of it."""
     tenant = (wanted.tenant.slug, wanted.tenant.name) if wanted.tenant else (None, None)
     return (left.username, left.pending_tenant_slug, left.pending_tenant_name) == (wanted.username, *tenant)
 
 
 def _refusal(answer: UnexpectedAnswer) -> Problem | None:
-    """Why users-service refuses the tenant; None where it refuses something else."""
+    """The problem of the tenant that users-service refused; None if it refused something else."""
     match answer.received_code:
         case "slug_taken":
             return SlugTaken()
@@ -169,3 +178,30 @@ def _refusal(answer: UnexpectedAnswer) -> Problem | None:
         case _ if answer.received_status == 422:
             return InvalidInput("The tenant is not acceptable.")
     return None
+
+
+async def end(database: Database, users: ServiceClient, account_id: UUID) -> None:
+    """End a pending registration in both services. Raises ServiceUnavailable; then maintenance finishes it."""
+    async with database.transaction() as db:
+        is_abandoned = await service.abandon(db, account_id)
+    if is_abandoned:
+        await finish_ending(database, users, account_id)
+
+
+async def finish_ending(database: Database, users: ServiceClient, account_id: UUID) -> None:
+    """Do the remaining steps for an abandoned account. Raises ServiceUnavailable."""
+    undone = await authority.undo_registration(users, account_id)
+    async with database.transaction() as db:
+        if undone:
+            await service.delete_abandoned(db, account_id)
+        else:
+            await service.recover(db, account_id)
+
+
+async def end_overdue(database: Database, users: ServiceClient, ttl_s: int) -> None:
+    """End the registrations older than `ttl_s`, and finish those that were ending. Raises ServiceUnavailable."""
+    async with database.transaction() as db:
+        account_ids = await service.abandon_overdue(db, ttl_s)
+    for account_id in account_ids:
+        with suppress(UsersReplyUnreadable):  # it is logged, and must not delay the others
+            await finish_ending(database, users, account_id)

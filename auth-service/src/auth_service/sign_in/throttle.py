@@ -1,8 +1,8 @@
 """The throttle of sign-in: failures are counted in the database, an account's and an address's, over 15 minutes.
 
-It stands before every answer that tells whether a password is right. Only failures count. The count is looked at before
-a password is checked, to save the work, and again under a lock before the answer is told: of a thousand guesses at once
-no more than the allowed ones learn anything.
+It precedes every answer that depends on whether a password is right. Only failures count. The count is read before a
+password is verified, to save the work, and again under a lock before the answer: of a thousand guesses at once, no more
+than the allowed ones get an answer.
 """
 
 import hashlib
@@ -16,48 +16,48 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import SignInFailure
 from auth_service.settings import AuthSettings, SignInSettings
+from auth_service.sign_in.models import SignInFailure
 from shared.limits import client_network
 from shared.problems import TooManyRequests
 
 
 class SignInThrottled(TooManyRequests):
-    """Too many sign-ins failed lately for this account or from this address."""
+    """Too many sign-ins failed recently for this account or from this address."""
 
     status, title = 429, "Too many failed sign-ins"
-    remedy = "Wait for the seconds in `Retry-After`; a right password does not help before."
+    remedy = "Wait for the seconds in `Retry-After`; until then a right password is refused too."
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """One thing that failures are counted against, and how many it is allowed."""
+class Counter:
+    """One account or address whose failures are counted, and how many it may have."""
 
     key: bytes
     most: int
 
 
-def counted(identifier: str, account_id: UUID | None, address: str, settings: AuthSettings) -> tuple[Counted, ...]:
-    """What an attempt counts against. A name that nobody has is throttled as an account is, and so tells nothing.
+def counters(identifier: str, account_id: UUID | None, address: str, settings: AuthSettings) -> tuple[Counter, ...]:
+    """The counters of an attempt. An unknown name is throttled like an account, so the throttle reveals nothing.
 
-    One address of a developer's own machine is everybody there, so in development it is not counted.
+    In development, all people share the loopback address of one machine, so it is not counted.
     """
     limits = settings.sign_in
     account = f"account {account_id or identifier.casefold()}"
-    result = [Counted(_digest(account), limits.failures_per_account)]
+    result = [Counter(_digest(account), limits.failures_per_account)]
     if not (settings.development and _is_loopback(address)):
-        result.append(Counted(_digest(f"address {client_network(address)}"), limits.failures_per_address))
+        result.append(Counter(_digest(f"address {client_network(address)}"), limits.failures_per_address))
     return tuple(result)
 
 
-async def check(db: AsyncSession, counts: Sequence[Counted], limits: SignInSettings) -> None:
-    """Raises SignInThrottled, with the time until one failure is old enough to be forgotten."""
+async def check(db: AsyncSession, counts: Sequence[Counter], limits: SignInSettings) -> None:
+    """Raises SignInThrottled, with the time until the oldest counted failure expires."""
     waits = [await _wait_s(db, one, limits.window_s) for one in counts]
     if (wait_s := max(waits, default=0)) > 0:
         raise SignInThrottled(retry_after_s=wait_s)
 
 
-async def count_failure(db: AsyncSession, counts: Sequence[Counted], limits: SignInSettings) -> None:
+async def count_failure(db: AsyncSession, counts: Sequence[Counter], limits: SignInSettings) -> None:
     """Count one failure. Raises SignInThrottled when the limit was reached while the password was being checked."""
     for one in counts:  # the account before the address, always: two locks in one order never wait for each other
         await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(one.key.hex(), 0))))
@@ -66,11 +66,11 @@ async def count_failure(db: AsyncSession, counts: Sequence[Counted], limits: Sig
 
 
 async def prune(db: AsyncSession, window_s: int) -> None:
-    """Forget the failures that count no more."""
+    """Delete the failures that no longer count."""
     await db.execute(delete(SignInFailure).where(SignInFailure.failed_at < _ago(window_s)))
 
 
-async def _wait_s(db: AsyncSession, one: Counted, window_s: int) -> int:
+async def _wait_s(db: AsyncSession, one: Counter, window_s: int) -> int:
     """Whole seconds until the newest `most` failures are fewer than `most`; 0 when they are already."""
     deciding = (
         select(func.extract("epoch", SignInFailure.failed_at - _ago(window_s)))

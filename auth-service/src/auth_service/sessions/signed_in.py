@@ -1,4 +1,4 @@
-"""Who is signed in, by this service's own word: its database, not the feed, says whether a session has ended."""
+"""The signed-in person by this service's own database, which knows at once whether a session has ended."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from shared.problems import InvalidToken
 
 
 async def signed_in(user: CurrentUser, database: DatabaseDep) -> Principal:
-    """The person whose token, session and account all still count. Raises InvalidToken."""
+    """The person whose token, session and account are all still valid. Raises InvalidToken."""
     async with database.transaction() as db:
         if not await service.is_live(db, user):
             raise InvalidToken(service.SESSION_ENDED)

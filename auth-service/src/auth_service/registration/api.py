@@ -2,17 +2,14 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from auth_service.accounts.passwords import Passwords
-from auth_service.accounts.registration import Registration
-from auth_service.accounts.schemas import AccountOut, RegistrationIn, TenantOut
 from auth_service.deps import Address, Settings, UsersClient
-from shared.deps import DatabaseDep, resource
+from auth_service.registration.flow import Registration
+from auth_service.registration.schemas import AccountOut, RegistrationIn, TenantOut
+from auth_service.sign_in.api import PasswordsDep
+from shared.deps import DatabaseDep
 from shared.web.router import Router
 
 router = Router(prefix="/auth", tags=["accounts"])
-
-
-PasswordsDep = Annotated[Passwords, resource(Passwords)]
 
 
 async def registration(
@@ -23,9 +20,9 @@ async def registration(
 
 @router.post("/register", status_code=201)
 async def register(body: RegistrationIn, registration: Annotated[Registration, Depends(registration)]) -> AccountOut:
-    """Make an account, with a new tenant whose admin it is, or in the default tenant.
+    """Create an account, as the admin of a new tenant or as a member of the default tenant.
 
-    After a 503 the same request finishes what was begun.
+    After a 503, the same request again finishes the registration.
     """
     registered = await registration.register(body)
     account, membership = registered.account, registered.membership

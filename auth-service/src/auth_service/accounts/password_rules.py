@@ -1,4 +1,4 @@
-"""What a new password must be like, a sentence for each thing that is wrong with it."""
+"""The rules for a new password, with a sentence for each rule that it breaks."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,17 @@ from shared.problems import FieldError
 _SHORTEST_NAME = 3  # an email such as a@example.com forbids no letter
 
 
-def password_faults(
+def password_errors(
     password: str, confirmed: str, *, username: str, email: str, rule: PasswordSettings
 ) -> list[FieldError]:
-    """Everything that is wrong with the password, at once; empty when it will do."""
-    faults = [FieldError(detail, code, "#/password") for code, detail in _faults(password, username, email, rule)]
+    """Every rule that the password breaks; empty if it is acceptable."""
+    errors = [FieldError(detail, code, "#/password") for code, detail in _errors(password, username, email, rule)]
     if confirmed != password:
-        faults.append(FieldError("Is not the same as the password.", "passwords_differ", "#/confirm_password"))
-    return faults
+        errors.append(FieldError("Is not the same as the password.", "passwords_differ", "#/confirm_password"))
+    return errors
 
 
-def _faults(password: str, username: str, email: str, rule: PasswordSettings) -> Iterator[tuple[str, str]]:
+def _errors(password: str, username: str, email: str, rule: PasswordSettings) -> Iterator[tuple[str, str]]:
     if len(password) < rule.min_length:
         yield "password_too_short", f"Must have {rule.min_length} characters or more."
     if rule.require_classes and not _has_classes(password):

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from pydantic import ValidationError
 
-from auth_service.sessions.schemas import LoginForm, LoginIn
+from auth_service.sign_in.schemas import LoginForm, LoginIn
 from shared.problems import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
 from shared.web.errors import invalid_input
 from shared.web.json_input import Input, checked, parse

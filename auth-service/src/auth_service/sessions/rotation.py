@@ -1,0 +1,107 @@
+"""Rotating refresh tokens: every way in which a refresh succeeds or is refused."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import and_, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.accounts.models import ACTIVE, Account
+from auth_service.audit import service as audit
+from auth_service.sessions import service
+from auth_service.sessions.models import Session, is_open
+from auth_service.sessions.refresh_tokens import RefreshToken
+from auth_service.settings import SessionSettings
+from shared.problems import Forbidden, Unauthenticated
+
+
+class RefreshRefused(Unauthenticated):
+    """The refresh token is unknown, or its session has ended or expired."""
+
+    status, title = 401, "The session cannot be refreshed"
+    remedy = "Sign in again."
+
+
+class RefreshTokenReused(RefreshRefused):
+    """The refresh token was used before, so a copy of it exists; the session and all its tokens were ended."""
+
+    status, title = 401, "The refresh token was used before"
+    remedy = "Sign in again. If your program did not repeat the refresh, another party had a copy of the token."
+    keeps_writes = True
+
+
+class MembershipEnded(RefreshRefused):
+    """The person is no longer an active member of the session's tenant, or the tenant is suspended."""
+
+    status, title = 401, "The session's tenant is closed to you"
+    remedy = "Sign in to another tenant, or ask an admin of this one."
+    keeps_writes = True  # users-service's answer about the membership
+
+
+class CsrfRefused(Forbidden):
+    """A refresh by cookie came from an origin that is not allowed, or without the session's CSRF token."""
+
+    status, title = 403, "The refresh does not come from your page"
+    remedy = "Send the sign-in's `csrf_token` as `X-CSRF-Token`, from an allowed origin; nothing was rotated."
+
+
+async def find(db: AsyncSession, session_id: UUID) -> tuple[Session, Account]:
+    """The open session and its account. Raises RefreshRefused."""
+    rows = await db.execute(
+        select(Session, Account)
+        .join(Account, Account.id == Session.account_id)
+        .where(Session.id == session_id, Session.ended_at.is_(None), Account.status == ACTIVE)
+    )
+    row = rows.one_or_none()
+    if row is None:
+        raise RefreshRefused
+    return row[0], row[1]
+
+
+async def rotate(db: AsyncSession, token: RefreshToken, limits: SessionSettings, address: str) -> Session:
+    """Move the session to its next generation: one compare-and-swap, however many try at the same time.
+
+    The token of the previous generation, within the grace window, gets the current generation again, because its
+    client lost the answer. Any other token ends the session with all tokens that it issued (RFC 9700, section 4.14.2).
+    Raises RefreshRefused, RefreshTokenReused.
+    """
+    moved = await db.execute(
+        update(Session)
+        .where(Session.id == token.family, Session.generation == token.generation, *is_open(limits))
+        .values(
+            generation=Session.generation + 1, rotated_at=func.clock_timestamp(), last_seen_at=func.clock_timestamp()
+        )
+        .returning(Session)
+        .execution_options(populate_existing=True)
+    )
+    if (session := moved.scalar_one_or_none()) is not None:
+        return session
+    recent = func.clock_timestamp() - Session.rotated_at <= timedelta(seconds=limits.refresh_grace_s)
+    found = await db.execute(
+        select(Session, and_(*is_open(limits)), recent)
+        .where(Session.id == token.family)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    row = found.one_or_none()
+    if row is None or not row[1]:
+        raise RefreshRefused
+    session, _, in_grace = row
+    if token.generation == session.generation - 1 and in_grace:
+        return session
+    await _reused(db, session, token, address)
+    raise RefreshTokenReused
+
+
+async def _reused(db: AsyncSession, session: Session, token: RefreshToken, address: str) -> None:
+    audit.record(
+        db,
+        "refresh_token_reused",
+        account_id=session.account_id,
+        session_id=session.id,
+        tenant_id=session.tenant_id,
+        address=address,
+        generation=token.generation,
+        current=session.generation,
+    )
+    await service.end(db, session, "reuse", address)

@@ -1,0 +1,1 @@
+"""Signing in: the password is verified behind a throttle, a tenant is chosen, a session is opened."""
