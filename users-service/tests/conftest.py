@@ -13,7 +13,7 @@ from shared.events.models import OutboxRow
 from shared.resources import Resources
 from shared.testing import People
 from users_service.app import service as users
-from users_service.tenants.commands import set_operator
+from users_service.members.commands import set_operator
 
 from .calls import Published, Register
 

@@ -3,8 +3,8 @@ import pytest
 
 from shared.data.database import Database
 from shared.testing import People
-from users_service.tenants.commands import change_tenant, set_operator
-from users_service.tenants.members import MemberNotFound
+from users_service.members.commands import change_tenant, set_operator
+from users_service.members.service import MemberNotFound
 from users_service.tenants.service import TenantNotFound
 
 from .calls import Published

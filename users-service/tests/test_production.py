@@ -19,7 +19,7 @@ from shared.settings import Environment, ServiceSettings
 from shared.testing import People
 from users_service.app import service as users
 from users_service.settings import UsersSettings
-from users_service.tenants.demo import is_demo
+from users_service.tenants.demo_tenant import is_demo
 
 from .calls import Register
 

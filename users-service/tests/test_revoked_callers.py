@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from shared.data.database import Database
 from shared.testing import People, eventually
-from users_service.tenants.commands import set_operator
+from users_service.members.commands import set_operator
 from users_service.tenants.models import Membership, lock_tenant
 
 from .calls import Published, Register

@@ -3,27 +3,28 @@
 from shared.app import Service
 from users_service.files.api import router as files
 from users_service.files.events import FileDeleted, FileUploaded
+from users_service.members.api import internal as memberships
+from users_service.members.api import router as members
+from users_service.members.commands import operators
+from users_service.members.commands import tenants as tenant_commands
+from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.profiles.api import router as profiles
 from users_service.profiles.events import UserUpdated
+from users_service.registration.api import router as registration
+from users_service.registration.handlers import handlers
 from users_service.resources import open_resources
+from users_service.revocations.api import router as revocations
 from users_service.scopes import SCOPES
 from users_service.settings import UsersSettings
 from users_service.tenants.api import router as tenants
-from users_service.tenants.commands import operators
-from users_service.tenants.commands import tenants as tenant_commands
-from users_service.tenants.demo import refuse_demo_tenant
+from users_service.tenants.demo_tenant import refuse_demo_tenant
 from users_service.tenants.events import (
-    MembershipChanged,
-    MembershipGranted,
-    MembershipRevoked,
     TenantCreated,
     TenantErased,
     TenantResumed,
     TenantSuspended,
     TenantUpdated,
 )
-from users_service.tenants.handlers import handlers
-from users_service.tenants.internal import router as internal
 from users_service.users.api import router as users
 
 service = Service(
@@ -32,7 +33,7 @@ service = Service(
     settings=UsersSettings,
     description="Tenants, memberships with roles, profiles and files.",
     # profiles before users: /users/me is one's own profile, not the person named `me`
-    routers=[profiles, users, tenants, files, internal],
+    routers=[profiles, users, tenants, members, files, registration, memberships, revocations],
     scopes=SCOPES,
     handlers=handlers,
     publishes=[

@@ -13,7 +13,7 @@ from shared.web.idempotency import IdempotentUpload
 from shared.web.paging import CursorPage
 from shared.web.router import Router
 from users_service.deps import FileId, Settings
-from users_service.files import models, service
+from users_service.files import flow, models, service
 from users_service.files.models import File
 from users_service.files.names import disposition
 from users_service.files.ranges import asked_range
@@ -52,7 +52,7 @@ async def upload_file(
     """Upload one file as multipart/form-data: `file`, and `description` and `category` where wanted."""
     file_id = new_id()
     key = models.key_of(tenant_of(user), file_id)
-    async with service.writing(database, storage, key, settings.files.upload_max_s) as writer:
+    async with flow.writing(database, storage, key, settings.files.upload_max_s) as writer:
         upload = Upload(request.headers.get("content-type", ""), writer, settings.files.max_bytes)
         received = await _receive(request, upload, settings)
         await writer.close()

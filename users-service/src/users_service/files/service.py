@@ -1,14 +1,12 @@
 """Files: the rows that say which objects exist, and whose they are."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.data.database import Database
 from shared.events import outbox
 from shared.identity.principal import Principal, tenant_of
 from shared.problems import AllowWrite, InsufficientScope, NotFound, ServiceUnavailable
@@ -17,9 +15,9 @@ from users_service.files import models
 from users_service.files.events import FileDeleted, FileUploaded
 from users_service.files.models import File
 from users_service.files.schemas import FileQuery
-from users_service.files.storage import Storage, Writer
+from users_service.files.storage import Storage
 from users_service.files.upload import Received
-from users_service.tenants.members import MemberNotFound
+from users_service.members.service import MemberNotFound
 from users_service.tenants.models import find_membership
 from users_service.tenants.service import authorize_write
 
@@ -36,32 +34,9 @@ class FileNotFound(NotFound):
 
 
 class UploadOverdue(ServiceUnavailable):
-    """The upload took so long that what it had stored is being removed."""
+    """The upload took so long that its stored part is being removed."""
 
     status, title = 503, "The upload took too long"
-
-
-@asynccontextmanager
-async def writing(database: Database, storage: Storage, key: str, max_s: int) -> AsyncIterator[Writer]:
-    """A writer for the object `key`, which stays only if the block ends well and `add` is committed.
-
-    Its removal is planned before its first byte, so that a process that dies in between leaves nothing for ever.
-    """
-    async with database.transaction() as journal:
-        models.plan_removal(journal, key, after_s=max_s)
-    written = False
-    try:
-        yield storage.writer(key)
-        written = True
-    finally:
-        if not written:
-            await _take_back(database, storage, key)
-
-
-async def _take_back(database: Database, storage: Storage, key: str) -> None:
-    await storage.remove(key)
-    async with database.transaction() as journal:
-        await models.cancel_removal(journal, key)
 
 
 async def add(db: AsyncSession, user: Principal, file_id: UUID, received: Received) -> File:

@@ -13,7 +13,7 @@ from users_service.profiles.models import Profile
 
 
 class ProfileNotFound(NotFound):
-    """The caller has no profile in this tenant: they are no member of it any more."""
+    """The caller has no profile in this tenant, because they are no longer a member of it."""
 
     status, title = 404, "No profile in this tenant"
 
@@ -23,7 +23,7 @@ async def read(db: AsyncSession, user: Principal) -> Profile:
 
 
 async def change(db: AsyncSession, user: Principal, changes: dict[str, Any], allow: AllowWrite) -> Profile:
-    """Set the fields in `changes`; the profile that results. What is so already makes no version and no event."""
+    """Set the fields in `changes`; the profile that results. Unchanged values make no version and no event."""
     profile = await _own(db, user, for_update=True)
     allow(profile.version)
     news = {name: value for name, value in changes.items() if getattr(profile, name) != value}

@@ -1,18 +1,11 @@
-"""What the slice publishes: a tenant's or a membership's state after the change, for projections of it."""
+"""What the slice publishes: a tenant's state after the change, for projections."""
 
 from typing import ClassVar, Self
-from uuid import UUID
 
 from shared.events import Event
-from users_service.tenants.models import Membership, Tenant
+from users_service.tenants.models import Tenant
 
 _TENANT: dict[str, object] = {"slug": "acme", "name": "Acme Ltd", "tier": "free", "status": "active"}
-_MEMBERSHIP: dict[str, object] = {
-    "user_id": "01890a5d-ac96-774b-bcce-b302099a8057",
-    "username": "ann",
-    "roles": ["user"],
-    "status": "active",
-}
 
 
 class TenantEvent(Event):
@@ -37,7 +30,7 @@ class TenantEvent(Event):
 
 
 class TenantCreated(TenantEvent):
-    """A tenant was made."""
+    """A tenant was created."""
 
     type: ClassVar[str] = "tenant.created.v1"
     example: ClassVar[dict[str, object]] = _TENANT
@@ -51,7 +44,7 @@ class TenantUpdated(TenantEvent):
 
 
 class TenantSuspended(TenantEvent):
-    """An operator suspended a tenant: nobody acts in it until it is resumed."""
+    """An operator suspended a tenant: its members are refused until it is resumed."""
 
     type: ClassVar[str] = "tenant.suspended.v1"
     example: ClassVar[dict[str, object]] = {**_TENANT, "status": "suspended"}
@@ -65,49 +58,7 @@ class TenantResumed(TenantEvent):
 
 
 class TenantErased(TenantEvent):
-    """A tenant is gone and its slug is free: the registration that brought it was never finished."""
+    """A tenant was deleted and its slug is free: its registration was never finished."""
 
     type: ClassVar[str] = "tenant.erased.v1"
     example: ClassVar[dict[str, object]] = _TENANT
-
-
-class MembershipEvent(Event):
-    """A membership as it is after the change; `subject` is its id, the same for a person in a tenant for ever."""
-
-    user_id: UUID
-    username: str
-    roles: list[str]
-    status: str
-
-    @classmethod
-    def of(cls, membership: Membership) -> Self:
-        return cls(
-            subject=membership.id,
-            tenant_id=membership.tenant_id,
-            subject_version=membership.version,
-            user_id=membership.user_id,
-            username=membership.username,
-            roles=membership.roles,
-            status=membership.status,
-        )
-
-
-class MembershipGranted(MembershipEvent):
-    """A person became a member, or was taken up again after the membership had ended."""
-
-    type: ClassVar[str] = "membership.granted.v1"
-    example: ClassVar[dict[str, object]] = {**_MEMBERSHIP, "status": "invited"}
-
-
-class MembershipChanged(MembershipEvent):
-    """A member's roles or status changed."""
-
-    type: ClassVar[str] = "membership.changed.v1"
-    example: ClassVar[dict[str, object]] = _MEMBERSHIP
-
-
-class MembershipRevoked(MembershipEvent):
-    """A membership ended; the roles are those that it had."""
-
-    type: ClassVar[str] = "membership.revoked.v1"
-    example: ClassVar[dict[str, object]] = {**_MEMBERSHIP, "status": "ended"}

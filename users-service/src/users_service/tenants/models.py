@@ -13,7 +13,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -25,7 +25,7 @@ LIVING = ("invited", "active", "suspended")
 
 
 class Person(Global):
-    """A person of the fleet, by the id and name of their account: whom a tenant's admin can name."""
+    """A person of the fleet, by the id and name of their account; a tenant's admin can add them."""
 
     __tablename__ = "people"
 
@@ -33,21 +33,11 @@ class Person(Global):
     username: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     confirmed_at: Mapped[datetime | None]
-    """When auth-service told that the account is active; None: the registration may still be taken back."""
-
-
-class EndedRegistration(Global):
-    """A registration that was taken back, so that a late call does not make it after all. Kept for a day."""
-
-    __tablename__ = "ended_registrations"
-    __table_args__ = (Index(None, "ended_at"),)
-
-    user_id: Mapped[UUID] = mapped_column(primary_key=True)
-    ended_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When auth-service reported the account as active; None: the registration may still be undone."""
 
 
 class Tenant(Tenanted):
-    """A tenant's own row: it sees no other. The fleet's look-ups are by slug, by person and for the revocation feed."""
+    """A tenant's own row. Look-ups across tenants are by slug, by person and for the revocation feed."""
 
     __tablename__ = "tenants"
     __table_args__ = (
@@ -66,7 +56,7 @@ class Tenant(Tenanted):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
     changed_at: Mapped[datetime | None]
-    """When it was last suspended or resumed, by the database's clock; None: never, so the feed has nothing to say."""
+    """When it was last suspended or resumed, by the database's clock; None: never, so it is not in the feed."""
 
     @property
     def id(self) -> UUID:
@@ -74,7 +64,7 @@ class Tenant(Tenanted):
 
 
 class Membership(Tenanted):
-    """A person in a tenant. One row for ever: an ended membership that is granted again keeps its id and counts on."""
+    """A person in a tenant. The row stays: an ended membership that is granted again keeps its id and version."""
 
     __tablename__ = "memberships"
     __table_args__ = (
@@ -98,27 +88,20 @@ class Membership(Tenanted):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
     ended_at: Mapped[datetime | None]
     changed_at: Mapped[datetime | None]
-    """When its roles or status last changed in a way that ends tokens; None: never, so the feed has nothing to say."""
+    """When its roles or status last changed in a way that ends tokens; None: never, so it is not in the feed."""
 
     @property
     def living(self) -> bool:
         return self.status in LIVING
 
 
-async def make_person(db: AsyncSession, user_id: UUID, username: str) -> None:
-    """Make the person, or give them the name that the account has now."""
-    statement = insert(Person).values(user_id=user_id, username=username)
-    update = {"username": statement.excluded.username}
-    await db.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_=update))
-
-
 async def lock_tenant(db: AsyncSession, tenant_id: UUID) -> Tenant | None:
-    """The tenant, its row locked: whoever changes members takes turns, so that two cannot both be the last admin."""
+    """The tenant, its row locked: changes of members are serialized, so that one of two last admins stays."""
     return await db.get(Tenant, tenant_id, with_for_update={"key_share": True})
 
 
 async def lock_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> tuple[Membership, Tenant] | None:
-    """The membership as it is now, with its tenant; until the transaction ends nothing changes it (FOR SHARE)."""
+    """The membership as it is now, with its tenant; nothing changes it until the transaction ends (FOR SHARE)."""
     rows = (
         select(Membership, Tenant)
         .join(Tenant, Tenant.tenant_id == Membership.tenant_id)
@@ -131,20 +114,12 @@ async def lock_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> t
 
 
 async def find_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership | None:
-    """The person's membership in whatever state, ended ones too."""
+    """The person's membership in any state, also ended."""
     return await db.get(Membership, (tenant_id, user_id))
 
 
-async def has_others(db: AsyncSession, membership: Membership) -> bool:
-    """Whether anyone else is or was a member of the tenant; ask with the tenant's row locked."""
-    others = select(Membership.user_id).where(
-        Membership.tenant_id == membership.tenant_id, Membership.user_id != membership.user_id
-    )
-    return await db.scalar(others.limit(1)) is not None
-
-
 async def has_other_admin(db: AsyncSession, membership: Membership) -> bool:
-    """Whether the tenant has an active admin besides this one; ask with the tenant's row locked."""
+    """Whether the tenant has an active admin besides this one; call it with the tenant's row locked."""
     others = select(Membership.user_id).where(
         Membership.tenant_id == membership.tenant_id,
         Membership.user_id != membership.user_id,

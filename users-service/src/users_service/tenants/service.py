@@ -1,4 +1,4 @@
-"""Tenants: reading one's own, changing what its admins or the fleet's operators may, and who may write at all."""
+"""Tenants: reading and changing them; and the check that every lasting write makes first."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from users_service.tenants.models import LIVING, Membership, Tenant
 
 
 class TenantNotFound(NotFound):
-    """No such tenant, or one that the caller does not belong to."""
+    """No such tenant, or the caller is not a member of it."""
 
     status, title = 404, "No such tenant"
 
@@ -29,12 +29,12 @@ _SORTABLE = {"created_at": Tenant.created_at, "name": Tenant.name, "slug": Tenan
 
 
 async def authorize_write(db: AsyncSession, user: Principal, *scopes: str) -> Principal:
-    """The caller with the roles and scopes that they have now, which alone decide about a write that lasts.
+    """The caller with their current roles and scopes, which decide about a lasting write.
 
     A token's roles are as old as the token, and the revocation feed may take 2 s to end it; a role granted in that time
-    would stay. So the transaction of the write reads the caller's membership, and keeps it from changing before the
-    commit. The refusals are the ones that the feed and a refresh lead to: InvalidToken (401) where the membership is
-    not active or the tenant is suspended, InsufficientScope (403) where the roles of now lack one of `scopes`.
+    would last. So the transaction of the write reads the caller's membership, and keeps it from changing before the
+    commit. The refusals are the same as after the feed and a refresh: InvalidToken (401) if the membership is not
+    active or the tenant is suspended, InsufficientScope (403) if the current roles lack one of `scopes`.
     """
     found = await models.lock_membership(db, tenant_of(user), user.user_id)
     if found is None or found[0].status != "active":
@@ -50,7 +50,7 @@ async def authorize_write(db: AsyncSession, user: Principal, *scopes: str) -> Pr
 async def authorize_tenant_write(db: AsyncSession, user: Principal, tenant_id: UUID, *scopes: str) -> Principal:
     """`authorize_write` for a change of a tenant or its members, whose row is locked when this returns.
 
-    Every change of a membership locks its tenant's row first, so writers in one tenant take turns. An operator may
+    Every change of a membership locks its tenant's row first, so writers in one tenant are serialized. An operator may
     write in another tenant: then both rows are locked, in the order of their ids, so that operators who end each
     other's memberships wait for each other and never deadlock. Raises TenantNotFound.
     """
@@ -87,14 +87,14 @@ async def page(fleet: AsyncSession, user: Principal, query: ListQuery) -> tuple[
 
 
 def scopes_for(changes: Iterable[str]) -> set[str]:
-    """The scopes that a change of these fields needs: the name is the tenant's own, the rest the operators'."""
+    """The scopes that a change of these fields needs: the tenant's admins change the name, operators the rest."""
     return {"tenant:write" if name == "name" else "system:write" for name in changes}
 
 
 async def change(
     db: AsyncSession, user: Principal, tenant_id: UUID, changes: dict[str, Any], allow: AllowWrite
 ) -> Tenant:
-    """`apply` the changes for a caller whose roles of now allow each of them."""
+    """`apply` the changes for a caller whose current roles permit each of them."""
     await authorize_tenant_write(db, user, tenant_id, *scopes_for(changes))
     return await apply(db, tenant_id, changes, allow)
 

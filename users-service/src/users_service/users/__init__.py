@@ -1,1 +1,1 @@
-"""The directory: who is in the caller's tenant."""
+"""The directory: the people of the caller's tenant."""

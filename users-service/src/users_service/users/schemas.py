@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from shared.web.paging import ListQuery
-from users_service.tenants.schemas import TenantRole
+from users_service.members.schemas import TenantRole
 
 
 class UserQuery(ListQuery):

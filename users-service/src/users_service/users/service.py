@@ -1,4 +1,4 @@
-"""Who is in the caller's tenant: active members with what their profiles show to everyone."""
+"""The directory of the caller's tenant: active members with the public part of their profiles."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,16 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.identity.principal import Principal
 from shared.problems import NotFound
+from users_service.members import service as members
+from users_service.members.schemas import MemberQuery
 from users_service.profiles import models as profiles
 from users_service.profiles.models import Profile
-from users_service.tenants import members
 from users_service.tenants.models import Membership, find_membership
-from users_service.tenants.schemas import MemberQuery
 from users_service.users.schemas import UserQuery
 
 
 class UserNotFound(NotFound):
-    """Nobody by this id is an active member of the caller's tenant."""
+    """No active member of the caller's tenant has this id."""
 
     status, title = 404, "No such user"
 
@@ -25,7 +25,7 @@ User = tuple[Membership, Profile]
 
 
 async def page(db: AsyncSession, user: Principal, query: UserQuery) -> tuple[Sequence[User], str | None]:
-    """Active members by the list grammar; nobody where the caller acts in no tenant."""
+    """Active members by the list grammar; none if the caller's session has no tenant."""
     if user.tenant_id is None:
         return [], None
     asked = MemberQuery.model_validate({**query.model_dump(), "status": ["active"]})

@@ -23,7 +23,7 @@ async def _own(
 
 
 async def _named(tenant_id: TenantId, database: DatabaseDep) -> AsyncIterator[AsyncSession]:
-    """For calls of other services."""
+    """For calls from other services."""
     async with database.transaction(tenant_id) as db:
         yield db
 

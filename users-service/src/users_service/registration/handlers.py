@@ -1,11 +1,11 @@
-"""auth-service tells of accounts that are active: from then on nobody takes their registration back."""
+"""auth-service reports active accounts, whose registrations can no longer be undone."""
 
 from typing import ClassVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import Consumed, EventHandlers
-from users_service.tenants import registration
+from users_service.registration import service
 
 handlers = EventHandlers()
 
@@ -18,4 +18,4 @@ class AccountRegistered(Consumed):
 
 @handlers.on(AccountRegistered)
 async def account_registered(db: AsyncSession, event: AccountRegistered) -> None:
-    await registration.confirm(db, event.subject)
+    await service.confirm(db, event.subject)

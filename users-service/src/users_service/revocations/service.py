@@ -1,4 +1,4 @@
-"""What ends tokens from here: ended memberships, changed roles, suspended tenants; read straight from the database."""
+"""The revocations of this service, read from its tables: ended memberships, changed roles, suspended tenants."""
 
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ from users_service.tenants.models import Membership, Tenant
 async def feed(fleet: AsyncSession, after: str | None) -> FeedPage:
     """The states that changed since the cursor `after`, 30 s of overlap included. Looks across tenants.
 
-    Raises InvalidInput for a cursor that is not ours.
+    Raises InvalidInput for an unknown cursor.
     """
     since = read_from(after)
     now = (await fleet.execute(select(func.now()))).scalar_one()

@@ -13,8 +13,9 @@ import typer
 
 from shared.data.database import Database
 from shared.settings import load
+from users_service.members import service as members
 from users_service.settings import UsersSettings
-from users_service.tenants import members, models, service
+from users_service.tenants import models, service
 from users_service.tenants.schemas import TenantStatus, Tier
 from users_service.tenants.service import TenantNotFound
 

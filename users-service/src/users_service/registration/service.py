@@ -1,8 +1,8 @@
-"""The part of a registration that is done here: the person, their tenant or their place in one, and their profile.
+"""The part of a registration that belongs here: the person, their tenant or membership, and their profile.
 
-auth-service calls before it activates the account and repeats the call where it heard no answer, so a second one
-changes nothing (docs/tour.md, step 1). An account that never becomes active is taken back: what was made for it goes,
-and a call for it that comes late makes nothing. Whoever is active for good is told of by `account.registered.v1`.
+auth-service calls before it activates the account, and repeats a call that got no answer, so a repeat changes nothing.
+A registration whose account never becomes active is undone: its rows are deleted, and a late call for it creates
+nothing. `account.registered.v1` reports that the account is active.
 """
 
 from datetime import timedelta
@@ -15,12 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
 from shared.problems import Conflict, FieldError, InvalidInput
+from users_service.members import service as members
+from users_service.members.events import MembershipRevoked
 from users_service.profiles import models as profiles
-from users_service.tenants import members, models
-from users_service.tenants.demo import is_demo
-from users_service.tenants.events import MembershipRevoked, TenantCreated, TenantErased
-from users_service.tenants.models import EndedRegistration, Membership, Person, Tenant
-from users_service.tenants.schemas import NewTenant, RegistrationIn
+from users_service.registration.models import EndedRegistration, has_others, put_person
+from users_service.registration.schemas import NewTenant, RegistrationIn
+from users_service.tenants import models
+from users_service.tenants.demo_tenant import is_demo
+from users_service.tenants.events import TenantCreated, TenantErased
+from users_service.tenants.models import Membership, Person, Tenant
 
 # Names that a tenant's subdomain would take from the fleet itself, or that would pass for its operators.
 RESERVED: Final = frozenset(
@@ -34,18 +37,18 @@ RESERVED: Final = frozenset(
 )
 
 
-ENDED_KEPT = timedelta(days=1)  # no call is under way for as long
+ENDED_KEPT = timedelta(days=1)  # longer than any call takes
 
 
 class RegistrationEnded(Conflict):
-    """This registration was taken back. A new one has another id."""
+    """This registration was undone. A new one has another id."""
 
     status, title = 409, "The registration has ended"
-    remedy = "Register anew."
+    remedy = "Register again."
 
 
 class RegistrationConfirmed(Conflict):
-    """The account of this registration is active, so nothing of it can be taken back."""
+    """The account of this registration is active, so it can no longer be undone."""
 
     status, title = 409, "The registration is finished"
     remedy = "End the person's memberships instead."
@@ -59,14 +62,14 @@ class SlugTaken(Conflict):
 
 
 class SlugReserved(InvalidInput):
-    """The slug is one of the names that the fleet keeps for itself."""
+    """The slug is one of the names that the fleet reserves."""
 
     status, title = 422, "The slug is reserved"
     remedy = "Choose another slug."
 
 
 def check_slug(slug: str, *, development: bool) -> None:
-    """Raises SlugReserved; the demo tenant's is for development."""
+    """Raises SlugReserved; the demo tenant's is allowed in development only."""
     if slug in RESERVED or (is_demo(slug) and not development):
         detail = "This name is reserved."
         raise SlugReserved(errors=[FieldError(detail, "slug_reserved", pointer="#/tenant/slug")])
@@ -75,14 +78,14 @@ def check_slug(slug: str, *, development: bool) -> None:
 async def register(
     db: AsyncSession, user_id: UUID, registration: RegistrationIn, tenant_id: UUID | None
 ) -> Membership | None:
-    """Make the person and, in `tenant_id`, their membership: admin of a tenant of their own, user of the default one.
+    """Create the person and their membership in `tenant_id`: admin of their new tenant, user of the default one.
 
-    None where there is no tenant to be in. Raises SlugTaken, RegistrationEnded.
+    None if there is no tenant for them. Raises SlugTaken, RegistrationEnded.
     """
-    await _take_turns(db, user_id)
+    await _serialize(db, user_id)
     if await db.get(EndedRegistration, user_id) is not None:
         raise RegistrationEnded
-    await models.make_person(db, user_id, registration.username)
+    await put_person(db, user_id, registration.username)
     if tenant_id is None:
         return None
     if registration.tenant is not None:
@@ -97,14 +100,14 @@ async def register(
 
 
 async def confirm(db: AsyncSession, user_id: UUID) -> None:
-    """The account is active: its registration cannot be taken back any more."""
+    """The account is active: its registration can no longer be undone."""
     unconfirmed = (Person.user_id == user_id, Person.confirmed_at.is_(None))
     await db.execute(update(Person).where(*unconfirmed).values(confirmed_at=func.now()))
 
 
 async def end(db: AsyncSession, user_id: UUID) -> None:
-    """From here on nothing is made for this registration. Raises RegistrationConfirmed."""
-    await _take_turns(db, user_id)
+    """From here on nothing is created for this registration. Raises RegistrationConfirmed."""
+    await _serialize(db, user_id)
     person = await db.get(Person, user_id)
     if person is not None and person.confirmed_at is not None:
         raise RegistrationConfirmed
@@ -113,38 +116,38 @@ async def end(db: AsyncSession, user_id: UUID) -> None:
 
 
 async def withdraw(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> None:
-    """Take the person out of the tenant as if they had never been in it; the tenant goes too if they brought it."""
+    """Remove the person from the tenant as if they had never been in it, and the tenant if they created it."""
     tenant = await models.lock_tenant(db, tenant_id)
     membership = await models.find_membership(db, tenant_id, user_id)
     if tenant is None or membership is None:
         return
-    brought_it = "admin" in membership.roles and not await models.has_others(db, membership)
+    created_it = "admin" in membership.roles and not await has_others(db, membership)
     membership.version, membership.status = membership.version + 1, "ended"
     outbox.add(db, MembershipRevoked.of(membership))
     await profiles.erase(db, tenant_id, user_id)
     await db.delete(membership)
-    if brought_it:
+    if created_it:
         tenant.version += 1
         outbox.add(db, TenantErased.of(tenant))
         await db.delete(tenant)
     await db.flush()  # while the transaction is still this tenant's
 
 
-async def forget_person(db: AsyncSession, user_id: UUID) -> None:
+async def delete_person(db: AsyncSession, user_id: UUID) -> None:
     await db.execute(delete(Person).where(Person.user_id == user_id))
 
 
-async def _take_turns(db: AsyncSession, user_id: UUID) -> None:
-    """Of the calls for one registration, one at a time."""
+async def _serialize(db: AsyncSession, user_id: UUID) -> None:
+    """Serialize the calls for one registration."""
     await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"registration {user_id}", 0))))
 
 
 async def _make_tenant(db: AsyncSession, new: NewTenant) -> None:
-    """Make the tenant unless an earlier call did; on return its row is locked."""
+    """Create the tenant unless an earlier call did; on return its row is locked."""
     row = insert(Tenant).values(tenant_id=new.id, slug=new.slug, name=new.name)
     made = await db.scalar(row.on_conflict_do_nothing().returning(Tenant.tenant_id))
     tenant = await models.lock_tenant(db, new.id)
-    if tenant is None:  # the other one that has the slug is another tenant's row, which nobody here can see
+    if tenant is None:  # the slug is in another tenant's row, which this transaction cannot see
         raise SlugTaken
     if made is not None:
         outbox.add(db, TenantCreated.of(tenant))

@@ -1,4 +1,4 @@
-"""The demo tenant that `make up` seeds: a development's, known by its slug, which nobody gets outside of one."""
+"""The demo tenant that `make up` seeds, recognized by its slug, which is reserved outside of development."""
 
 import re
 from typing import Final
@@ -13,7 +13,7 @@ _SLUG: Final = "^demo(-[0-9a-f]{4})?$"
 
 
 class DemoTenant(Unfit):
-    """Its sign-ins were printed on a screen, and it is of the highest tier."""
+    """The demo tenant's passwords were printed on a screen, and it has the highest tier."""
 
 
 def is_demo(slug: str) -> bool:

@@ -1,4 +1,4 @@
-"""Members of a tenant: granting, changing and ending memberships, and who they are."""
+"""The members of a tenant: listing them; granting, changing and ending memberships."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,11 +12,12 @@ from shared.identity.principal import Principal
 from shared.identity.scopes import scopes_of
 from shared.problems import AllowWrite, Conflict, NotFound
 from shared.web.paging import by_cursor
+from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
+from users_service.members.schemas import MemberQuery
 from users_service.profiles import models as profiles
-from users_service.tenants import models, service
-from users_service.tenants.events import MembershipChanged, MembershipGranted, MembershipRevoked
+from users_service.tenants import models
+from users_service.tenants import service as tenants
 from users_service.tenants.models import LIVING, Membership, Person
-from users_service.tenants.schemas import MemberQuery
 from users_service.tenants.service import TenantNotFound
 
 SORTABLE = {"created_at": Membership.created_at, "username": Membership.username}
@@ -24,26 +25,26 @@ OPERATOR = "system"
 
 
 class PersonNotFound(NotFound):
-    """Nobody in the fleet has this id."""
+    """No person in the fleet has this id."""
 
     status, title = 404, "No such person"
 
 
 class MemberNotFound(NotFound):
-    """The person is no member of this tenant."""
+    """The person is not a member of this tenant."""
 
     status, title = 404, "No such member"
 
 
 class LastAdmin(Conflict):
-    """The tenant's only active admin cannot be removed or lose the role: nobody could let anyone in again."""
+    """The tenant's only active admin cannot be removed or lose the role: no one could add members again."""
 
     status, title = 409, "The tenant needs an admin"
     remedy = "Make another member admin first, and wait until they have accepted."
 
 
 async def page(db: AsyncSession, tenant_id: UUID, query: MemberQuery) -> tuple[Sequence[Membership], str | None]:
-    """Members of whatever living status, by the list grammar."""
+    """Members of any status except ended, by the list grammar."""
     rows = select(Membership).where(
         Membership.tenant_id == tenant_id, Membership.status.in_(query.status or list(LIVING))
     )
@@ -55,7 +56,7 @@ async def page(db: AsyncSession, tenant_id: UUID, query: MemberQuery) -> tuple[S
 
 
 async def read(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
-    """The membership where it has not ended. Raises MemberNotFound."""
+    """The membership, unless it has ended. Raises MemberNotFound."""
     membership = await models.find_membership(db, tenant_id, user_id)
     if membership is None or not membership.living:
         raise MemberNotFound
@@ -65,13 +66,13 @@ async def read(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
 async def grant(
     db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID, roles: list[str], allow: AllowWrite
 ) -> tuple[Membership, bool]:
-    """Make the person a member with these roles, or give a member these roles; True where that made a membership.
+    """Add the person with these roles, or give a member these roles; True if they were not a member before.
 
     The person is `invited` until they name the tenant at a sign-in. The caller grants only roles whose scopes their
-    token holds itself: a token that was narrowed widens nothing.
+    token has itself, so that a narrowed token cannot widen anything.
     """
-    caller = await service.authorize_tenant_write(db, user, tenant_id, "tenant:write")
-    service.require(caller, scopes_of(roles))
+    caller = await tenants.authorize_tenant_write(db, user, tenant_id, "tenant:write")
+    tenants.require(caller, scopes_of(roles))
     if (person := await db.get(Person, user_id)) is None:
         raise PersonNotFound
     membership = await models.find_membership(db, tenant_id, user_id)
@@ -81,7 +82,7 @@ async def grant(
     if not membership.living:
         membership.status, membership.roles = "invited", roles  # `ended_at` stays until the person accepts
         return await _changed(db, membership, MembershipGranted, ends_tokens=True), True
-    if OPERATOR in membership.roles:  # no tenant's to give, nor to take away
+    if OPERATOR in membership.roles:  # a tenant can neither grant nor revoke it
         roles = sorted({*roles, OPERATOR})
     if membership.roles == roles:
         return membership, False
@@ -92,8 +93,8 @@ async def grant(
 
 
 async def make_operator(db: AsyncSession, tenant_id: UUID, username: str, *, operator: bool) -> Membership:
-    """Give a member the role `system`, or take it away. Raises MemberNotFound."""
-    await _take_turns(db, tenant_id)
+    """Grant or revoke the role `system` of a member. Raises MemberNotFound."""
+    await _lock_tenant(db, tenant_id)
     named = func.lower(Membership.username) == username.lower()
     membership = await db.scalar(select(Membership).where(Membership.tenant_id == tenant_id, named))
     if membership is None or not membership.living:
@@ -108,7 +109,7 @@ async def make_operator(db: AsyncSession, tenant_id: UUID, username: str, *, ope
 async def make(
     db: AsyncSession, tenant_id: UUID, user_id: UUID, username: str, roles: list[str], *, status: str
 ) -> Membership:
-    """A first membership of the person in the tenant, with the profile that belongs to it."""
+    """The person's first membership in the tenant, with its profile."""
     membership = Membership(
         tenant_id=tenant_id, user_id=user_id, username=username, roles=roles, status=status, version=1
     )
@@ -122,7 +123,7 @@ async def make(
 
 async def end(db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID, allow: AllowWrite) -> None:
     """End the membership; the account and the profile stay. Raises MemberNotFound, LastAdmin."""
-    await service.authorize_tenant_write(db, user, tenant_id, "tenant:write")
+    await tenants.authorize_tenant_write(db, user, tenant_id, "tenant:write")
     membership = await read(db, tenant_id, user_id)
     allow(membership.version)
     await _keep_an_admin(db, membership)
@@ -131,8 +132,8 @@ async def end(db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID,
 
 
 async def accept(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
-    """The person named the tenant: an invited membership is active now; any other living one stays as it is."""
-    await _take_turns(db, tenant_id)
+    """The person named the tenant: an invited membership becomes active; any other stays as it is."""
+    await _lock_tenant(db, tenant_id)
     membership = await read(db, tenant_id, user_id)
     if membership.status != "invited":
         return membership
@@ -141,13 +142,13 @@ async def accept(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership
     return await _changed(db, membership, MembershipChanged, ends_tokens=ended_before)
 
 
-async def _take_turns(db: AsyncSession, tenant_id: UUID) -> None:
+async def _lock_tenant(db: AsyncSession, tenant_id: UUID) -> None:
     if await models.lock_tenant(db, tenant_id) is None:
         raise TenantNotFound
 
 
 async def _keep_an_admin(db: AsyncSession, membership: Membership) -> None:
-    """Raises LastAdmin where this is the tenant's only active admin."""
+    """Raises LastAdmin if this is the tenant's only active admin."""
     counts = membership.status == "active" and "admin" in membership.roles
     if counts and not await models.has_other_admin(db, membership):
         raise LastAdmin

@@ -1,0 +1,82 @@
+"""Members as clients send and see them, and memberships as the other services read them."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shared.web.json_input import Input
+from shared.web.paging import ListQuery
+from users_service.tenants.models import Membership, Tenant
+from users_service.tenants.schemas import TenantBrief
+
+TenantRole = Literal["user", "moderator", "analyst", "admin"]
+"""The roles that a tenant's admin can grant; `system` belongs to the fleet's operators."""
+LivingStatus = Literal["invited", "active", "suspended"]
+
+
+def _unique_and_sorted(roles: list[TenantRole]) -> list[TenantRole]:
+    if len(set(roles)) < len(roles):
+        raise ValueError("names a role twice")
+    return sorted(roles)
+
+
+Roles = Annotated[list[TenantRole], Field(min_length=1, max_length=4), AfterValidator(_unique_and_sorted)]
+
+
+class MemberIn(Input):
+    """What a member may do in the tenant."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"roles": ["user"]}})
+
+    roles: Roles
+
+
+class MemberOut(BaseModel):
+    """A membership, and of the person the username alone: what their profile shows is at /users, once they accepted."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    user_id: UUID
+    username: str
+    roles: list[str]
+    status: LivingStatus
+    created_at: datetime
+    updated_at: datetime
+
+
+class MemberQuery(ListQuery):
+    role: list[TenantRole] = Field(default_factory=list, max_length=4, description="Members with one of these roles.")
+    status: list[LivingStatus] = Field(default_factory=list, max_length=3)
+    username: str | None = Field(default=None, max_length=64)
+
+
+class MembershipOut(BaseModel):
+    """A membership as the other services read it."""
+
+    id: UUID
+    user_id: UUID
+    username: str
+    tenant: TenantBrief
+    roles: list[str]
+    status: LivingStatus
+    version: int
+    created_at: datetime
+
+    @classmethod
+    def of(cls, membership: Membership, tenant: Tenant) -> Self:
+        return cls(
+            id=membership.id,
+            user_id=membership.user_id,
+            username=membership.username,
+            tenant=TenantBrief.model_validate(tenant),
+            roles=membership.roles,
+            status=membership.status,
+            version=membership.version,
+            created_at=membership.created_at,
+        )
+
+
+class MembershipList(BaseModel):
+    items: list[MembershipOut]
