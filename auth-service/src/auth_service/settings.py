@@ -44,7 +44,7 @@ class KeySettings(Section):
     encryption_key: SecretStr | None = Field(
         default=None, description="32 bytes as base64url; several by commas: the first is used, all still decrypt."
     )
-    encryption_key_file: Path | None = Field(default=None, description="A file that holds the same, a key a line.")
+    encryption_key_file: Path | None = Field(default=None, description="A file with the same, one key per line.")
 
     @field_validator("encryption_key")
     @classmethod
@@ -58,15 +58,15 @@ class RegistrationSettings(Section):
     """Open in development; production names both."""
 
     people: Literal["open", "invited", "closed"] | None = Field(default=None, description="Who may register.")
-    tenants: Literal["open", "operator"] | None = Field(default=None, description="Who may bring a new tenant.")
+    tenants: Literal["open", "operator"] | None = Field(default=None, description="Who may create a tenant.")
     pending_ttl_s: int = Field(default=3600, ge=60, description="How long an unfinished registration is resumable.")
 
 
 class PasswordSettings(Section):
     """The rule that new passwords follow, and what hashing one costs (argon2id, RFC 9106)."""
 
-    min_length: int = Field(default=8, ge=8, le=64, description="Characters that a password has at least.")
-    require_classes: bool = Field(default=True, description="An upper-case letter, a lower-case letter and a digit.")
+    min_length: int = Field(default=8, ge=8, le=64, description="The minimum length of a password, in characters.")
+    require_classes: bool = Field(default=True, description="Require upper case, lower case and a digit.")
     time_cost: int = Field(default=3, ge=1, description="Passes over the memory.")
     memory_kib: int = Field(default=64 * 1024, ge=8, description="Memory of one hash.")
     parallelism: int = Field(default=4, ge=1, description="Lanes of one hash.")
@@ -83,13 +83,13 @@ class SessionSettings(Section):
 class SignInSettings(Section):
     """The throttle of sign-in. Only failures count, and LIMITS__SCALE never touches it."""
 
-    failures_per_account: int = Field(default=10, ge=1, description="In a window; then sign-in is 429 for it.")
+    failures_per_account: int = Field(default=10, ge=1, description="In a window, before sign-ins to it are 429.")
     failures_per_address: int = Field(default=100, ge=1, description="In a window, over all accounts.")
     window_s: int = Field(default=900, ge=1, description="How long a failure counts.")
 
 
 class AuditSettings(Section):
-    kept_days: int = Field(default=400, ge=1, description="How long the trail of security events is kept.")
+    kept_days: int = Field(default=400, ge=1, description="How long the audit trail is kept.")
 
 
 class AuthSettings(ServiceSettings):

@@ -12,15 +12,15 @@ class SocketSettings(Section):
     heartbeat_s: float = Field(default=25, gt=0, description="How often a connection is pinged.")
     answer_s: float = Field(default=10, gt=0, description="How long a ping may stay unanswered.")
     max_pending_bytes: int = Field(
-        default=512 * 1024, ge=1024, description="Unsent bytes at which a reader is too slow (4008)."
+        default=512 * 1024, ge=1024, description="The unsent bytes at which a client is too slow (4008)."
     )
-    stalled_s: float = Field(default=10, gt=0, description="How long a reader may take nothing at all (4008).")
-    send_buffer_bytes: int = Field(default=128 * 1024, ge=4096, description="What the kernel may hold a connection.")
+    stalled_s: float = Field(default=10, gt=0, description="How long a client may read nothing at all (4008).")
+    send_buffer_bytes: int = Field(default=128 * 1024, ge=4096, description="The kernel's send buffer of a connection.")
 
 
 class PresenceSettings(Section):
-    grace_s: float = Field(default=5, ge=0, description="How long after a close a person is still shown: a reload.")
-    expires_s: float = Field(default=10, gt=0, description="When the entries of a replica that died vanish.")
+    grace_s: float = Field(default=5, ge=0, description="How long a person stays present after a close.")
+    expires_s: float = Field(default=10, gt=0, description="When the entries of a dead replica expire.")
 
 
 class ChatSettings(ServiceSettings):
@@ -30,6 +30,6 @@ class ChatSettings(ServiceSettings):
 
     socket: SocketSettings = SocketSettings()
     presence: PresenceSettings = PresenceSettings()
-    poll_s: float = Field(default=1.0, gt=0, description="How often what the fan-out missed is looked for.")
+    poll_s: float = Field(default=1.0, gt=0, description="How often missed hints are looked for in PostgreSQL.")
 
     _redis_url = field_validator("redis_url")(valid_cache_url)

@@ -16,7 +16,7 @@ class JobsSettings(Section):
     """How jobs are kept."""
 
     kept_days: int = Field(
-        default=30, ge=1, le=36500, description="Ended jobs are forgotten after so many days, their results with them."
+        default=30, ge=1, le=36500, description="Ended jobs and their results are deleted after so many days."
     )
 
 
@@ -25,8 +25,8 @@ class WorkerSettings(Section):
 
     owners: Literal["users", "token"] = Field(
         default="users",
-        description="Who tells what a job's owner may: users-service, as it is now; in development, where that does "
-        "not run, the token that the job came with.",
+        description="The source of a job owner's roles: users-service; in development, where that does "
+        "not run, the token that submitted the job.",
     )
     port: int = Field(default=8014, ge=0, le=65535, description="Health and metrics of the worker.")
     concurrency: int = Field(default=20, ge=1, le=1000, description="Jobs that one worker runs at once.")
@@ -36,16 +36,16 @@ class WorkerSettings(Section):
         le=64,
         description="Child processes for CPU-heavy work; unset: one a processor, at most 4.",
     )
-    lease_s: float = Field(default=15, gt=0, description="A worker that is silent for longer loses its jobs.")
+    lease_s: float = Field(default=15, gt=0, description="A worker that sends no heartbeat for longer loses its jobs.")
     heartbeat_s: float = Field(default=5, gt=0, description="How often leases are extended; a third of lease_s.")
-    reap_s: float = Field(default=2, gt=0, description="How often leases that ran out are looked for.")
-    poll_s: float = Field(default=1, gt=0, description="How often the queue is looked at without being told to.")
-    drain_s: float = Field(default=15, ge=0, description="How long running jobs may go on after SIGTERM.")
+    reap_s: float = Field(default=2, gt=0, description="How often expired leases are looked for.")
+    poll_s: float = Field(default=1, gt=0, description="How often the queue is polled without a NOTIFY.")
+    drain_s: float = Field(default=15, ge=0, description="How long running jobs may continue after SIGTERM.")
     backoff_first_s: float = Field(default=2, gt=0, description="Before the second attempt; doubles from there.")
-    backoff_most_s: float = Field(default=300, gt=0, description="The longest pause between two attempts.")
-    progress_s: float = Field(default=0.25, gt=0, description="At most one stored progress in so many seconds.")
-    timeout_scale: float = Field(default=1, gt=0, description="Multiplies the time-outs of all kinds.")
-    max_file_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Larger files are not worked on.")
+    backoff_most_s: float = Field(default=300, gt=0, description="The longest wait between two attempts.")
+    progress_s: float = Field(default=0.25, gt=0, description="The minimum interval between stored progress reports.")
+    timeout_scale: float = Field(default=1, gt=0, description="Multiplies the time limits of all kinds.")
+    max_file_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Larger files are refused.")
     max_result_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="A larger result fails its job.")
 
     @property
@@ -66,12 +66,12 @@ class SmtpSettings(Section):
     host: str = Field(default="127.0.0.1", description="Where it is; by default the launcher's mail catcher.")
     port: int = Field(default=DEVELOPMENT_MAIL_PORT, ge=1, le=65535, description="Its port; 587 for most.")
     username: str | None = Field(default=None, description="Unset: without a sign-in.")
-    password: SecretStr | None = Field(default=None, description="Of the username.")
+    password: SecretStr | None = Field(default=None, description="The password of the username.")
     use_tls: bool = Field(default=False, description="TLS from the first byte (port 465).")
-    start_tls: bool | None = Field(default=None, description="Unset: where the server offers it.")
+    start_tls: bool | None = Field(default=None, description="Unset: if the server offers it.")
     sender: str = Field(default="Flotilla <no-reply@flotilla.example>", description="The From of every mail.")
     message_id_domain: str = Field(default="flotilla.example", description="The right side of Message-ID.")
-    timeout_s: float = Field(default=20, gt=0, description="For handing over one mail.")
+    timeout_s: float = Field(default=20, gt=0, description="The time limit for sending one mail.")
 
 
 class TasksSettings(ServiceSettings):

@@ -11,16 +11,16 @@ _DEVELOPMENT_STORAGE: Final = "file:///tmp/flotilla-files"
 
 class FileSettings(Section):
     max_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="A larger file is 413.")
-    upload_idle_s: float = Field(default=30.0, gt=0, description="An upload that is silent for this long is given up.")
-    upload_max_s: int = Field(default=6 * 3600, ge=1, description="What was begun and not finished by then is removed.")
-    sweep_interval_s: float = Field(default=5.0, gt=0, description="Between two looks for objects to remove.")
+    upload_idle_s: float = Field(default=30.0, gt=0, description="An upload that is silent for this long is aborted.")
+    upload_max_s: int = Field(default=6 * 3600, ge=1, description="Unfinished uploads are removed after this time.")
+    sweep_interval_s: float = Field(default=5.0, gt=0, description="The interval between sweeps for objects to remove.")
 
 
 class UsersSettings(ServiceSettings):
     service: ClassVar[str] = "users"
     default_port: ClassVar[int] = 8002
 
-    storage_url: str = Field(default=_DEVELOPMENT_STORAGE, description="Where files live: file:// or s3://.")
+    storage_url: str = Field(default=_DEVELOPMENT_STORAGE, description="Where files are stored: file:// or s3://.")
     default_tenant: str | None = Field(default=None, description="Slug of the tenant that people without one join.")
     files: FileSettings = FileSettings()
 

@@ -21,7 +21,7 @@ RETRY_AFTER_S: Final = 2
 
 
 class HashingBusy(ServiceUnavailable):
-    """More passwords are being checked than this service has processors for."""
+    """More passwords are being verified than this service has workers for."""
 
     status, title = 503, "Too many sign-ins at once"
     remedy = "Try again after the seconds in `Retry-After`."
@@ -38,18 +38,18 @@ class Passwords:
         self._most = settings.workers + settings.max_waiting
         self._inside = 0
         # Checked for accounts that do not exist: an answer that comes sooner would tell which names do.
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._unknown_account = self._hasher.hash("nobody has this password")
 
     async def hash(self, password: str) -> str:
         """The encoded hash to store. Raises HashingBusy."""
         return await self._run(lambda: self._hasher.hash(password))
 
     async def matches(self, stored: str | None, password: str) -> bool:
-        """Whether it is the password of `stored`; None stands for an account that is not there, and costs the same.
+        """Whether the password has the hash `stored`; None means an unknown account, and takes the same time.
 
         Raises HashingBusy.
         """
-        right = await self._run(lambda: self._verify(stored or self._nobody, password))
+        right = await self._run(lambda: self._verify(stored or self._unknown_account, password))
         return right and stored is not None
 
     def is_outdated(self, stored: str) -> bool:

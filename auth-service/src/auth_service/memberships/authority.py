@@ -37,9 +37,9 @@ class _Memberships(BaseModel):
 
 
 class UsersReplyUnreadable(ServiceUnavailable):
-    """The users service answered what this release cannot read."""
+    """users-service sent an answer that this release cannot read."""
 
-    status, title = 503, "The users service cannot be understood right now"
+    status, title = 503, "The answer of users-service cannot be read"
 
 
 async def memberships_of(users: ServiceClient, user_id: UUID) -> list[MembershipReply]:

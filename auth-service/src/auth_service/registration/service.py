@@ -30,7 +30,7 @@ class UsernameTaken(Conflict):
 class EmailTaken(Conflict):
     """Another account has this email; upper and lower case are the same."""
 
-    status, title = 409, "The email has an account already"
+    status, title = 409, "The email already has an account"
     remedy = "Sign in, or register with another email."
 
 

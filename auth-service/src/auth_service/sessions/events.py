@@ -13,6 +13,7 @@ class SessionRevoked(Event):
 
     type: ClassVar[str] = "session.revoked.v1"
     example: ClassVar[dict[str, object]] = {"user_id": "0192f0c1-2b3c-7d4e-8f50-617283940a1b", "reason": "logout"}
+    external: ClassVar[bool] = True
 
     user_id: UUID
     reason: Reason

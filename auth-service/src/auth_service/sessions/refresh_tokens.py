@@ -1,7 +1,7 @@
 """Refresh tokens that are computed, not stored: base64url(key id ‖ family ‖ generation ‖ HMAC-SHA256 of all before).
 
 One row per family holds the generation that counts, so a token from before can be computed again for a client that
-never got the answer, and a copy of the database gives nobody a token.
+did not get the answer, and a copy of the database contains no token.
 """
 
 import base64

@@ -33,7 +33,7 @@ class RefreshTokenReused(RefreshRefused):
 class MembershipEnded(RefreshRefused):
     """The person is no longer an active member of the session's tenant, or the tenant is suspended."""
 
-    status, title = 401, "The session's tenant is closed to you"
+    status, title = 401, "The session's tenant does not admit you"
     remedy = "Sign in to another tenant, or ask an admin of this one."
     keeps_writes = True  # users-service's answer about the membership
 
@@ -41,7 +41,7 @@ class MembershipEnded(RefreshRefused):
 class CsrfRefused(Forbidden):
     """A refresh by cookie came from an origin that is not allowed, or without the session's CSRF token."""
 
-    status, title = 403, "The refresh does not come from your page"
+    status, title = 403, "The refresh does not come from an allowed page"
     remedy = "Send the sign-in's `csrf_token` as `X-CSRF-Token`, from an allowed origin; nothing was rotated."
 
 

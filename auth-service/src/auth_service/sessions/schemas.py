@@ -14,7 +14,7 @@ class RefreshIn(Input):
     model_config = ConfigDict(json_schema_extra={"example": {"refresh_token": "q3mZ0w…"}})
 
     refresh_token: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        default=None, description="Left out where the cookie carries it."
+        default=None, description="Omitted if the cookie has it."
     )
 
 
@@ -22,7 +22,7 @@ class TokensOut(BaseModel):
     """RFC 6749, section 5.1, and what a page needs beside it."""
 
     access_token: str
-    refresh_token: str | None = Field(default=None, description="Left out where it was set as a cookie.")
+    refresh_token: str | None = Field(default=None, description="Omitted if it was set as a cookie.")
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the scheme's name (RFC 6750)
     expires_in: int = Field(default=ACCESS_TTL_S, description="Seconds.")
     scope: str

@@ -25,7 +25,7 @@ class TenantNotFound(NotFound):
 class TenantClosed(Forbidden):
     """The tenant, or the person's membership in it, is suspended."""
 
-    status, title = 403, "The tenant is closed to you for now"
+    status, title = 403, "The tenant does not admit you now"
     remedy = "Ask an admin of the tenant, or an operator of the fleet."
 
 

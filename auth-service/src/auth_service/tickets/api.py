@@ -12,12 +12,12 @@ router = Router(tags=["tickets"])
 
 @router.post("/auth/tickets", status_code=201)
 async def make_ticket(body: TicketIn, user: SignedIn, db: Db, settings: Settings, response: Response) -> TicketOut:
-    """A ticket that stands for the caller at GET on exactly this path, for 30 seconds; at /ws once."""
+    """A ticket that replaces the caller's token at GET on exactly this path, for 30 seconds; at /ws once."""
     response.headers["Cache-Control"] = "no-store"
     return TicketOut(ticket=await service.make(db, user, body.path, settings.public_url))
 
 
 @router.post("/internal/tickets/redeem", dependencies=[Depends(require_grant("tickets:redeem"))])
 async def redeem_ticket(body: RedeemIn, db: Db) -> RedeemOut:
-    """Whom a ticket stands for."""
+    """The identity behind a ticket."""
     return RedeemOut(claims=await service.redeem(db, body.ticket, body.path))

@@ -11,7 +11,7 @@ from shared.data.models import Global
 
 
 class Ticket(Global):
-    """A ticket by its hash, with the claims of the token that it stands for. Gone soon after it expires."""
+    """A ticket by its hash, with the claims of the token that it replaces. Deleted soon after it expires."""
 
     __tablename__ = "tickets"
     __table_args__ = (Index(None, "expires_at"), Index(None, "account_id"))

@@ -37,6 +37,6 @@ class RedeemIn(Input):
 
 
 class RedeemOut(BaseModel):
-    """The claims of the access token that the ticket stands for; `exp` is that token's end."""
+    """The claims of the access token behind the ticket; `exp` is that token's."""
 
     claims: dict[str, Any]

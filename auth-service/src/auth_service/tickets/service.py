@@ -36,7 +36,7 @@ async def make(db: AsyncSession, user: Principal, path: str, public_url: str) ->
 
 
 async def redeem(db: AsyncSession, ticket: str, path: str) -> dict[str, Any]:
-    """The claims that the ticket stands for. Raises InvalidToken where it is wrong, spent or expired.
+    """The claims of the ticket's token. Raises InvalidToken if the ticket is unknown, used or expired.
 
     The row is found by the hash of all of it, so how long that takes says nothing about the ticket. At /ws one redeemer
     gets it, however many try at once.

@@ -20,9 +20,7 @@ from chat_service.push import StreamKey
 from shared.background import Backoff, PollingLoop, Progress
 from shared.ids import new_id
 
-DROPPED = Counter(
-    "flotilla_chat_hints_dropped_total", "Hints dropped because the cache was unavailable or slow."
-)
+DROPPED = Counter("flotilla_chat_hints_dropped_total", "Hints dropped because the cache was unavailable or slow.")
 
 
 class HintListener(Protocol):

@@ -1,7 +1,7 @@
-"""Brings every stream that is followed here forward, whatever gets lost on the way.
+"""Moves every stream that is followed here forward, whatever hints get lost.
 
-A stored row comes by the commit that made it here, by a hint from another replica, or by the comparison once a second,
-which asks PostgreSQL for all last numbers in one query. Whichever comes first: followers get it once and in order.
+A stored row arrives by a commit of this process, by a hint from another replica, or by the comparison once a second,
+which reads all last numbers from PostgreSQL in one query. Followers get it once and in order, whichever is first.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from shared.problems import ServiceUnavailable
 
 FILLED = Counter("flotilla_chat_filled_total", "Frames that no hint brought, read from PostgreSQL.")
 
-_READERS: Final = 4  # history is read by so many at once, so that a crowd coming back leaves the pool to senders
+_READERS: Final = 4  # concurrent history reads, so that a crowd of reconnecting clients leaves connections to senders
 _GAP_S: Final = 0.05  # how long a missing number may still be on its way
 _RETRY: Final = Backoff(first_s=0.25, most_s=0.5)
-_WELCOME_S: Final = 1.0  # a database that hangs does not keep anybody waiting at the door
+_WELCOME_S: Final = 1.0  # a database that hangs does not delay the welcome
 _COMPARE_PAUSE_S: Final = 0.1
 
 RoomCompared = Callable[[RoomStream, StreamHead], Awaitable[bool]]
-"""Hears where a room is now; answers whether its stream goes on from where it was."""
+"""Receives a room's position in the database; returns whether its stream continues from where it was."""
 
 
 class Forwarding:
-    """`on_room` hears of every room that is followed, at each comparison."""
+    """`on_room` is called for every followed room at each comparison."""
 
     def __init__(self, database: Database, poll_s: float, on_room: RoomCompared) -> None:
         self._database, self._on_room = database, on_room
@@ -43,10 +43,10 @@ class Forwarding:
         self.comparing = PollingLoop("compare", self._compare, every_s=poll_s)
         """Asks where all streams are, every `poll_s` seconds, and reads those that are behind."""
 
-    # who follows what
+    # followers
 
     def stream(self, key: StreamKey) -> NumberedStream | None:
-        """The stream, where somebody here follows it."""
+        """The stream, if a connection of this process follows it."""
         return self._streams.get(key)
 
     def follow(self, stream: NumberedStream, follower: Follower) -> None:
@@ -54,7 +54,7 @@ class Forwarding:
         stream.followers.add(follower)
 
     def unfollow(self, stream: NumberedStream, follower: Follower) -> bool:
-        """Whether nobody here follows the stream any more."""
+        """Stop following; returns whether no connection of this process follows the stream any longer."""
         stream.followers.discard(follower)
         if stream.followers or self._streams.get(stream.key) is not stream:
             return False
@@ -62,12 +62,12 @@ class Forwarding:
         return True
 
     async def begin(self, stream: NumberedStream) -> None:
-        """Find where a person's stream begins; with the database away the comparison does."""
+        """Find where a person's stream begins; while the database is unavailable the comparison does."""
         with suppress(ServiceUnavailable, TimeoutError):
             async with asyncio.timeout(_WELCOME_S):
                 stream.begin_at(await history.last_notification(self._database, stream.key))
 
-    # what brings a stream forward
+    # moving a stream forward
 
     def offer(self, key: StreamKey, seq: int, frame: bytes) -> None:
         """A row was committed, here or elsewhere."""

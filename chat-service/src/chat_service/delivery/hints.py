@@ -1,4 +1,4 @@
-"""What replicas tell each other: a channel for each stream, a byte for the kind, and the frame as it goes out."""
+"""The hints that replicas send each other: a channel per stream, a byte for the kind, and the encoded frame."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,7 +18,7 @@ class Numbered:
 
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """A frame for everybody in the room but its author."""
+    """A frame for all in the room except its author."""
 
     user_id: UUID
     frame: bytes
@@ -26,7 +26,7 @@ class Typing:
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
-    """Somebody came or went: read the register."""
+    """A person came or left: read the register."""
 
 
 Hint = Numbered | Typing | PresenceChanged
@@ -49,7 +49,7 @@ def presence_changed() -> bytes:
 
 
 def parse(payload: bytes) -> Hint | None:
-    """None for what this release does not understand: a newer one may say more."""
+    """None for a hint that this release does not know; a newer one may send more kinds."""
     kind, rest = payload[:1], payload[1:]
     if kind == _NUMBERED and len(rest) > 8:
         return Numbered(int.from_bytes(rest[:8], "big"), rest[8:])

@@ -1,7 +1,7 @@
-"""The hub: every connection of this process, what each follows, and what they hear of one another.
+"""The hub: every connection of this process, what each follows, and what is sent to them.
 
-What is numbered (messages, notifications) goes through the delivery, which loses nothing; typing, presence and being
-taken out of a room are told from here.
+Numbered frames (messages, notifications) go through forwarding, which loses nothing; typing, presence and removals
+from a room are sent from here.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Hub:
         return len(self._connections)
 
     async def add(self, connection: Peer) -> None:
-        """Take a connection in; the person's notifications from now on go to it."""
+        """Add a connection; it receives the person's notifications from now on."""
         self._connections[connection] = {}
         CONNECTIONS.inc()
         stream = self._forwarding.stream(connection.person) or NumberedStream(connection.person)
@@ -65,7 +65,7 @@ class Hub:
         connection.end()
 
     def on_revoked(self, entries: Sequence[Entry]) -> None:
-        """End the connections whose token has ended: for good where the membership has, else until a fresh token."""
+        """Close the connections whose token has ended, with the code that says whether a new token helps."""
         for entry in entries:
             for connection in tuple(self._connections):
                 if entry.ends(connection.principal):
@@ -74,7 +74,7 @@ class Hub:
     # rooms
 
     def subscribe(self, connection: Peer, room: Room, position: int) -> Subscription:
-        """Follow the room from `position` on; what the client is told first must be said before this."""
+        """Follow the room from `position` on; send `subscribed` before this."""
         if (old := self._connections[connection].get(room.id)) is not None:
             self._drop(old, at_once=True)
         key = StreamKey(StreamKind.ROOM, room.tenant_id, room.id)
@@ -90,7 +90,7 @@ class Hub:
         return subscription
 
     def unsubscribe(self, connection: Peer, room_id: UUID) -> bool:
-        """Follow the room no longer; whether it was followed."""
+        """Stop following the room; returns whether it was followed."""
         subscription = self._connections[connection].get(room_id)
         if subscription is not None:
             self._drop(subscription, at_once=True)
@@ -100,8 +100,8 @@ class Hub:
         return room_id in self._connections[connection]
 
     async def _room_compared(self, stream: RoomStream, last: StreamHead) -> bool:
-        """Unsubscribe who was taken out, and everybody where the numbering began anew (a restore): clients subscribe
-        again and learn it by the epoch."""
+        """Unsubscribe removed members, and all if the numbering began again (a restore): clients subscribe again and
+        see the new epoch."""
         following = {subscription.connection.user_id for subscription in _subscriptions(stream)}
         if stream.epoch != last.epoch:
             self._unsubscribe_all(stream, following, "restarted")
@@ -118,7 +118,7 @@ class Hub:
                 self._drop(subscription, at_once=True)
                 subscription.connection.say("unsubscribed", {"room_id": str(stream.key.id), "reason": reason})
 
-    # what is told, here and to the other replicas
+    # sent here and to the other replicas
 
     def push(self, stored: Stored) -> None:
         """This process committed a row: encode it once, for all followers here and elsewhere."""
@@ -127,7 +127,7 @@ class Hub:
         self._fanout.publish(stored.key, hints.numbered(stored.seq, frame))
 
     def typing(self, connection: Peer, room_id: UUID, is_typing: bool) -> None:
-        """Tell the others in the room; nothing is stored."""
+        """Send it to the others in the room; nothing is stored."""
         key = StreamKey(StreamKind.ROOM, connection.tenant_id, room_id)
         frame = encoded({"type": "typing", "room_id": str(room_id), "user": connection.user, "is_typing": is_typing})
         self._send_to_room(key, frame, but=connection.user_id)
@@ -183,7 +183,7 @@ def _subscriptions(stream: NumberedStream) -> list[Subscription]:
 
 
 def _code_for(entry: Entry) -> Close:
-    """4003 tells the client not to come back as it is: its membership has ended, or its tenant is suspended."""
+    """4003 tells the client not to reconnect as it is: the membership has ended, or the tenant is suspended."""
     if isinstance(entry, TenantState) or (isinstance(entry, MembershipState) and entry.roles is None):
         return Close.FORBIDDEN
     return Close.TOKEN_ENDED

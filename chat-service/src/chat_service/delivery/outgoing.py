@@ -1,4 +1,4 @@
-"""What a connection still has to send: bounded in bytes, written together, and an end for who does not read."""
+"""What a connection still has to send: bounded in bytes, written together; a client that does not read is closed."""
 
 import asyncio
 from collections import deque

@@ -1,7 +1,7 @@
-"""A stream is what is numbered without gaps, as this process follows it: a room's messages, a person's notifications.
+"""A stream is numbered without gaps: a room's messages or a person's notifications, as this process follows it.
 
-Hints bring frames early, doubled, out of order or never; followers get each once and in order. Whatever is missing
-between two numbers is in PostgreSQL already, because numbers commit in order.
+Hints arrive early, twice, out of order or never; followers get each frame once and in order. A frame that is missing
+between two numbers is already in PostgreSQL, because numbers commit in order.
 """
 
 from typing import Final, Protocol
@@ -17,7 +17,7 @@ class Follower(Protocol):
 
 
 class NumberedStream:
-    """`head` is the last number that the followers were given; None until it was read once."""
+    """`head` is the last number that the followers received; None until it was read once."""
 
     def __init__(self, key: StreamKey, head: int | None = None) -> None:
         self.key = key
@@ -32,16 +32,16 @@ class NumberedStream:
         return bool(self._early)
 
     def begin_at(self, head: int) -> None:
-        """Set where the stream begins for this process, unless it has begun; what came meanwhile follows.
+        """Set where the stream begins for this process, unless it has begun; frames that arrived meanwhile follow.
 
-        `head` may have been read after something came: that was told here first, and is not skipped.
+        `head` may have been read after a frame arrived; that frame is not skipped.
         """
         if self.head is None:
             self.head = min((head, *(seq - 1 for seq in self._early)))
             self._release()
 
     def offer(self, seq: int, frame: bytes) -> None:
-        """Take a frame from whoever brings it."""
+        """Accept a frame from any source."""
         head = self.head
         if head is not None and seq <= head:
             return

@@ -20,15 +20,15 @@ from shared.problems import NotFound
 
 
 async def send(db: AsyncSession, user: Principal, room_id: UUID, text: str, client_id: str) -> tuple[Message, bool]:
-    """Store the message under the room's next number, and whether it is new. Raises NotFound for who is no member.
+    """Store the message under the room's next number; returns whether it is new. Raises NotFound for non-members.
 
-    The room row's lock makes numbers commit in order: who sees number n can read every one below it. Sent again under
-    the same client_id, the message of then comes back.
+    The room row's lock makes numbers commit in order, so a reader who sees number n can read all below it. Sent again
+    with the same client_id, the first message is returned.
     """
     tenant_id = tenant_of(user)
     room = await room_models.find_visible(db, tenant_id, user.user_id, room_id, for_update=True)
     if room is None or await room_models.find_member(db, tenant_id, room_id, user.user_id) is None:
-        raise NotFound("You are no member of such a room.")
+        raise NotFound("No such room, or you are not a member of it.")
     new = {
         "tenant_id": tenant_id,
         "room_id": room_id,
@@ -56,7 +56,7 @@ def frame_of(message: Message) -> dict[str, Any]:
 
 
 async def history(db: AsyncSession, user: Principal, room_id: UUID, query: HistoryQuery) -> History:
-    """One page of a room that the person sees, oldest first."""
+    """One page of a room that the person may see, oldest first."""
     room = await rooms.read(db, user, room_id)
     wanted = query.limit + 1  # one more tells whether there are more
     if query.after is not None:
@@ -69,7 +69,7 @@ async def history(db: AsyncSession, user: Principal, room_id: UUID, query: Histo
 
 
 async def mark_read(db: AsyncSession, user: Principal, room_id: UUID, seq: int) -> None:
-    """The person has read up to `seq`; it never goes back, nor past the newest message."""
+    """Store that the person has read up to `seq`; it never moves back, nor past the newest message."""
     member = await rooms.require_member(db, user, room_id)
     room = await rooms.read(db, user, room_id)
     reached = max(member.read_seq, min(seq, room.last_seq))

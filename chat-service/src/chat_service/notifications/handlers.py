@@ -1,9 +1,8 @@
-"""What other services say, told to the person it concerns."""
+"""Notifications of what happened in other services."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chat_service.notifications import service
@@ -25,14 +24,6 @@ class JobFailed(_JobEnded):
     type: ClassVar[str] = "job.failed.v1"
 
 
-class NotificationRequested(Consumed):
-    type: ClassVar[str] = "notification.requested.v1"
-
-    user_id: UUID
-    kind: str
-    data: dict[str, Any] = Field(default_factory=dict)
-
-
 @handlers.on(JobCompleted)
 async def job_completed(db: AsyncSession, event: JobCompleted) -> None:
     await _job_ended(db, event, "job.completed")
@@ -41,14 +32,6 @@ async def job_completed(db: AsyncSession, event: JobCompleted) -> None:
 @handlers.on(JobFailed)
 async def job_failed(db: AsyncSession, event: JobFailed) -> None:
     await _job_ended(db, event, "job.failed")
-
-
-@handlers.on(NotificationRequested)
-async def notification_requested(db: AsyncSession, event: NotificationRequested) -> None:
-    if event.tenant_id is not None:
-        await service.notify(
-            db, event.tenant_id, event.user_id, notification_id=event.subject, kind=event.kind, data=event.data
-        )
 
 
 async def _job_ended(db: AsyncSession, event: _JobEnded, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""Telling a person something, and their list of it."""
+"""Storing notifications, and a person's list of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,10 +62,10 @@ async def page(
 
 
 async def mark_read(db: AsyncSession, user: Principal, notification_id: UUID) -> None:
-    """Raises NotFound for a notification that is not the person's own. Reading twice keeps the first time."""
+    """Raises NotFound for a notification of another person. Reading twice keeps the first time."""
     own = models.own(tenant_of(user), user.user_id).where(Notification.id == notification_id)
     found = (await db.scalars(own.with_for_update())).one_or_none()
     if found is None:
-        raise NotFound("There is no such notification of yours.")
+        raise NotFound("You have no such notification.")
     if found.read_at is None:
         found.read_at = await db.scalar(func.now().select())

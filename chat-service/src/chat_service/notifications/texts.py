@@ -1,4 +1,4 @@
-"""What a notification says: events carry ids and kinds, never texts, so the words are found here."""
+"""The texts of notifications: events carry ids and kinds, never texts."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,6 +10,6 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def texts(kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
-    """Title and body. A kind without words of its own says its name."""
+    """Title and body. A kind without a text shows its name."""
     title, body = _TEXTS.get(kind, (kind.replace(".", " ").replace("_", " ").capitalize(), ""))
     return title, body.format(kind=str(data.get("kind", "background")).replace("_", " "))

@@ -1,1 +1,1 @@
-"""People: who belongs to a tenant, as users-service says; a projection, for names and for who may be invited."""
+"""People: a projection of users-service's memberships, for names and for invitations."""

@@ -1,4 +1,4 @@
-"""users-service, asked about one person."""
+"""Reading one person's name from users-service."""
 
 from typing import Annotated
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The projection follows users-service. What a revoked membership means for rooms stands in rooms/handlers.py."""
+"""The projection follows users-service. rooms/handlers.py ends the room memberships of a revoked membership."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -11,7 +11,7 @@ from shared.events import Consumed, EventHandlers
 handlers = EventHandlers()
 
 
-class MembershipTold(Consumed):
+class MembershipState(Consumed):
     """A membership as it is after the change."""
 
     user_id: UUID
@@ -20,11 +20,11 @@ class MembershipTold(Consumed):
     status: str
 
 
-class MembershipGranted(MembershipTold):
+class MembershipGranted(MembershipState):
     type: ClassVar[str] = "membership.granted.v1"
 
 
-class MembershipChanged(MembershipTold):
+class MembershipChanged(MembershipState):
     type: ClassVar[str] = "membership.changed.v1"
 
 
@@ -40,8 +40,8 @@ async def membership_changed(db: AsyncSession, event: MembershipChanged) -> None
         await project(db, event.tenant_id, event)
 
 
-async def project(db: AsyncSession, tenant_id: UUID, event: MembershipTold) -> bool:
-    """Keep what the event says, unless something newer is known; whether it was news."""
+async def project(db: AsyncSession, tenant_id: UUID, event: MembershipState) -> bool:
+    """Store the event unless a newer one is stored; returns whether it was newer."""
     return await models.put(
         db,
         tenant_id,

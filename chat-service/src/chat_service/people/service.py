@@ -20,15 +20,15 @@ AskName = Callable[[UUID, UUID], Awaitable[str | None]]
 async def username_of(db: AsyncSession, tenant_id: UUID, user_id: UUID, ask: AskName) -> str:
     """The name of one of the tenant's people. Raises NotFound for anyone else.
 
-    Somebody who has just been added may come here before the event does: then users-service is asked, and nothing is
-    stored: two people who add each other would wait for each other's rows.
+    A person who was just added may arrive before the event does. Then users-service is asked, and nothing is stored,
+    because two people who add each other would wait for each other's rows.
     """
     known = await models.find(db, tenant_id, user_id)
     if known is not None and known.status != ENDED:
         return known.username
     name = await ask(tenant_id, user_id)
     if name is None:
-        raise NotFound("Nobody by this id is in the tenant.")
+        raise NotFound("No person in the tenant has this id.")
     return name
 
 

@@ -6,7 +6,7 @@ that it read last.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -21,6 +21,9 @@ from shared.ids import new_id
 
 RoomKey = tuple[UUID, UUID]
 """Tenant and room."""
+
+Departure = tuple[str, float]
+"""A person's name, and the seconds for which they stay present."""
 
 Listener = Callable[[RoomKey, Changed], None]
 """Receives who came or left; neither waits nor raises."""
@@ -61,7 +64,7 @@ class Presence:
         self._rooms: dict[RoomKey, RoomPresence] = {}
         self._stale: set[RoomKey] = set()
         self._unpublished: set[RoomKey] = set()
-        self._departing: dict[RoomKey, dict[UUID, tuple[str, float]]] = {}
+        self._departing: dict[RoomKey, dict[UUID, Departure]] = {}
         self._due = 0.0
         self.syncing = PollingLoop("presence", self._step, every_s=TICK_S)
         """Background work: keeps the register and this replica's view of it true."""
@@ -144,20 +147,36 @@ class Presence:
 
     async def _exchange(self, keys: list[RoomKey]) -> None:
         """Write this replica's people and read all. A departure that cannot be written expires by itself."""
+        departures = {key: dict(self._departing.get(key, {})) for key in keys}
         pipeline = self._cache.pipeline(transaction=False)
         for key in keys:
-            pipeline.eval(_SYNC, 1, _name(key), *self._arguments(key))
-        for key, entries in zip(keys, await pipeline.execute(), strict=True):
+            pipeline.eval(_SYNC, 1, _name(key), *self._arguments(key, departures[key]))
+        try:
+            replies = await pipeline.execute()
+        except (RedisError, OSError):
+            self._forget(departures)
+            raise
+        self._forget(departures)  # not if cancelled: then `close` writes them
+        for key, entries in zip(keys, replies, strict=True):
             if (room := self._rooms.get(key)) is not None:
                 room.seen_elsewhere(self._others(entries))
 
-    def _arguments(self, key: RoomKey) -> list[str]:
+    def _forget(self, departures: Mapping[RoomKey, Mapping[UUID, Departure]]) -> None:
+        for key, people in departures.items():
+            remaining = self._departing.get(key, {})
+            for user_id, departure in people.items():
+                if remaining.get(user_id) == departure:
+                    del remaining[user_id]
+            if not remaining:
+                self._departing.pop(key, None)
+
+    def _arguments(self, key: RoomKey, departures: Mapping[UUID, Departure]) -> list[str]:
         life_ms = _ms(self._settings.expires_s)
         arguments = [life_ms]
         if (room := self._rooms.get(key)) is not None:
             for user_id in room.here:
                 arguments += [life_ms, self._entry(user_id, room.names[user_id])]
-        for user_id, (name, grace_s) in self._departing.pop(key, {}).items():
+        for user_id, (name, grace_s) in departures.items():
             arguments += [_ms(grace_s), self._entry(user_id, name)]
         return arguments
 

@@ -11,7 +11,7 @@ ABSENT_S: Final = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Somebody came or went."""
+    """A person came or left."""
 
     user_id: UUID
     username: str
@@ -51,7 +51,7 @@ class RoomPresence:
         self.elsewhere = set(people)
 
     def changes(self, now: float) -> Iterator[Changed]:
-        """What is different from what was shown before. The first time tells nobody: nobody was shown anything."""
+        """The changes since the last call. The first call reports none, because nothing was shown before."""
         self.leaving = {user_id: until for user_id, until in self.leaving.items() if until > now}
         present = self.here.keys() | self.leaving.keys() | self.elsewhere
         if not self.primed:
@@ -69,5 +69,5 @@ class RoomPresence:
 
     @property
     def empty(self) -> bool:
-        """Whether this replica has nobody here any more, and so nobody to tell."""
+        """Whether no person is connected here any longer, so that changes need not be reported."""
         return not self.here and not self.leaving

@@ -75,5 +75,5 @@ async def add_member(
 
 @router.delete("/{room_id}/members/{user_id}", status_code=204, dependencies=WRITE)
 async def remove_member(room_id: RoomId, user_id: UserId, user: CurrentUser, db: Db) -> None:
-    """Leave the room, or take somebody out of it."""
+    """Leave the room, or remove a member from it."""
     await service.remove_member(db, user, room_id, user_id)

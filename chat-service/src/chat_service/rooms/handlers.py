@@ -1,17 +1,17 @@
-"""A membership that ends takes the person out of the tenant's rooms."""
+"""The end of a membership removes the person from the tenant's rooms."""
 
 from typing import ClassVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chat_service.people.handlers import MembershipTold, project
+from chat_service.people.handlers import MembershipState, project
 from chat_service.rooms import models
 from shared.events import EventHandlers
 
 handlers = EventHandlers()
 
 
-class MembershipRevoked(MembershipTold):
+class MembershipRevoked(MembershipState):
     type: ClassVar[str] = "membership.revoked.v1"
 
 

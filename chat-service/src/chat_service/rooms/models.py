@@ -35,7 +35,7 @@ class Room(Tenanted):
     """A room and its counters. `last_seq` grows under the row's lock only, so numbers commit in order, without gaps.
 
     `epoch` names the life of the numbering: a restore from a backup renews it. `first_seq` is the oldest message kept.
-    `members_version` grows when somebody is taken out: replicas that serve the room compare it.
+    `members_version` grows when a member is removed; replicas that serve the room compare it.
     """
 
     __tablename__ = "rooms"

@@ -28,14 +28,14 @@ class RoomNameTaken(Conflict):
 
 
 class DirectRoomFixed(Conflict):
-    """A direct room is between its two people: nobody is added and nobody leaves."""
+    """A direct room has exactly two members; members cannot be added or removed."""
 
     status, title = 409, "A direct room's members are fixed"
-    remedy = "Make a private room for more people."
+    remedy = "Create a private room for more people."
 
 
 async def make_named(db: AsyncSession, user: Principal, kind: RoomKind, name: str) -> Room:
-    """A new public or private room, with its maker as the first member. Raises RoomNameTaken."""
+    """A new public or private room, with its creator as the first member. Raises RoomNameTaken."""
     tenant_id = tenant_of(user)
     room = Room(tenant_id=tenant_id, id=new_id(), kind=kind, name=name, created_by=user.user_id, epoch=new_id().hex)
     db.add(room)
@@ -51,10 +51,10 @@ async def make_named(db: AsyncSession, user: Principal, kind: RoomKind, name: st
 
 
 async def make_direct(db: AsyncSession, user: Principal, other_id: UUID, ask: AskName) -> tuple[Room, bool]:
-    """The room of these two people, and whether it is new. Raises NotFound where the other is not in the tenant."""
+    """The room of these two people, and whether it is new. Raises NotFound if the other is not in the tenant."""
     tenant_id = tenant_of(user)
     if other_id == user.user_id:
-        raise InvalidInput(errors=[FieldError("A direct room needs somebody else.", "own_id", "#/user_id")])
+        raise InvalidInput(errors=[FieldError("A direct room needs another person.", "own_id", "#/user_id")])
     other = await people.username_of(db, tenant_id, other_id, ask)
     key = ":".join(sorted((str(user.user_id), str(other_id))))
     row = insert(Room).values(
@@ -74,10 +74,10 @@ async def make_direct(db: AsyncSession, user: Principal, other_id: UUID, ask: As
 
 
 async def read(db: AsyncSession, user: Principal, room_id: UUID) -> Room:
-    """Raises NotFound for a room that is not there or that the person may not know of."""
+    """Raises NotFound for a room that does not exist or is not visible to the person."""
     found = await models.find_visible(db, tenant_of(user), user.user_id, room_id)
     if found is None:
-        raise NotFound("There is no such room for you.")
+        raise NotFound("No such room, or you may not see it.")
     return found
 
 
@@ -98,49 +98,49 @@ async def members(
 
 
 async def join(db: AsyncSession, user: Principal, room: Room) -> bool:
-    """Make the caller a member of a room that they see; whether that is new. Raises InvalidToken."""
+    """Make the caller a member of a room that they see; returns whether that is new. Raises InvalidToken."""
     await people.authorize_write(db, user)
     return await models.put_member(db, room.tenant_id, room.id, user.user_id, user.username)
 
 
 async def require_member(db: AsyncSession, user: Principal, room_id: UUID) -> RoomMember:
-    """Raises NotFound for who is no member, also of a public room: subscribing makes one."""
+    """Raises NotFound for non-members, also of a public room: subscribing makes a member."""
     found = await models.find_member(db, tenant_of(user), room_id, user.user_id)
     if found is None:
-        raise NotFound("You are no member of such a room.")
+        raise NotFound("No such room, or you are not a member of it.")
     return found
 
 
 async def add_member(
     db: AsyncSession, user: Principal, room_id: UUID, user_id: UUID, ask: AskName
 ) -> tuple[RoomMember, bool]:
-    """Make a person of the tenant a member, and whether that is new. A member adds others; into a public room anyone
-    of the tenant goes alone. Raises InvalidToken."""
+    """Make a person of the tenant a member; returns whether that is new. Members add others; anyone in the tenant can
+    join a public room. Raises InvalidToken."""
     await people.authorize_write(db, user)
     room = await read(db, user, room_id)
     if user_id == user.user_id:
         added = await join(db, user, room)
     else:
         if await models.find_member(db, room.tenant_id, room.id, user.user_id) is None:
-            raise Forbidden("Only a member of the room adds others to it.")
+            raise Forbidden("Only members of the room can add others.")
         if room.kind == RoomKind.DIRECT and await models.find_member(db, room.tenant_id, room.id, user_id) is None:
             raise DirectRoomFixed
         username = await people.username_of(db, room.tenant_id, user_id, ask)
         added = await models.put_member(db, room.tenant_id, room.id, user_id, username)
     member = await models.find_member(db, room.tenant_id, room.id, user_id)
     if member is None:
-        raise NotFound("The person was taken out of the room at the same moment.")
+        raise NotFound("The person was removed from the room at the same time.")
     return member, added
 
 
 async def remove_member(db: AsyncSession, user: Principal, room_id: UUID, user_id: UUID) -> None:
-    """Take a person out: oneself, or anyone by the room's maker and by who may moderate. Raises InvalidToken."""
+    """Remove a member: oneself, or anyone by the room's creator and moderators. Raises InvalidToken."""
     await people.authorize_write(db, user)
     room = await read(db, user, room_id)
     if user_id != user.user_id and room.created_by != user.user_id and "chat:moderate" not in user.scopes:
-        raise Forbidden("Only the room's maker and moderators take others out.")
+        raise Forbidden("Only the room's creator and moderators can remove others.")
     if await models.find_member(db, room.tenant_id, room.id, user_id) is None:
-        raise NotFound("Nobody by this id is a member of the room.")
+        raise NotFound("No member of the room has this id.")
     if room.kind == RoomKind.DIRECT:
         raise DirectRoomFixed
     await models.drop_member(db, room.tenant_id, room.id, user_id)

@@ -1,4 +1,4 @@
-"""One client's connection: who it is, what it follows, what it did wrong, and when its token ends."""
+"""One client's connection: its person, its errors, and the end of its token."""
 
 import asyncio
 import time
@@ -64,12 +64,12 @@ class Connection:
             self.outgoing.put(frame)
 
     def say(self, kind: str, body: Mapping[str, Any], ref: Ref = None) -> None:
-        """Send a frame; an answer repeats the question's ref."""
+        """Send a frame; an answer repeats the request's ref."""
         said = {"type": kind, **body}
         self.outgoing.put(encoded(said if ref is None else {**said, "ref": ref}))
 
     def refuse(self, problem: Problem, ref: Ref) -> None:
-        """Answer a frame with an error, and close where there were too many."""
+        """Answer a frame with an error, and close the connection after too many."""
         told = for_frame(problem)
         error = {"type": "error", "code": told.code, "title": told.title, "detail": told.detail, "ref": ref}
         self.outgoing.put(encoded(error))
@@ -79,7 +79,7 @@ class Connection:
             self.outgoing.close(Close.TOO_MANY_MESSAGES)
 
     def renewed(self, principal: Principal) -> None:
-        """Go on under the new token."""
+        """Continue with the new token."""
         self.principal = principal
         self._ends_with_token()
 

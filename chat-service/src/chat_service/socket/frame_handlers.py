@@ -1,4 +1,4 @@
-"""What each frame does. One frame is one transaction; its author waits for the answer, nobody else does."""
+"""What each frame does. One frame is one transaction; only its own connection waits for it."""
 
 import time
 from typing import Final
@@ -34,12 +34,12 @@ class FrameHandlers:
         self._access_tokens, self._revocations = access_tokens, revocations
 
     def admit(self, connection: Connection, frame: Frame) -> bool:
-        """Refuse at once what comes too fast, before anything waits for it."""
+        """Refuse frames that come too fast, before anything waits for them."""
         person = (connection.tenant_id, connection.user_id)
         if isinstance(frame, Send) and not self._rate.take_here(*person):
             connection.refuse(RateLimited(), frame.ref)
             return False
-        # too much typing is not worth an answer
+        # too many typing frames are dropped without an answer
         return not isinstance(frame, Typing) or self._rate.take_typing(*person)
 
     async def handle(self, connection: Connection, frame: Frame) -> None:
@@ -94,13 +94,13 @@ class FrameHandlers:
 
     def _unsubscribe(self, connection: Connection, frame: Unsubscribe) -> None:
         if not self._hub.unsubscribe(connection, frame.room_id):
-            raise NotFound("You do not follow such a room.")
+            raise NotFound("You are not subscribed to this room.")
         connection.say("unsubscribed", {"room_id": str(frame.room_id), "reason": "asked"}, frame.ref)
 
     def _tell_typing(self, connection: Connection, frame: Typing) -> None:
         _require(connection, "chat:write")
         if not self._hub.follows(connection, frame.room_id):
-            raise NotFound("You do not follow such a room.")
+            raise NotFound("You are not subscribed to this room.")
         self._hub.typing(connection, frame.room_id, frame.is_typing)
 
     async def _users(self, connection: Connection, frame: GetUsers) -> None:
@@ -116,13 +116,13 @@ class FrameHandlers:
             await messages.mark_read(db, connection.principal, frame.room_id, frame.seq)
 
     async def _renew(self, connection: Connection, frame: Renew) -> None:
-        """Go on under a newer token of the same person and tenant; any other changes nothing."""
+        """Continue with a newer token of the same person and tenant; any other changes nothing."""
         try:
             principal = await self._access_tokens.verify(frame.token)
         except InvalidToken as problem:
             raise Forbidden(problem.detail) from None
         if (principal.user_id, principal.tenant_id) != (connection.user_id, connection.tenant_id):
-            raise Forbidden("The token is another person's, or for another tenant.")
+            raise Forbidden("The token belongs to another person or tenant.")
         if self._revocations.ended(principal) is not None:
             raise Forbidden("The token has ended.")
         connection.renewed(principal)

@@ -1,4 +1,4 @@
-"""What a client may say: one flat JSON object a frame, by `type`. Strict: nothing is guessed, nothing is ignored."""
+"""The frames that a client may send: one flat JSON object each, by `type`. Unknown fields are refused."""
 
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID

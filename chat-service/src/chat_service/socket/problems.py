@@ -1,4 +1,4 @@
-"""What a frame may be answered with; the codes are the frames' own, beside `not_found` and `forbidden`."""
+"""The errors that answer a frame; the codes are specific to frames, except `not_found` and `forbidden`."""
 
 from typing import Final
 
@@ -7,14 +7,14 @@ from shared.problems import Forbidden, NotFound, Problem
 
 
 class InvalidFrame(Problem):
-    """The frame is no JSON object, or a field of it is missing, unknown or of another type."""
+    """The frame is not a JSON object, or a field is missing, unknown or of another type."""
 
     status, title = 400, "The frame is not valid"
-    remedy = "Send one flat JSON object with the fields that the frame's type takes."
+    remedy = "Send one flat JSON object with the fields of the frame's type."
 
 
 class UnknownType(Problem):
-    """The frame's `type` is none that the server knows."""
+    """The server does not know the frame's `type`."""
 
     status, title = 400, "The frame's type is unknown"
     remedy = "Send one of subscribe, unsubscribe, send, typing, get_users, read, renew, ping."
@@ -31,13 +31,13 @@ class NotAuthenticated(Problem):
     """The connection's token has ended."""
 
     status, title = 401, "The token has ended"
-    remedy = "Refresh the session and come back with a fresh token."
+    remedy = "Refresh the session and reconnect with a new token."
 
 
 class Unavailable(Problem):
-    """What the frame needs is away for the moment; whether a message was stored is unknown."""
+    """A dependency of the frame is unavailable; whether a message was stored is unknown."""
 
-    status, title = 503, "Not available right now"
+    status, title = 503, "Temporarily unavailable"
     remedy = "Send it again under the same client_id in a moment."
 
 
@@ -49,7 +49,7 @@ _BY_STATUS: Final[dict[int, type[Problem]]] = {401: NotAuthenticated, 403: Forbi
 
 
 def for_frame(problem: Problem) -> Problem:
-    """The problem by the frames' own list of codes: a slice's refinement becomes the common one."""
+    """The problem by the list of frame codes: a slice's refinement becomes the common one."""
     if isinstance(problem, _OWN):
         return problem
     detail = problem.errors[0].detail if problem.errors else problem.detail

@@ -41,7 +41,7 @@ def asyncapi(service: str, publishes: Sequence[type[Event]], handlers: EventHand
     sent = {event.type: event for event in publishes}
     channels = {name: {"address": name, "messages": {name: _message(event, service)}} for name, event in sent.items()}
     channels |= {name: {"address": name, "messages": {name: {"name": name}}} for name in handlers.types}
-    operations = {f"send {name}": _operation("send", name) for name in sent}
+    operations = {f"send {name}": _operation("send", name, external=event.external) for name, event in sent.items()}
     operations |= {f"receive {name}": _operation("receive", name) for name in handlers.types}
     return {
         "asyncapi": "3.0.0",
@@ -74,8 +74,9 @@ def _message(event: type[Event], service: str) -> dict[str, Any]:
     }
 
 
-def _operation(action: str, name: str) -> dict[str, Any]:
-    return {"action": action, "channel": {"$ref": f"#/channels/{name}"}}
+def _operation(action: str, name: str, *, external: bool = False) -> dict[str, Any]:
+    operation: dict[str, Any] = {"action": action, "channel": {"$ref": f"#/channels/{name}"}}
+    return {**operation, "x-external": True} if external else operation
 
 
 def _write(file: Path, document: dict[str, Any]) -> None:

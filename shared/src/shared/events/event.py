@@ -43,6 +43,8 @@ class Event(BaseModel):
 
     type: ClassVar[str]
     example: ClassVar[dict[str, object]]
+    external: ClassVar[bool] = False
+    """Published for consumers outside of the fleet; `make check` refuses any other event without a consumer."""
 
     id: UUID = Field(default_factory=new_id)
     subject: UUID

@@ -125,7 +125,7 @@ async def list_job_kinds(settings: Settings) -> KindList:
 def _kind(settings: TasksSettings, name: str) -> Kind:
     kind = available(settings).get(name)
     if kind is None:
-        raise InvalidInput(errors=[FieldError("is none of GET /api/v1/job-kinds", "unknown_kind", "#/kind")])
+        raise InvalidInput(errors=[FieldError("is not one of GET /api/v1/job-kinds", "unknown_kind", "#/kind")])
     return kind
 
 

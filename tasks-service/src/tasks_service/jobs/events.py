@@ -9,10 +9,11 @@ _EXAMPLE: dict[str, object] = {"user_id": "01920000-0000-7000-8000-000000000001"
 
 
 class JobAccepted(Event):
-    """A job was accepted, or an ended one was taken up again; a worker will run it."""
+    """A job was accepted, or an ended one was retried; a worker will run it."""
 
     type: ClassVar[str] = "job.accepted.v1"
     example: ClassVar[dict[str, object]] = _EXAMPLE
+    external: ClassVar[bool] = True
 
     user_id: UUID
     kind: str
@@ -44,6 +45,7 @@ class JobCancelled(Event):
 
     type: ClassVar[str] = "job.cancelled.v1"
     example: ClassVar[dict[str, object]] = _EXAMPLE
+    external: ClassVar[bool] = True
 
     user_id: UUID
     kind: str

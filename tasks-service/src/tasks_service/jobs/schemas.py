@@ -36,7 +36,7 @@ class JobIn(Input):
     )
 
     kind: str = Field(max_length=64, description="One of GET /api/v1/job-kinds.")
-    input: dict[str, Any] = Field(description="What the kind's input schema says.")
+    input: dict[str, Any] = Field(description="The input, by the kind's schema.")
     priority: int = Field(default=0, strict=True, ge=-100, le=100, description="Higher runs first within the tenant.")
     run_at: Annotated[Moment, AfterValidator(_within_reach)] | None = Field(
         default=None, description="Not before this time; null or past: as soon as a worker is free."
@@ -47,7 +47,7 @@ class Progress(BaseModel):
     """How far the running attempt is. Of an ended job: all of it when it is completed, else how far it came."""
 
     percent: float = Field(description="0 to 100; 0 while the job waits for an attempt.")
-    message: str | None = Field(description="What it is at; null where it says nothing, and once it is completed.")
+    message: str | None = Field(description="A progress message; null without one, and once completed.")
 
 
 class JobOut(BaseModel):
@@ -56,7 +56,7 @@ class JobOut(BaseModel):
     status: Status
     progress: Progress
     attempt: int = Field(description="The attempt that runs, or ran last; 0 before the first.")
-    max_attempts: int = Field(description="The number of the last attempt that there will be.")
+    max_attempts: int = Field(description="The number of the last attempt.")
     error: dict[str, JsonValue] | None = Field(description="A problem (RFC 9457): why the job, or its attempt, failed.")
     user_id: UUID
     priority: int
@@ -92,7 +92,7 @@ class KindOut(BaseModel):
 
     name: str
     description: str
-    scopes: list[str] = Field(description="What the token needs besides jobs:write.")
+    scopes: list[str] = Field(description="The scopes required besides jobs:write.")
     timeout_s: float = Field(description="How long one attempt may take.")
     max_attempts: int
     input: dict[str, JsonValue] = Field(description="JSON Schema of `input`.")

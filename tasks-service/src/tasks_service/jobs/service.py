@@ -25,7 +25,7 @@ _SORTABLE: Final = {
 
 
 class JobNotFound(NotFound):
-    """No job by that id that the caller may see."""
+    """No job with that id is visible to the caller."""
 
     status, title = 404, "No such job"
 
@@ -34,13 +34,13 @@ class NoResultYet(Conflict):
     """The job has no result: it has not ended, or it ended without one."""
 
     status, title = 409, "The job has no result"
-    remedy = "Watch the job at its `/events` until it is completed; a failed one says why in `error`."
+    remedy = "Watch the job at its `/events` until it is completed; `error` has the reason of a failure."
 
 
 class JobEnded(Conflict):
-    """The job has ended already; there is nothing left to cancel."""
+    """The job has already ended, so it cannot be cancelled."""
 
-    status, title = 409, "The job has ended already"
+    status, title = 409, "The job has already ended"
     remedy = "Read the job; retry it if it should run again."
 
 

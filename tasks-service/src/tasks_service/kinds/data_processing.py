@@ -54,7 +54,7 @@ class DataProcessingInput(Input):
         default=None, description="group {by, aggregate} · filter {op, value} · sort {order}."
     )
     rows: list[dict[str, JsonValue]] | None = None
-    file_id: UUID | None = Field(default=None, description="A CSV or JSON file of one's own, instead of rows.")
+    file_id: UUID | None = Field(default=None, description="One of the caller's CSV or JSON files, instead of rows.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

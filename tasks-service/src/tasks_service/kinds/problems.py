@@ -4,75 +4,75 @@ from shared.problems import NotFound, Problem, ServiceUnavailable
 
 
 class FileNotFound(NotFound):
-    """The file does not exist, or it is one that the person may not see."""
+    """The file does not exist, or the person may not see it."""
 
     status, title = 404, "No such file"
-    remedy = "Check the id, and that the person who asks uploaded it, in the same tenant."
+    remedy = "Check the id, and that the same person uploaded it in the same tenant."
 
 
 class FileTooLarge(Problem):
-    """The file is larger than this kind of job works on."""
+    """The file is larger than this kind of job accepts."""
 
     status, title = 413, "The file is too large for this job"
     remedy = "Split the file; a CSV file may be larger than a JSON file."
 
 
 class FileNotText(Problem):
-    """The file is no UTF-8 text."""
+    """The file is not UTF-8 text."""
 
     status, title = 422, "The file is not UTF-8 text"
-    remedy = "Save the file as UTF-8, or choose an operation that reads any bytes."
+    remedy = "Save the file as UTF-8, or choose an operation that accepts any bytes."
 
 
 class FileNotTabular(Problem):
-    """The file holds no rows: it is neither CSV with a header nor a JSON list of objects."""
+    """The file has no rows: it is neither CSV with a header nor a JSON list of objects."""
 
-    status, title = 422, "The file holds no table"
+    status, title = 422, "The file has no table"
     remedy = "Upload CSV with a header row, a JSON list of objects, or one JSON object a line."
 
 
 class FieldNotInRows(Problem):
-    """No row has the field that the operation works on."""
+    """No row has the field of the operation."""
 
     status, title = 422, "No row has the field"
     remedy = "Check the field's spelling against the keys of the rows or the header of the file."
 
 
 class FieldNotNumeric(Problem):
-    """A row holds something other than a number in the field that is to be calculated with."""
+    """A row has a value other than a number in the field to calculate with."""
 
     status, title = 422, "The field is not numeric"
     remedy = "Correct the row that the detail names; a missing value is null, absent, or an empty cell."
 
 
 class ResultNotFinite(Problem):
-    """The numbers are so large that their result is not a finite number."""
+    """The numbers are so large that their result is not finite."""
 
     status, title = 422, "The result is too large a number"
     remedy = "Scale the values down."
 
 
 class ResultTooLarge(Problem):
-    """The result is larger than what is stored for a job."""
+    """The result is larger than the limit for a job's result."""
 
     status, title = 413, "The result is too large"
     remedy = "Filter first, group by fewer values, or split the input."
 
 
 class ChildDied(ServiceUnavailable):
-    """The process that did the work ended in the middle of it, by a crash or for want of memory."""
+    """The process that did the work ended early, because of a crash or a lack of memory."""
 
-    status, title = 503, "The work broke off"
+    status, title = 503, "The work was interrupted"
 
 
 class MailRefused(Problem):
-    """The mail server refuses the message or its recipient for good."""
+    """The mail server permanently refuses the message or its recipient."""
 
     status, title = 422, "The mail server refuses the message"
     remedy = "Check the recipient's address."
 
 
 class MailServerUnavailable(ServiceUnavailable):
-    """The mail server does not answer, or cannot take the message now."""
+    """The mail server does not respond, or cannot accept the message now."""
 
-    status, title = 503, "The mail server is not available right now"
+    status, title = 503, "The mail server is unavailable"

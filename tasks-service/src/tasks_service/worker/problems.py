@@ -27,4 +27,4 @@ class OwnerTenantSuspended(Forbidden):
 class UsersUnavailable(ServiceUnavailable):
     """users-service does not respond, so neither the owner's roles nor their files can be read. Uses up no attempt."""
 
-    status, title = 503, "The users service is not available right now"
+    status, title = 503, "users-service is unavailable"

@@ -23,7 +23,7 @@ async def own_folder() -> AsyncIterator[Path]:
 
 
 def sweep() -> None:
-    """Remove the folders that nobody holds.
+    """Remove the folders that no process holds.
 
     By their locks and not by the names of processes: in a container every worker is process 1, its predecessor too.
     """

@@ -29,10 +29,10 @@ _COUNTED_HERE: Final = 2**62  # the upload keeps its own limit, byte by byte, an
 
 
 class UploadStalled(Problem):
-    """No byte of the upload arrived for a while, so it was given up; nothing was stored."""
+    """No byte of the upload arrived for a while, so it was aborted; nothing was stored."""
 
     status, title = 408, "The upload stalled"
-    remedy = "Upload again; with the same Idempotency-Key nothing is stored twice."
+    remedy = "Upload again; with the same Idempotency-Key, nothing is stored twice."
 
 
 StorageDep = Annotated[Storage, resource(Storage)]
@@ -103,7 +103,7 @@ async def read_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Cond
 
 @router.delete("/{file_id}", status_code=204, dependencies=[Depends(require_any_scope("files:write", "files:delete"))])
 async def delete_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> None:
-    """Delete one's own file (files:write), or as the tenant's admin anyone's (files:delete)."""
+    """Delete the caller's file (files:write) or any file of the tenant (files:delete)."""
     await service.delete(db, user, file_id, conditions.allow_write)
 
 

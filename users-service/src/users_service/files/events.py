@@ -13,6 +13,7 @@ class FileUploaded(Event):
 
     type: ClassVar[str] = "file.uploaded.v1"
     example: ClassVar[dict[str, object]] = {"owner_id": _OWNER, "content_type": "text/csv", "size_bytes": 2048}
+    external: ClassVar[bool] = True
 
     owner_id: UUID
     content_type: str
@@ -24,5 +25,6 @@ class FileDeleted(Event):
 
     type: ClassVar[str] = "file.deleted.v1"
     example: ClassVar[dict[str, object]] = {"owner_id": _OWNER}
+    external: ClassVar[bool] = True
 
     owner_id: UUID

@@ -27,10 +27,10 @@ _SORTABLE = {"created_at": File.created_at, "name": File.name, "size_bytes": Fil
 
 
 class FileNotFound(NotFound):
-    """The file does not exist, or it is one that the person may not see."""
+    """The file does not exist, or the person may not see it."""
 
     status, title = 404, "No such file"
-    remedy = "Check the id, and that the person who asks uploaded it, in the same tenant."
+    remedy = "Check the id, and that the same person uploaded it in the same tenant."
 
 
 class UploadOverdue(ServiceUnavailable):
@@ -96,7 +96,7 @@ async def read(db: AsyncSession, user: Principal, file_id: UUID, *, for_update: 
 
 
 async def delete(db: AsyncSession, user: Principal, file_id: UUID, allow: AllowWrite) -> None:
-    """Delete the row now and have its object removed: one's own with files:write, another's with files:delete."""
+    """Delete the row now and have its object removed: files:write for the caller's, files:delete for others'."""
     user = await authorize_write(db, user)
     file = await read(db, user, file_id, for_update=True)
     needed = "files:write" if file.owner_id == user.user_id else "files:delete"

@@ -19,9 +19,9 @@ _PARTS_AT_ONCE: Final = 2
 
 
 class StorageUnavailable(ServiceUnavailable):
-    """The storage of files does not answer; nothing was changed."""
+    """The file storage does not respond; nothing was changed."""
 
-    status, title = 503, "The storage of files is not available right now"
+    status, title = 503, "The file storage is unavailable"
 
 
 class Writer(Protocol):
@@ -51,7 +51,7 @@ class Storage:
         return _pieces(found)
 
     async def check(self) -> str:
-        """A word for the health page; asks for an object that nobody stores."""
+        """For the health page; reads an object that does not exist."""
         with _translated(), suppress(FileNotFoundError):
             await obstore.head_async(self._store, "health")
         return "answers"

@@ -10,5 +10,6 @@ class UserUpdated(Event):
 
     type: ClassVar[str] = "user.updated.v1"
     example: ClassVar[dict[str, object]] = {"username": "ann"}
+    external: ClassVar[bool] = True
 
     username: str

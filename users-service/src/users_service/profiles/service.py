@@ -1,4 +1,4 @@
-"""Reading and changing one's own profile."""
+"""Reading and changing the caller's profile."""
 
 from typing import Any
 

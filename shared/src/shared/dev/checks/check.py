@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from shared.dev.checks import contracts, docs_references, manifests, phrases
+from shared.dev.checks import contracts, docs_references, event_flow, manifests, phrases
 from shared.dev.fleet import fleet, repository
 from shared.dev.generate import differences
 from shared.dev.generate.blocks import BlockInvalid
@@ -73,6 +73,10 @@ async def _phrases(root: Path) -> str:
     return "".join(f"{line}\n" for line in await asyncio.to_thread(phrases.errors, root))
 
 
+async def _events(root: Path) -> str:
+    return "".join(f"{line}\n" for line in event_flow.errors(root))
+
+
 async def _migrations(root: Path) -> str:
     """Migrate each service's empty database, and compare what came out with the models."""
     with tempfile.TemporaryDirectory() as folder, closing(Guard()) as guard:
@@ -105,6 +109,7 @@ CHECKS: dict[str, Check] = {
     "imports": _imports,
     "docs": _docs,
     "phrases": _phrases,
+    "events": _events,
     "generated": _generated,
     "manifests": _manifests,
 }

@@ -18,8 +18,8 @@ from shared.dev.fleet import repository
 PHRASES: Final = Path(__file__).with_name("phrases.toml")
 EXCEPTIONS: Final = Path(__file__).with_name("phrase_exceptions.toml")
 
-_PAGES: Final = ("*.md", "docs/[!pt]*.md", "docs/decisions/*.md", "Makefile", "*.yaml", "k8s/**/*.yaml")
-_SOURCES: Final = ("shared/src/**/*.py", "gateway/src/**/*.py")
+_PAGES: Final = ("*.md", "docs/**/*.md", ".env.example", "Makefile", "*.yaml", "k8s/**/*.yaml", "*/contracts/*.json")
+_SOURCES: Final = ("*/src/**/*.py",)
 _QUOTED_SOURCE: Final = re.compile(r"```\w*\n# \S+\.\w+\n.*?```", re.DOTALL)
 _BREAK: Final = r"(?:\s|\\n)+"  # contracts are JSON, where a line break is written \n
 
