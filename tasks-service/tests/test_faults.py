@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -47,9 +48,11 @@ async def test_a_worker_that_wakes_after_its_lease_writes_nothing(
     worker_process: Any, start_worker: Any, jobs: Any, database: Any
 ) -> None:
     zombie = await worker_process(lease_s=3)
-    submitted = await asyncio.gather(*(jobs.wait(3, steps=30) for _ in range(5)))
+    # Long enough that no job ends before the worker is stopped, however busy the machine is.
+    submitted = await asyncio.gather(*(jobs.wait(6, steps=30) for _ in range(5)))
     await asyncio.gather(*(jobs.becomes(job, "running") for job in submitted))
     zombie.signal(signal.SIGSTOP)
+    assert [(await jobs.read(job))["status"] for job in submitted] == ["running"] * 5
     async with start_worker(lease_s=10):
         await asyncio.gather(*(jobs.becomes(job, "completed", within_s=60) for job in submitted))
     before = await database.fetch("SELECT * FROM jobs ORDER BY id")
@@ -57,9 +60,11 @@ async def test_a_worker_that_wakes_after_its_lease_writes_nothing(
     zombie.signal(signal.SIGCONT)
 
     async def let_go() -> bool:
-        return 'outcome="lost"} 5.0' in await _metrics(zombie.url)
+        """At least five: on a busy machine a late heartbeat may have lost a lease before."""
+        lost = re.search(r'outcome="lost"} (\d+)', await _metrics(zombie.url))
+        return lost is not None and int(lost[1]) >= 5
 
-    await eventually(let_go, within_s=30, every_s=0.1, saying="the zombie has let go of its five jobs")
+    await eventually(let_go, within_s=30, every_s=0.1, saying="the zombie has lost its five leases")
     assert await database.fetch("SELECT * FROM jobs ORDER BY id") == before
     assert await database.fetchval("SELECT count(*) FROM job_events") == events
     await _ended_once(jobs, submitted, database, within_s=1)
