@@ -15,7 +15,7 @@ from shared.clients import Clients
 from shared.data.database import Database
 from shared.data.migrations import differences
 from shared.data.models import Base
-from shared.data.policies import catalogue_faults
+from shared.data.policies import catalogue_errors
 from shared.ids import new_id
 from shared.problems import every_problem
 from shared.resources import Resources
@@ -32,7 +32,7 @@ async def test_the_migrations_make_what_the_models_say(postgres_admin_url: str, 
 
 async def test_every_table_is_guarded_as_its_kind_asks(database: Database) -> None:
     async with database.engine().connect() as connection:
-        assert await catalogue_faults(connection, "auth", FLEET_TABLES) == []
+        assert await catalogue_errors(connection, "auth", FLEET_TABLES) == []
 
 
 async def test_the_projection_shows_a_tenant_its_own_rows_only(door: Door) -> None:

@@ -2,7 +2,7 @@
 
 from shared.data import migrations
 from shared.data.models import Base
-from shared.data.policies import catalogue_faults
+from shared.data.policies import catalogue_errors
 from shared.testing.databases import Template
 
 # Looked at across tenants: the last numbers of all rooms and people that a replica serves, once a second.
@@ -12,7 +12,7 @@ FLEET_TABLES = frozenset({"rooms", "recipients", "idempotency_keys"})
 async def test_every_table_is_secured(postgres_admin_url: str, database_name: str, service: object) -> None:
     engine = migrations.owner_engine(postgres_admin_url, database_name, "chat")
     async with engine.connect() as connection:
-        assert await catalogue_faults(connection, "chat", FLEET_TABLES) == []
+        assert await catalogue_errors(connection, "chat", FLEET_TABLES) == []
     await engine.dispose()
 
 

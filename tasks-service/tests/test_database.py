@@ -3,7 +3,7 @@ from typing import Any
 from shared.data.database import Database
 from shared.data.migrations import differences, owner_engine
 from shared.data.models import Base
-from shared.data.policies import catalogue_faults
+from shared.data.policies import catalogue_errors
 
 # The queue is claimed, extended and reaped across tenants; what a job holds is read as its tenant alone.
 SEEN_ACROSS_TENANTS = frozenset({"jobs", "idempotency_keys"})
@@ -12,7 +12,7 @@ SEEN_ACROSS_TENANTS = frozenset({"jobs", "idempotency_keys"})
 async def test_every_table_keeps_the_houses_rules(postgres_admin_url: str, database_name: str) -> None:
     engine = owner_engine(postgres_admin_url, database_name, "tasks")
     async with engine.connect() as connection:
-        assert await catalogue_faults(connection, "tasks", SEEN_ACROSS_TENANTS) == []
+        assert await catalogue_errors(connection, "tasks", SEEN_ACROSS_TENANTS) == []
     await engine.dispose()
 
 

@@ -227,8 +227,8 @@ async def test_waiting_is_for_developers(settings: TasksSettings) -> None:
 
 async def test_a_tokens_word_about_a_jobs_owner_is_for_developers(settings: TasksSettings) -> None:
     loose = settings.model_copy(update={"worker": settings.worker.model_copy(update={"owners": "token"})})
-    assert "WORKER__OWNERS=token is for development" in loose.production_faults()
-    assert "WORKER__OWNERS=token is for development" not in settings.production_faults()
+    assert "WORKER__OWNERS=token is for development" in loose.production_errors()
+    assert "WORKER__OWNERS=token is for development" not in settings.production_errors()
 
 
 async def test_the_kinds_tell_what_they_take(jobs: Any) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import text
 from shared.data import migrations
 from shared.data.database import Database
 from shared.data.models import Base
-from shared.data.policies import catalogue_faults
+from shared.data.policies import catalogue_errors
 from shared.ids import new_id
 from shared.testing import People
 from shared.testing.databases import Template
@@ -17,7 +17,7 @@ FLEET_TABLES = frozenset({"tenants", "memberships", "idempotency_keys"})
 async def test_every_table_is_secured(postgres_admin_url: str, database_name: str, service: object) -> None:
     engine = migrations.owner_engine(postgres_admin_url, database_name, "users")
     async with engine.connect() as connection:
-        assert await catalogue_faults(connection, "users", FLEET_TABLES) == []
+        assert await catalogue_errors(connection, "users", FLEET_TABLES) == []
     await engine.dispose()
 
 

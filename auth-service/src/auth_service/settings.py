@@ -115,12 +115,12 @@ class AuthSettings(ServiceSettings):
     def mounted_files(self) -> list[MountedFile]:
         return [("KEYS__ENCRYPTION_KEY_FILE", self.keys.encryption_key_file, _read_root_secrets)]
 
-    def production_faults(self) -> list[str]:
-        faults = super().production_faults()
+    def production_errors(self) -> list[str]:
+        errors = super().production_errors()
         if self.registration.people is None:
-            faults.append("REGISTRATION__PEOPLE is not named: open, invited or closed")
+            errors.append("REGISTRATION__PEOPLE is not named: open, invited or closed")
         if self.registration.tenants is None:
-            faults.append("REGISTRATION__TENANTS is not named: open or operator")
+            errors.append("REGISTRATION__TENANTS is not named: open or operator")
         if self.keys.encryption_key is None and self.keys.encryption_key_file is None:
-            faults.append("neither KEYS__ENCRYPTION_KEY nor KEYS__ENCRYPTION_KEY_FILE is set")
-        return faults
+            errors.append("neither KEYS__ENCRYPTION_KEY nor KEYS__ENCRYPTION_KEY_FILE is set")
+        return errors

@@ -61,14 +61,14 @@ class GatewaySettings(ServiceSettings):
         balanced = {name: (url,) for name, url in self.services.items()}
         return balanced | {name: replicas for name, replicas in self.upstreams.items() if replicas}
 
-    def production_faults(self) -> list[str]:
-        faults = super().production_faults()
+    def production_errors(self) -> list[str]:
+        errors = super().production_errors()
         if self.limits.scale not in (None, 1):
-            faults.append(f"LIMITS__SCALE is {self.limits.scale}: limits are multiplied in development only")
+            errors.append(f"LIMITS__SCALE is {self.limits.scale}: limits are multiplied in development only")
         if self.identity.jwks_url is None:
-            faults.append("IDENTITY__JWKS_URL is not set: no token can be verified")
+            errors.append("IDENTITY__JWKS_URL is not set: no token can be verified")
         if missing := {"auth", "users"}.difference(self.revocations.feeds):
-            faults.append(f"REVOCATIONS__FEEDS lacks {', '.join(sorted(missing))}: revoked tokens would stay valid")
+            errors.append(f"REVOCATIONS__FEEDS lacks {', '.join(sorted(missing))}: revoked tokens would stay valid")
         if self.redis_url is None:
-            faults.append("REDIS_URL is not set: each gateway would enforce limits on its own")
-        return faults
+            errors.append("REDIS_URL is not set: each gateway would enforce limits on its own")
+        return errors

@@ -67,21 +67,21 @@ def command_line(service: Service) -> typer.Typer:
 
 def load_fit(service: Service, kind: type[S]) -> S:
     """The settings of a long-running process. Raises SettingsInvalid with all errors, those in the database too."""
-    faults = []
+    errors = []
     try:
         settings = load(kind)
     except SettingsInvalid as invalid:
         if not isinstance(invalid.unfit, kind):
             raise
-        settings, faults = invalid.unfit, [str(invalid)]
+        settings, errors = invalid.unfit, [str(invalid)]
     if found := mounted_file_errors(settings):
-        faults += [f"{service.name}: invalid mounted files:", *found]
+        errors += [f"{service.name}: invalid mounted files:", *found]
     if settings.guarded and settings.database_url is not None:
         found = asyncio.run(_reasons(service, settings))
-        faults += [f"{service.name}: the database is not allowed in production:"] if found else []
-        faults += [f"  {reason}" for reason in found]
-    if faults:
-        raise SettingsInvalid("\n".join(faults))
+        errors += [f"{service.name}: the database is not allowed in production:"] if found else []
+        errors += [f"  {reason}" for reason in found]
+    if errors:
+        raise SettingsInvalid("\n".join(errors))
     return settings
 
 

@@ -1,4 +1,4 @@
-"""uvicorn as every service runs it: httptools and uvloop, no access log of its own, a drain that readiness tells of."""
+"""uvicorn as every service runs it: httptools and uvloop, no access log of its own, a drain that readiness reports."""
 
 import signal
 from types import FrameType

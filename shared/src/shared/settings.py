@@ -1,7 +1,7 @@
 """Settings that every service shares: nested, typed, read once at the start from the environment and dotenv files.
 
 `DATABASE__POOL_SIZE=20` sets `database.pool_size`. `.env` is read first, then `.env.<environment>`, then the process
-environment, the later one winning. All faults are reported at once, and production refuses what only development may
+environment, the later one winning. All errors are reported at once, and production refuses what only development may
 use.
 """
 
@@ -148,7 +148,7 @@ class CorsSettings(Section):
 
 
 class _LeftAsItIs(EnvSettingsSource):
-    """Leaves what should be JSON and is not to the validation, which names it beside every other fault."""
+    """Leaves what should be JSON and is not to the validation, which names it beside every other entry."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         try:
@@ -260,20 +260,20 @@ class ServiceSettings(BaseSettings):
         """The service's own files that a process must be able to use from its start."""
         return []
 
-    def production_faults(self) -> list[str]:
+    def production_errors(self) -> list[str]:
         """What production refuses to start with; a service adds its own."""
         return [
-            *_url_faults(self.public_url),
-            *_secret_faults(self),
-            *_bus_faults(self),
-            *_identity_faults(self),
+            *_url_errors(self.public_url),
+            *_secret_errors(self),
+            *_bus_errors(self),
+            *_identity_errors(self),
             *_missing_services(self),
         ]
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
-        if self.guarded and (faults := self.production_faults()):
-            raise _Unfit(self, faults)
+        if self.guarded and (errors := self.production_errors()):
+            raise _Unfit(self, errors)
         return self
 
     def shown(self) -> dict[str, Any]:
@@ -294,11 +294,11 @@ def _without_passwords(value: Any) -> Any:
     return _CREDENTIALS.sub("**********@", value) if isinstance(value, str) else value
 
 
-def _url_faults(public_url: str) -> list[str]:
+def _url_errors(public_url: str) -> list[str]:
     return [] if urlsplit(public_url).scheme == "https" else [f"PUBLIC_URL is {public_url}: production requires https"]
 
 
-def _secret_faults(settings: ServiceSettings) -> list[str]:
+def _secret_errors(settings: ServiceSettings) -> list[str]:
     named = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url, "BUS_URL": settings.bus_url}
     return [
         f"{name} has a password from this repository's examples"
@@ -307,14 +307,14 @@ def _secret_faults(settings: ServiceSettings) -> list[str]:
     ]
 
 
-def _bus_faults(settings: ServiceSettings) -> list[str]:
+def _bus_errors(settings: ServiceSettings) -> list[str]:
     url = settings.bus_url.get_secret_value() if settings.bus_url else ""
     if url.startswith(("redis://", "rediss://")) and not settings.bus_allow_valkey:
         return ["BUS_URL is a Valkey bus: production requires BUS_ALLOW_VALKEY=true for it"]
     return []
 
 
-def _identity_faults(settings: ServiceSettings) -> list[str]:
+def _identity_errors(settings: ServiceSettings) -> list[str]:
     return ["IDENTITY__ACCEPT_ACCESS_TOKENS is for development only"] if settings.identity.accept_access_tokens else []
 
 
@@ -326,8 +326,8 @@ def _missing_services(settings: ServiceSettings) -> list[str]:
 class _Unfit(ValueError):
     """Settings that are whole, and for development alone."""
 
-    def __init__(self, settings: ServiceSettings, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults))
+    def __init__(self, settings: ServiceSettings, errors: Sequence[str]) -> None:
+        super().__init__("; ".join(errors))
         self.settings = settings
 
 
@@ -346,7 +346,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class SettingsInvalid(Exception):
-    """The environment does not describe a service that can run; the message lists every fault.
+    """The environment does not describe a service that can run; the message lists every entry.
 
     `unfit` are the settings where they are whole, and production refuses them.
     """
@@ -359,7 +359,7 @@ class SettingsInvalid(Exception):
 def load(cls: type[S], folder: Path | None = None) -> S:
     """The settings of `cls` from `folder`'s dotenv files (default: the working folder) and the environment.
 
-    Raises SettingsInvalid with every fault, a line each.
+    Raises SettingsInvalid with every error, a line each.
     """
     folder = folder or Path.cwd()
     environment = os.environ.get("ENVIRONMENT") or _named_in(folder / ".env") or Environment.PRODUCTION
@@ -367,18 +367,18 @@ def load(cls: type[S], folder: Path | None = None) -> S:
     try:
         return cls(_env_file=files)
     except ValidationError as error:
-        causes = [fault.get("ctx", {}).get("error") for fault in error.errors(include_input=False, include_url=False)]
+        causes = [entry.get("ctx", {}).get("error") for entry in error.errors(include_input=False, include_url=False)]
         unfit = next((cause.settings for cause in causes if isinstance(cause, _Unfit)), None)
-        raise SettingsInvalid("\n".join(_faults(cls, error)), unfit=unfit) from None
+        raise SettingsInvalid("\n".join(_lines(cls, error)), unfit=unfit) from None
 
 
 def _named_in(dotenv: Path) -> str | None:
     return dotenv_values(dotenv).get("ENVIRONMENT") if dotenv.is_file() else None
 
 
-def _faults(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
+def _lines(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
     lines = [f"{cls.service}: invalid settings:"]
-    for fault in error.errors(include_input=False, include_url=False):
-        name = "__".join(str(part) for part in fault["loc"] if part != "[key]").upper() or "settings"
-        lines += [f"  {name}: {sentence}" for sentence in fault["msg"].removeprefix("Value error, ").split("; ")]
+    for entry in error.errors(include_input=False, include_url=False):
+        name = "__".join(str(part) for part in entry["loc"] if part != "[key]").upper() or "settings"
+        lines += [f"  {name}: {sentence}" for sentence in entry["msg"].removeprefix("Value error, ").split("; ")]
     return lines

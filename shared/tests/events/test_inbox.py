@@ -18,7 +18,7 @@ from shared import deadline
 from shared.background import Progress, supervise
 from shared.data.database import Database, Role
 from shared.data.migrations import owner_engine
-from shared.data.policies import catalogue_faults, passes_by
+from shared.data.policies import catalogue_errors, passes_by
 from shared.events import Bus, Consumed, Event, EventHandlers, outbox
 from shared.events.event import Envelope
 from shared.events.inbox import HANDLER_TIMEOUT_S, InboxWorker
@@ -336,7 +336,7 @@ async def test_what_waits_is_measured_without_reading_what_is_done(database: Dat
 async def test_the_tables_keep_the_houses_rules(database: Database, postgres_admin_url: str) -> None:
     engine = owner_engine(postgres_admin_url, str(database.url.database), "events")
     async with engine.connect() as connection:
-        faults = await catalogue_faults(connection, "events", frozenset())
+        faults = await catalogue_errors(connection, "events", frozenset())
     await engine.dispose()
     assert faults == ["effects has no model"]
 

@@ -28,7 +28,7 @@ def write(path: Path, document: Any) -> None:
 
 
 def follow(path: Path, clock: Clock) -> WatchedFile[Trust]:
-    return WatchedFile(path, lambda raw: parse_trust(raw, development=False), faults=(TrustInvalid,), clock=clock)
+    return WatchedFile(path, lambda raw: parse_trust(raw, development=False), errors=(TrustInvalid,), clock=clock)
 
 
 def test_every_fault_is_reported_at_once_and_no_key_is_shown(fleet: Fleet) -> None:
@@ -100,7 +100,7 @@ async def test_a_service_key_rotates_without_a_restart_or_a_refused_call(
 ) -> None:
     key_file, new = tmp_path / "key.pem", generate_key()
     write_private_key(key_file, fleet.gateway)
-    private = WatchedFile(key_file, parse_private_key, faults=(KeyInvalid,), clock=clock)
+    private = WatchedFile(key_file, parse_private_key, errors=(KeyInvalid,), clock=clock)
     signer = Signer("gateway", private.current)
     verifier = Verifier(InternalVerifier("chat", follow(mounted, clock).current))
     old_token = signer.forward(ann, "chat")

@@ -83,8 +83,8 @@ class TasksSettings(ServiceSettings):
     worker: WorkerSettings = WorkerSettings()
     smtp: SmtpSettings = SmtpSettings()
 
-    def production_faults(self) -> list[str]:
+    def production_errors(self) -> list[str]:
         catcher = self.smtp.port == DEVELOPMENT_MAIL_PORT and self.smtp.host in ("127.0.0.1", "localhost", "::1")
         mine = ["SMTP__HOST and SMTP__PORT are the development mail catcher's"] if catcher else []
         mine += ["WORKER__OWNERS=token is for development"] if self.worker.owners == "token" else []
-        return [*super().production_faults(), *mine]
+        return [*super().production_errors(), *mine]

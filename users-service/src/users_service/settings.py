@@ -24,6 +24,6 @@ class UsersSettings(ServiceSettings):
     default_tenant: str | None = Field(default=None, description="Slug of the tenant that people without one join.")
     files: FileSettings = FileSettings()
 
-    def production_faults(self) -> list[str]:
+    def production_errors(self) -> list[str]:
         temporary = self.storage_url == _DEVELOPMENT_STORAGE
-        return super().production_faults() + (["STORAGE_URL is not set: files would live in /tmp"] if temporary else [])
+        return super().production_errors() + (["STORAGE_URL is not set: files would live in /tmp"] if temporary else [])

@@ -10,5 +10,5 @@ def canonical(address: str) -> str:
     """
     try:
         return validate_email(address, check_deliverability=False, test_environment=True).normalized
-    except EmailNotValidError as fault:
-        raise ValueError(f"is no email address: {fault}") from None
+    except EmailNotValidError as error:
+        raise ValueError(f"is not an email address: {error}") from None

@@ -1,7 +1,7 @@
 """Hashing passwords (argon2id, RFC 9106) beside the event loop, a few at a time.
 
 A hash costs tens of milliseconds of a core and megabytes of memory on purpose, so more at once would only make all of
-them late. Requests queue for a worker; when the queue is full the next one is told to come back.
+them late. Requests queue for a worker; when the queue is full the next one is refused with 503.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ class Passwords:
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="argon2")
         self._most = settings.workers + settings.max_waiting
         self._inside = 0
-        # Checked for accounts that do not exist: an answer that comes sooner would tell which names do.
-        self._unknown_account = self._hasher.hash("nobody has this password")
+        # Verified for unknown accounts: a faster answer would reveal which names exist.
+        self._unknown_account = self._hasher.hash("no account has this password")
 
     async def hash(self, password: str) -> str:
         """The encoded hash to store. Raises HashingBusy."""
@@ -53,7 +53,7 @@ class Passwords:
         return right and stored is not None
 
     def is_outdated(self, stored: str) -> bool:
-        """Whether the hash was made with other costs than today's, so that a sign-in should make it anew."""
+        """Whether the hash has other costs than the current settings, so that a sign-in should renew it."""
         return self._hasher.check_needs_rehash(stored)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Writing the trail, in the transaction of what it tells of, and letting go of what is old."""
+"""Writing the audit trail, in the transaction of the event, and deleting old entries."""
 
 from datetime import timedelta
 from typing import Any, Literal

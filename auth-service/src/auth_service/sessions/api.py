@@ -22,25 +22,13 @@ from auth_service.sessions.schemas import (
     TokensOut,
 )
 from auth_service.sessions.signed_in import SignedIn
-from auth_service.sessions.tokens import TokenMaker, Tokens
-from auth_service.settings import AuthSettings
-from auth_service.signing_keys.active_key import ActiveKey
-from shared.deps import DatabaseDep, Db, RevocationsDep, resource
+from auth_service.sessions.token_response import TokenMakerDep, token_response
+from shared.deps import DatabaseDep, Db, RevocationsDep
 from shared.problems import InvalidToken
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
 
 router = Router(prefix="/auth", tags=["sessions"])
-
-
-ActiveKeyDep = Annotated[ActiveKey, resource(ActiveKey)]
-
-
-async def token_maker(active_key: ActiveKeyDep, keyring: KeyringDep, settings: Settings) -> TokenMaker:
-    return TokenMaker(active_key, keyring, settings.public_url)
-
-
-TokenMakerDep = Annotated[TokenMaker, Depends(token_maker)]
 
 
 async def refresh_flow(
@@ -83,20 +71,7 @@ async def refresh(
         raise RefreshRefused
     if by_cookie and not is_csrf_token(csrf or "", token.family, keyring):
         raise CsrfRefused
-    return answered(await refresh_flow.rotate(token, named_tenant), response, settings, cookie=by_cookie)
-
-
-def answered(tokens: Tokens, response: Response, settings: AuthSettings, *, cookie: bool) -> TokensOut:
-    response.headers["Cache-Control"] = "no-store"  # RFC 6749, section 5.1
-    if cookie:
-        cookies.put(response, tokens.refresh_token, settings)
-    return TokensOut(
-        access_token=tokens.access_token,
-        refresh_token=None if cookie else tokens.refresh_token,
-        scope=tokens.scope,
-        session_id=tokens.session_id,
-        csrf_token=tokens.csrf_token if cookie else None,
-    )
+    return token_response(await refresh_flow.rotate(token, named_tenant), response, settings, cookie=by_cookie)
 
 
 @router.post("/logout", status_code=204)

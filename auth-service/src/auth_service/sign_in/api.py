@@ -4,9 +4,9 @@ from fastapi import Depends, Response
 
 from auth_service.accounts.passwords import Passwords
 from auth_service.deps import Address, Device, NamedTenant, Settings, UsersClient
-from auth_service.sessions.api import TokenMakerDep, answered
 from auth_service.sessions.schemas import TokensOut
 from auth_service.sessions.signed_in import SignedIn
+from auth_service.sessions.token_response import TokenMakerDep, token_response
 from auth_service.sign_in.flow import SignIn, TenantChoice, Visitor
 from auth_service.sign_in.login_body import LoginBody, described
 from auth_service.sign_in.schemas import LoginForm, LoginIn, SessionIn
@@ -44,7 +44,7 @@ async def login(
     The session is in the tenant that `tenant`, the subdomain or X-Tenant-ID names; else the last used; else the oldest.
     """
     tokens = await sign_in.with_password(body.username, body.password, body.tenant or named_tenant)
-    return answered(tokens, response, settings, cookie=body.cookie)
+    return token_response(tokens, response, settings, cookie=body.cookie)
 
 
 @router.post("/sessions", status_code=201, response_model_exclude_none=True)
@@ -53,4 +53,4 @@ async def open_session(
 ) -> TokensOut:
     """Open a session in another of the caller's tenants; naming a tenant that invited them joins it."""
     tokens = await sign_in.in_tenant(user, body.tenant)
-    return answered(tokens, response, settings, cookie=body.cookie)
+    return token_response(tokens, response, settings, cookie=body.cookie)

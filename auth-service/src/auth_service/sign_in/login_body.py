@@ -45,8 +45,8 @@ def _validated(model: type[Body], value: Any) -> Body:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        raise invalid_input([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
+        entries = error.errors(include_input=False, include_url=False, include_context=False)
+        raise invalid_input([{**entry, "loc": ("body", *entry["loc"])} for entry in entries]) from None
 
 
 LoginBody = Annotated[LoginIn, Depends(login_body)]

@@ -20,7 +20,7 @@ class ActiveKey:
         self._database, self._keyring = database, keyring
         self._key: SigningKey | None = None
         self.reloading = PollingLoop("signing key", self.reload, every_s=RELOAD_EVERY_S, backoff=_BACKOFF)
-        """Follows rotations. While the database is unavailable, the key in memory goes on signing."""
+        """Follows rotations. While the database is unavailable, the key in memory stays in use."""
 
     @property
     def key(self) -> SigningKey:

@@ -46,8 +46,8 @@ async def frames_after(database: Database, key: StreamKey, seq: int) -> Rows:
         if key.kind is StreamKind.ROOM:
             found = await messages.after(db, key.tenant_id, key.id, seq, PAGE)
             return [(one.seq, encoded(message_frame(one))) for one in found]
-        told = await notifications.after(db, key.tenant_id, key.id, seq, PAGE)
-        return [(one.seq, encoded(notification_frame(one))) for one in told]
+        stored = await notifications.after(db, key.tenant_id, key.id, seq, PAGE)
+        return [(one.seq, encoded(notification_frame(one))) for one in stored]
 
 
 async def last_numbers(database: Database, keys: Collection[StreamKey]) -> Sequence[StreamHead]:

@@ -58,7 +58,7 @@ def frame_of(message: Message) -> dict[str, Any]:
 async def history(db: AsyncSession, user: Principal, room_id: UUID, query: HistoryQuery) -> History:
     """One page of a room that the person may see, oldest first."""
     room = await rooms.read(db, user, room_id)
-    wanted = query.limit + 1  # one more tells whether there are more
+    wanted = query.limit + 1  # one more shows whether there are more
     if query.after is not None:
         found = await models.after(db, room.tenant_id, room.id, query.after, wanted)
         shown = found[: query.limit]

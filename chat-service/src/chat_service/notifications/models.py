@@ -22,7 +22,7 @@ class Recipient(Tenanted):
 
 
 class Notification(Tenanted):
-    """Something that a person is told; `read_at` once they have seen it, on whichever device."""
+    """A message of the system to a person; `read_at` once they have read it on any device."""
 
     __tablename__ = "notifications"
     __table_args__ = (

@@ -28,7 +28,7 @@ async def notify(
     if await models.exists(db, tenant_id, notification_id):
         return
     title, body = texts(kind, data)
-    told = Notification(
+    stored = Notification(
         tenant_id=tenant_id,
         user_id=user_id,
         seq=await models.next_seq(db, tenant_id, user_id),
@@ -38,11 +38,11 @@ async def notify(
         body=body,
         data=dict(data),
     )
-    db.add(told)
+    db.add(stored)
     await db.flush()
-    await db.refresh(told)
-    log.info("notification_stored", notification=str(told.id), kind=kind, user=str(user_id))
-    announce(db, Stored(StreamKey(StreamKind.PERSON, tenant_id, user_id), told.seq, frame_of(told)))
+    await db.refresh(stored)
+    log.info("notification_stored", notification=str(stored.id), kind=kind, user=str(user_id))
+    announce(db, Stored(StreamKey(StreamKind.PERSON, tenant_id, user_id), stored.seq, frame_of(stored)))
 
 
 def frame_of(notification: Notification) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from shared.data.models import Tenanted
 class Person(Tenanted):
     """A person in a tenant. One whose membership has ended stays as a name under old messages.
 
-    `version` is the membership's, counted by users-service: 0 for one whom only their own token told us of.
+    `version` is the membership's, counted by users-service: 0 if only the person's own token has named them.
     """
 
     __tablename__ = "people"
@@ -39,9 +39,9 @@ async def put(
     db: AsyncSession, tenant_id: UUID, user_id: UUID, *, username: str, roles: list[str], status: str, version: int
 ) -> bool:
     """Store the person as of `version`, where nothing of that version or a later one is known; whether it was news."""
-    told = {"username": username, "roles": roles, "status": status, "version": version}
-    row = insert(Person).values(tenant_id=tenant_id, user_id=user_id, **told)
+    values = {"username": username, "roles": roles, "status": status, "version": version}
+    row = insert(Person).values(tenant_id=tenant_id, user_id=user_id, **values)
     newer = Person.version < row.excluded.version
-    changed = {**told, "updated_at": func.now()}
+    changed = {**values, "updated_at": func.now()}
     stored = row.on_conflict_do_update(index_elements=["tenant_id", "user_id"], set_=changed, where=newer)
     return await db.scalar(stored.returning(Person.user_id)) is not None

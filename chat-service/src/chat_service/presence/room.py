@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 ABSENT_S: Final = 1.5
-"""How long an entry of another replica must be missing: one flushed away is back within a second."""
+"""How long an entry of another replica must be missing; a flushed entry is back within a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from shared.web.sockets import SocketProtocol
 
 log = structlog.get_logger(__name__)
 
-MOST_FAULTS: Final = 10  # a minute: then the client does not speak the protocol
-MOST_REFUSALS: Final = 100  # a minute: then it does not heed `rate_limited`
+MOST_INVALID_FRAMES: Final = 10  # a minute: then the client does not follow the protocol
+MOST_REFUSALS: Final = 100  # a minute: then the client ignores `rate_limited`
 _INBOX: Final = 64  # frames read ahead of their handling
 
 Handle = Callable[["Connection", Frame], Awaitable[None]]
@@ -41,7 +41,7 @@ class Connection:
         self.catching_up = asyncio.Lock()  # one room's history at a time: what is written ahead stays bounded
         self.tasks: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue(_INBOX)
-        self._faults, self._refusals = Tally(MOST_FAULTS), Tally(MOST_REFUSALS)
+        self._invalid_frames, self._refusals = Tally(MOST_INVALID_FRAMES), Tally(MOST_REFUSALS)
         self._expiry: asyncio.TimerHandle | None = None
         self._ends_with_token()
 
@@ -70,12 +70,12 @@ class Connection:
 
     def refuse(self, problem: Problem, ref: Ref) -> None:
         """Answer a frame with an error, and close the connection after too many."""
-        told = for_frame(problem)
-        error = {"type": "error", "code": told.code, "title": told.title, "detail": told.detail, "ref": ref}
+        shown = for_frame(problem)
+        error = {"type": "error", "code": shown.code, "title": shown.title, "detail": shown.detail, "ref": ref}
         self.outgoing.put(encoded(error))
-        if isinstance(told, NOT_UNDERSTOOD) and self._faults.full():
+        if isinstance(shown, NOT_UNDERSTOOD) and self._invalid_frames.full():
             self.outgoing.close(Close.NOT_UNDERSTOOD)
-        elif isinstance(told, RateLimited) and self._refusals.full():
+        elif isinstance(shown, RateLimited) and self._refusals.full():
             self.outgoing.close(Close.TOO_MANY_MESSAGES)
 
     def renewed(self, principal: Principal) -> None:

@@ -98,8 +98,8 @@ def parse(text: str) -> Frame:
     value = _object(text)
     ref = value.get("ref")
     if not _is_ref(ref):
-        told = f"ref: Give a string of at most {_MAX_REF} characters or an integer."
-        raise Refused(InvalidFrame(told), None)
+        detail = f"ref: Give a string of at most {_MAX_REF} characters or an integer."
+        raise Refused(InvalidFrame(detail), None)
     try:
         return _frame(json_input.checked(value))
     except Problem as problem:
@@ -136,8 +136,8 @@ def _frame(value: dict[str, Any]) -> Frame:
 
 
 def _problem(error: ValidationError) -> Problem:
-    fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in fault["loc"])[:_SHOWN] or "frame"
-    if fault["type"] == "string_too_long" and place in ("text", "client_id"):
-        return TooLong(f"{place}: {fault['msg']}.")
-    return InvalidFrame(f"{place}: {fault['msg']}.")
+    entry = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in entry["loc"])[:_SHOWN] or "frame"
+    if entry["type"] == "string_too_long" and place in ("text", "client_id"):
+        return TooLong(f"{place}: {entry['msg']}.")
+    return InvalidFrame(f"{place}: {entry['msg']}.")

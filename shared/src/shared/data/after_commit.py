@@ -3,7 +3,7 @@
     after_commit(db, callback)          call `callback` once the transaction of `db` has committed
     announce(db, RoomRenamed(...))      hand a value to the listeners of its type in this process, after the commit
 
-Listeners belong to a `Database` (`database.listen(RoomRenamed, …)`), so to one process. Other processes do not hear
+Listeners belong to a `Database` (`database.listen(RoomRenamed, …)`), so to one process. Other processes do not receive
 them: whatever is announced must also be found by looking.
 """
 

@@ -27,7 +27,7 @@ _SET_TENANT = text("SELECT set_config('app.tenant_id', :tenant, true)")
 
 
 class TenantSession(Session):
-    """A session that tells PostgreSQL its tenant at the start of every transaction."""
+    """A session that sets its tenant in PostgreSQL at the start of every transaction."""
 
 
 @event.listens_for(TenantSession, "after_begin")
@@ -93,8 +93,8 @@ class Database:
     async def transaction(self, tenant_id: UUID | None = None, role: Role = "app") -> AsyncIterator[AsyncSession]:
         """One transaction as one tenant; it commits when the block ends and rolls back when the block raises.
 
-        Without a tenant only Global tables are visible. A `Problem` that keeps its writes commits before it goes on.
-        Raises DatabaseUnavailable when the server is away.
+        Without a tenant only Global tables are visible. A `Problem` that keeps its writes commits before it is raised.
+        Raises DatabaseUnavailable.
         """
         with translated():
             async with AsyncSession(
@@ -131,7 +131,7 @@ class Database:
         connect_args: dict[str, Any] = {
             "server_settings": server_settings,
             "timeout": limits.connect_timeout_s,
-            # The server ends a statement itself, unless it cannot be heard any more.
+            # The server ends a statement itself, unless the connection is lost.
             "command_timeout": limits.statement_timeout_s + limits.connect_timeout_s,
         }
         engine = create_async_engine(

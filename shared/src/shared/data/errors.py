@@ -29,7 +29,7 @@ def violates(error: IntegrityError, constraint: str) -> bool:
 
 
 def problem_of(error: BaseException) -> Problem | None:
-    """The problem that a database error is to the caller; None: it is a fault of ours, and stays what it is."""
+    """The problem that a database error means to the caller; None for an error of this program."""
     state = sqlstate_of(error)
     if state in _RETRY_SQLSTATES:
         return ServiceUnavailable("The object is being changed by other requests; nothing was changed.")

@@ -52,22 +52,22 @@ _TABLES = text("""
 _ROLES = text("SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname LIKE 'flotilla%'")
 
 
-async def catalogue_faults(connection: AsyncConnection, service: str, fleet_tables: frozenset[str]) -> list[str]:
+async def catalogue_errors(connection: AsyncConnection, service: str, fleet_tables: frozenset[str]) -> list[str]:
     """What is wrong with the database's tables and roles, a sentence each; empty when the house's rules hold."""
     kinds = {mapper.local_table.name: mapper.class_ for mapper in Base.registry.mappers}  # type: ignore[attr-defined]  # every mapper here has a table
-    faults = [
+    errors = [
         f"{role.rolname} is a superuser or bypasses row-level security"
         for role in await connection.execute(_ROLES)
         if role.rolsuper or role.rolbypassrls
     ]
     for row in await connection.execute(_TABLES):
         if row.owner != role_name(service, "owner"):
-            faults.append(f"{row.name} is owned by {row.owner}")
-        faults += _table_faults(row.name, kinds.get(row.name), row.enabled and row.forced, row.policies, fleet_tables)
-    return faults
+            errors.append(f"{row.name} is owned by {row.owner}")
+        errors += _table_errors(row.name, kinds.get(row.name), row.enabled and row.forced, row.policies, fleet_tables)
+    return errors
 
 
-def _table_faults(
+def _table_errors(
     name: str, model: type | None, secured: bool, policies: list[str], fleet_tables: frozenset[str]
 ) -> list[str]:
     if model is None:
@@ -77,5 +77,5 @@ def _table_faults(
     if not issubclass(model, Tenanted):
         return [f"{name} is neither Tenanted nor Global"]
     wanted = ["fleet", "owner", "tenant"] if name in fleet_tables else ["owner", "tenant"]
-    faults = [] if secured else [f"{name}: row-level security is not enabled and forced"]
-    return faults if policies == wanted else [*faults, f"{name} has the policies {policies}, not {wanted}"]
+    errors = [] if secured else [f"{name}: row-level security is not enabled and forced"]
+    return errors if policies == wanted else [*errors, f"{name} has the policies {policies}, not {wanted}"]

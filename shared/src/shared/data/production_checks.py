@@ -1,7 +1,7 @@
-"""What only the database knows and a process must not run on; the settings know the rest (settings.py).
+"""Databases that a process must not run on; settings.py checks what the settings show.
 
-Looked at before production starts, and by `/readyz` as long as it has not found the database fit: a server that is away
-at the start stops nobody, and nobody is ready before it was seen.
+Checked before production starts, and by `/readyz` until all checks have passed once. An unavailable server does not
+prevent the start, but the process is not ready before it was checked.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -36,7 +36,7 @@ async def refuse_strong_login(database: Database) -> None:
 
 
 async def reasons(database: Database, migrations: Path, refusals: Iterable[Refusal]) -> list[str]:
-    """Every reason against this database; none as long as it cannot be asked: it is away, or not migrated."""
+    """Every reason against this database; none while it is unavailable or not migrated."""
     found = []
     try:
         if await current(database.engine()) == head(migrations):

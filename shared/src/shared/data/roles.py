@@ -45,7 +45,7 @@ def grant_statements(service: str, name: str, login: str) -> list[str]:
 
 
 def schema_statements(service: str) -> list[str]:
-    """What runs inside the database: tables that `_owner` makes are usable by the other two, and by nobody else."""
+    """Run inside the database: only the other two roles can use the tables that `_owner` creates."""
     owner, users = role_name(service, "owner"), f"{role_name(service, 'app')}, {role_name(service, 'fleet')}"
     future = f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public"
     return [

@@ -11,7 +11,7 @@ from shared.background import PollingLoop
 OnMessage = Callable[[bytes], Awaitable[None]]
 
 PUBLISH_TIMEOUT_S: Final = 5.0  # well below the 15 s after which PostgreSQL ends the relay's idle transaction
-UNROUTED_KEPT: Final = 10_000  # messages of types that nobody consumes: enough to see what they are
+UNROUTED_KEPT: Final = 10_000  # messages of types without a consumer: enough to see what they are
 IN_FLIGHT: Final = 100  # messages that one consumer holds at a time
 POLL_S: Final = 1.0  # behind the wake-ups: finds rows of other processes, and those whose next attempt is due
 
@@ -28,7 +28,7 @@ class Bus(Protocol):
     """A transport. Opening one connects to nothing: each call connects when it has to, and again after an outage."""
 
     async def declare(self, service: str, types: Collection[str]) -> None:
-        """Make `service`'s queue and bind it to `types`; safe to repeat, and it never takes a binding away.
+        """Make `service`'s queue and bind it to `types`; safe to repeat, and it never removes a binding.
 
         A binding outlives the release that asked for it, because an older release may still run beside a newer one.
         Raises BusUnavailable.
@@ -51,7 +51,7 @@ class Bus(Protocol):
         """How many messages wait for `service`. Raises BusUnavailable."""
 
     async def unrouted(self) -> int:
-        """How many messages of types that nobody consumes are kept (UNROUTED_KEPT at most). Raises BusUnavailable."""
+        """The number of kept messages of types without a consumer (UNROUTED_KEPT at most). Raises BusUnavailable."""
 
     async def close(self) -> None:
         """Let go of every connection."""

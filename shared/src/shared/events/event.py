@@ -29,7 +29,7 @@ _MAX_VERSION: Final = 2**31 - 1  # a CloudEvents Integer has 32 bits
 
 
 class EventMalformed(ValueError):
-    """The bytes are no CloudEvent of ours; the message says where, and repeats nothing of them."""
+    """The bytes are not a CloudEvent that this release reads; the message says where, and repeats none of them."""
 
 
 class Event(BaseModel):
@@ -64,7 +64,7 @@ class Event(BaseModel):
 
 
 class Envelope(BaseModel):
-    """A CloudEvent on the wire (CloudEvents 1.0, section 3). Attributes that nobody here reads are let pass."""
+    """A CloudEvent on the wire (CloudEvents 1.0, section 3). Unknown attributes are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -127,5 +127,5 @@ class Consumed(BaseModel):
 def _places(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return "not JSON"
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    entries = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in entries)

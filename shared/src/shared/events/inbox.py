@@ -27,7 +27,7 @@ from shared.events.models import InboxRow, InboxWritten, ProjectedVersion
 from shared.problems import ServiceUnavailable
 from shared.telemetry.traces import continued
 
-HANDLER_TIMEOUT_S: Final = 10.0  # below idle_in_transaction_session_timeout: a handler that waits is told, not cut off
+HANDLER_TIMEOUT_S: Final = 10.0  # below idle_in_transaction_session_timeout, which would cut the connection
 MAX_ATTEMPTS: Final = (
     12  # with the pauses below about ten minutes, longer than a service that is called takes to return
 )
@@ -123,7 +123,7 @@ class InboxWorker:
 
 
 async def _run(db: AsyncSession, handler: Handler, event: Consumed) -> str:
-    """Run the handler unless it is told something old; what became of it, as a metric's label."""
+    """Run the handler unless the event is stale; returns the result as a metric's label."""
     try:
         async with asyncio.timeout(HANDLER_TIMEOUT_S):
             with deadline.within(HANDLER_TIMEOUT_S):
@@ -173,6 +173,6 @@ def _next_due() -> Select[InboxRow]:
     return select(InboxRow).where(*waiting, ~held_back).order_by(InboxRow.position).limit(1)
 
 
-# Built once: making them anew for each event costs more than running them.
+# Built once: building them for each event costs more than running them.
 _NEXT_DUE: Final = _next_due()
 _MARK: Final = text("UPDATE inbox SET handled_at = clock_timestamp(), fault = NULL WHERE id = :id")

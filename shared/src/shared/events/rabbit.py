@@ -35,12 +35,12 @@ from shared.events.bus import (
 
 EXCHANGE: Final = "flotilla.events"
 UNROUTED: Final = "flotilla.unrouted"
-DELIVERY_LIMIT: Final = 20  # RabbitMQ before 4.0 has no limit of its own: a poisonous message would circle for ever
+DELIVERY_LIMIT: Final = 20  # RabbitMQ before 4.0 has no limit of its own: a poisonous message would circle forever
 HEARTBEAT_S: Final = 10  # a peer that vanished without a word is noticed after about three of these
 REDELIVERY_BACKOFF: Final = Backoff()
 SETUP_TIMEOUT_S: Final = 5.0  # tried on 3.10: after a crash a quorum queue may never answer the first basic.consume
 WATCH_S: Final = 15.0
-CLOSE_TIMEOUT_S: Final = 1.0  # a frozen broker must not hold up whoever closes
+CLOSE_TIMEOUT_S: Final = 1.0  # a frozen broker must not delay the close
 _LOST = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 log = structlog.get_logger(__name__)
@@ -249,7 +249,7 @@ class _Consumer:
             else:
                 await message.nack(requeue=True)
         except _LOST:
-            # The connection broke before the broker heard: it delivers again, and the consumer connects anew.
+            # The connection broke before the acknowledgment arrived: the broker delivers again after the reconnect.
             log.debug("bus_ack_lost", message_id=message.message_id)
 
 

@@ -1,4 +1,4 @@
-"""Looking at the two ends of events, and sending again what was parked or is needed anew."""
+"""Listing the outbox and the inbox, and sending parked or past events again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,16 +55,16 @@ async def replay(db: AsyncSession, event_id: UUID | None) -> int:
     """Handle or publish a parked event again, from its first attempt (None: every parked one); how many there were."""
     found = 0
     for kind in (InboxRow, OutboxRow):
-        anew = update(kind).where(kind.parked_at.is_not(None))
+        again = update(kind).where(kind.parked_at.is_not(None))
         if event_id is not None:
-            anew = anew.where(kind.id == event_id)
-        done = await db.execute(anew.values(parked_at=None, attempts=0, fault=None, next_attempt_at=func.now()))
+            again = again.where(kind.id == event_id)
+        done = await db.execute(again.values(parked_at=None, attempts=0, fault=None, next_attempt_at=func.now()))
         found += done.rowcount  # type: ignore[attr-defined]  # an UPDATE's result has it
     return found
 
 
 async def republish(db: AsyncSession, since: datetime, event_type: str | None = None) -> int:
-    """Publish what was published since then once more, under its own ids; consumers ignore what they have seen.
+    """Publish again the events published since then, under their ids; consumers ignore those that they have handled.
 
     Older events than inboxes remember stay where they are: consumers would handle them a second time.
     """

@@ -2,7 +2,7 @@
 
     bus:types:<type>     set of the services bound to a type
     bus:to:<service>     the service's stream; never trimmed, an entry goes when it is acknowledged
-    bus:unrouted         types that nobody consumes, the last 10,000
+    bus:unrouted         types without a consumer, the last 10,000
 
 It needs a Valkey of its own with `appendonly yes` and `appendfsync always`: then a publish that returned is on disk.
 """
@@ -167,7 +167,7 @@ class _Reader:
             count=IN_FLIGHT,
         )
         self._claim_from = reply[0]
-        if self._claim_from == b"0-0":  # seen to the end; until then the next call goes on where this one stopped
+        if self._claim_from == b"0-0":  # seen to the end; until then the next call continues where this one stopped
             self._claim_at = loop.time() + self._claim_after_s / 2
         return cast(list[Entry], reply[1])
 

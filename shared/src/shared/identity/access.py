@@ -26,7 +26,7 @@ from shared.resources import resource
 VerifierDep = Annotated[Verifier, resource(Verifier)]
 RevocationsDep = Annotated[Revocations, resource(Revocations)]
 
-# Only tells OpenAPI about the scheme: a token read through it would be verified anew for each set of scopes asked for.
+# For OpenAPI only: a token read through it would be verified again for each set of scopes.
 _shown_scheme = HTTPBearer(scheme_name="bearer", bearerFormat="JWT", auto_error=False)
 
 
@@ -58,7 +58,7 @@ Caller = Annotated[Principal | ServiceCaller | None, Depends(caller)]
 
 
 async def optional_user(found: Caller) -> Principal | None:
-    """The signed-in person; None for nobody, and for a service that speaks for itself."""
+    """The signed-in person; None without a token, and for a service that acts for itself."""
     return found if isinstance(found, Principal) else None
 
 

@@ -31,7 +31,7 @@ class _Known:
 
 
 class AccessTokenVerifier:
-    """Tells people by their access tokens: `iss` and `aud` are PUBLIC_URL, the keys auth-service's.
+    """Verifies people's access tokens: `iss` and `aud` are PUBLIC_URL, the keys are auth-service's.
 
     A development issuer's tokens are taken as well where `trust` lists one; outside development no trust file may.
     """

@@ -1,4 +1,4 @@
-"""auth-service's public keys (RFC 7517), fetched ahead of need and kept while auth-service is away."""
+"""auth-service's public keys (RFC 7517), fetched ahead of need and kept while auth-service is unavailable."""
 
 import asyncio
 import time
@@ -32,19 +32,19 @@ class Jwks:
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
         self.generation = 0
-        """Grows when the keys change: whoever remembers a verification forgets it then."""
+        """Grows when the keys change, so that remembered verifications are dropped."""
 
     @property
     def loaded(self) -> bool:
-        """Whether the keys were ever fetched. Before that no access token can be told from a forged one."""
+        """Whether the keys were ever fetched. Before that, no access token can be verified."""
         return bool(self._keys)
 
     def find(self, kid: str) -> VerifyingKey | None:
-        """The key of that name as of the last fetch; asks nobody."""
+        """The key of that name as of the last fetch, or None; makes no call."""
         return self._keys.get(kid)
 
     async def key(self, kid: str) -> VerifyingKey | None:
-        """The key of that name, asking auth-service once if it is unknown and nobody asked in the last 5 s."""
+        """The key of that name, asking auth-service once for an unknown one if it was not asked in the last 5 s."""
         if (found := self.find(kid)) is not None:
             return found
         async with self._asking:  # a crowd with the same new key makes one fetch
@@ -88,8 +88,8 @@ def _usable_keys(document: object) -> dict[str, VerifyingKey]:
     for jwk in listed:
         try:
             key = verifying_key(jwk)
-        except KeyInvalid as fault:
-            log.warning("jwks_key_passed_over", reason=str(fault))
+        except KeyInvalid as invalid:
+            log.warning("jwks_key_passed_over", reason=str(invalid))
         else:
             keys[key.kid] = key
     if not keys:

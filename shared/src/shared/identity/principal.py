@@ -37,7 +37,7 @@ class Principal:
     actor: str | None = None
 
     def to_claims(self) -> dict[str, Any]:
-        """The claims about the person; whoever signs adds `iss`, `aud`, `iat`, `exp` and its own `act`."""
+        """The claims about the person; the signer adds `iss`, `aud`, `iat`, `exp` and its own `act`."""
         claims = {
             "sub": str(self.user_id),
             "preferred_username": self.username,
@@ -100,7 +100,7 @@ class ServiceCaller:
 
 
 def lifetime_s(claims: Claims) -> int:
-    """How long the token was made to live. Raises InvalidToken for times that are no whole seconds."""
+    """The token's lifetime in seconds. Raises InvalidToken for times that are not whole seconds."""
     return _whole(claims.get("exp"), "exp") - _whole(claims.get("iat"), "iat")
 
 

@@ -145,7 +145,7 @@ def feed_page(entries: Iterable[Entry], now: datetime) -> FeedPage:
 def read_from(after: str | None) -> datetime | None:
     """The time from which a feed reads its rows: the cursor's, 30 s back. None: all that has not expired.
 
-    Raises InvalidInput for what is no cursor of ours.
+    Raises InvalidInput for an invalid cursor.
     """
     if after is None:
         return None

@@ -69,7 +69,7 @@ class RevocationSet:
         while self._expiries and self._expiries[0][0] + LEEWAY_S <= now:
             _, key = heapq.heappop(self._expiries)
             entry = self._entries.get(key)
-            if entry is not None and entry.expires_at + LEEWAY_S <= now:  # else said anew since, with a later end
+            if entry is not None and entry.expires_at + LEEWAY_S <= now:  # else it was renewed with a later expiry
                 del self._entries[key]
 
     def _put(self, entry: Entry) -> bool:
@@ -87,8 +87,8 @@ class RevocationSet:
 class Revocations:
     """Follows the feeds and says whose token has ended.
 
-    `on_stale` is the answer to a request while a feed has not been heard of for `stale_after_s`: go on with what is
-    known, or refuse. Requests that are `fresh` are refused then in any case.
+    `on_stale` decides about requests while a feed has not answered for `stale_after_s`: continue with the known
+    entries, or refuse. Requests that are `fresh` are refused then in any case.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class Revocations:
 
     @property
     def loaded(self) -> bool:
-        """Whether every feed was read once. Nobody serves before: a token ended long ago would pass."""
+        """Whether every feed was read once. A process is not ready before: a token that ended long ago would pass."""
         return self._heard_at.keys() == self._feeds.keys()
 
     @property
     def age_s(self) -> float:
-        """How old the news of the feed heard longest ago is; infinite before all are loaded, 0 without feeds."""
+        """The age of the oldest feed's last answer; infinite before all are loaded, 0 without feeds."""
         if not self.loaded:
             return float("inf")
         return max((self._monotonic() - heard_at for heard_at in self._heard_at.values()), default=0.0)
@@ -147,7 +147,7 @@ class Revocations:
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every batch of new entries, at once; the function that comes back ends that.
 
-        For whoever holds connections open: `entry.ends(principal)` says which to close. It must not raise or wait.
+        For holders of open connections: `entry.ends(principal)` says which to close. It must neither raise nor wait.
         """
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)

@@ -24,7 +24,7 @@ from shared.problems import InvalidToken
 
 INTERNAL_TTL_S: Final = 60  # the longest life of an internal token, kept by the signer and checked by the verifier
 LEEWAY_S: Final = CLOCK_DIFFERENCE_S  # an honest token of a clock that is ahead or behind is accepted
-MAX_TOKEN_BYTES: Final = 8 * 1024  # ours are about 1 KiB; what is longer is not even parsed
+MAX_TOKEN_BYTES: Final = 8 * 1024  # the fleet's are about 1 KiB; longer ones are not parsed
 
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "jti")
 
@@ -85,7 +85,7 @@ class Signer:
     @classmethod
     def from_file(cls, service: str, path: Path) -> "Signer":
         """Signs with the mounted private key. Raises KeyInvalid or OSError when there is none."""
-        return cls(service, WatchedFile(path, parse_private_key, faults=(KeyInvalid,)).current)
+        return cls(service, WatchedFile(path, parse_private_key, errors=(KeyInvalid,)).current)
 
     def sign_for(self, principal: Principal, audience: str, ttl_s: int = INTERNAL_TTL_S) -> str:
         """A token with which this service acts for the person at `audience` (`act`, RFC 8693).

@@ -40,14 +40,14 @@ EVERY_SCOPE: Final = "*"
 
 
 class TrustInvalid(Exception):
-    """The trust file cannot be used; the message lists every fault, a line each, and never a key."""
+    """The trust file cannot be used; the message lists every error, a line each, and never a key."""
 
 
 def _parse_key(jwk: object) -> VerifyingKey:
     try:
         return verifying_key(jwk)
-    except KeyInvalid as fault:
-        raise ValueError(str(fault)) from None
+    except KeyInvalid as invalid:
+        raise ValueError(str(invalid)) from None
 
 
 Key = Annotated[InstanceOf[VerifyingKey], BeforeValidator(_parse_key)]
@@ -129,14 +129,14 @@ class Trust:
 
 
 def parse_trust(document: bytes, *, development: bool) -> Trust:
-    """What the bytes of a trust file say. Raises TrustInvalid with all faults at once.
+    """What the bytes of a trust file say. Raises TrustInvalid with all errors at once.
 
-    Outside `development` a file that lists a development issuer is a fault.
+    Outside `development` a file that lists a development issuer is an error.
     """
     try:
         file = TrustFile.model_validate_json(document)
     except ValidationError as error:
-        raise TrustInvalid("\n".join(_sentence(fault) for fault in _faults(error))) from None
+        raise TrustInvalid("\n".join(_sentence(entry) for entry in _entries(error))) from None
     if file.development_issuer and not development:
         raise TrustInvalid("development_issuer: allowed in development only")
     return _indexed(file)
@@ -144,7 +144,7 @@ def parse_trust(document: bytes, *, development: bool) -> Trust:
 
 def watch_trust(path: Path, *, development: bool) -> WatchedFile[Trust]:
     """The trust file at `path`, followed as it changes. Raises TrustInvalid or OSError for the first reading only."""
-    return WatchedFile(path, lambda document: parse_trust(document, development=development), faults=(TrustInvalid,))
+    return WatchedFile(path, lambda document: parse_trust(document, development=development), errors=(TrustInvalid,))
 
 
 def _indexed(file: TrustFile) -> Trust:
@@ -153,10 +153,10 @@ def _indexed(file: TrustFile) -> Trust:
     return Trust(services, {key.kid: key for key in issuer.keys} if issuer else {}, issuer.issuer if issuer else None)
 
 
-def _faults(error: ValidationError) -> list[Any]:
+def _entries(error: ValidationError) -> list[Any]:
     return list(error.errors(include_input=False, include_url=False, include_context=False))
 
 
-def _sentence(fault: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in fault["loc"]) or "the file"
-    return f"{place}: {str(fault['msg']).removeprefix('Value error, ')}"
+def _sentence(entry: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in entry["loc"]) or "the file"
+    return f"{place}: {str(entry['msg']).removeprefix('Value error, ')}"

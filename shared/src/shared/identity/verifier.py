@@ -7,7 +7,7 @@ from shared.problems import InvalidToken
 
 
 class Verifier:
-    """Tells who calls this service.
+    """Verifies the caller of this service.
 
     `access` is given only where a raw access token is taken: nowhere behind a gateway, in development by
     `IDENTITY__ACCEPT_ACCESS_TOKENS`. The token's `typ` picks the road; each road believes only keys of its own, so
@@ -32,7 +32,7 @@ class Verifier:
         return await self._access.verify(token)
 
     async def verify(self, token: str) -> Principal:
-        """The person that the token stands for. Raises InvalidToken, also for a service's own token."""
+        """The person whom the token identifies. Raises InvalidToken, also for a service's own token."""
         caller = await self.caller(token)
         if isinstance(caller, ServiceCaller):
             raise InvalidToken("The token identifies a service; this operation requires a person.")

@@ -18,7 +18,7 @@ class WatchedFile(Generic[T]):
     """What `parse` makes of a file's bytes, made again when the file changes.
 
     The first reading must succeed. Later a file that is gone or faulty changes nothing but the log: what was read last
-    stays, so a half-finished edit ends nobody's sign-in. `faults` are the exceptions by which `parse` says no.
+    stays, so a half-finished edit ends no sign-in. `errors` are the exceptions with which `parse` refuses.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class WatchedFile(Generic[T]):
         path: Path,
         parse: Callable[[bytes], T],
         *,
-        faults: tuple[type[Exception], ...],
+        errors: tuple[type[Exception], ...],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path, self._parse, self._clock = path, parse, clock
-        self._faults: tuple[type[Exception], ...] = (OSError, *faults)
+        self._errors: tuple[type[Exception], ...] = (OSError, *errors)
         self._seen = self._signature()
         self._checked_at = clock()
         self._value = parse(path.read_bytes())
@@ -51,7 +51,7 @@ class WatchedFile(Generic[T]):
             self._seen = seen  # before parsing: a faulty file is reported once, not every second
             self._value = self._parse(self._path.read_bytes())
             log.info("mounted_file_reloaded", file=self._path.name)
-        except self._faults as error:
+        except self._errors as error:
             log.error("mounted_file_kept_as_it_was", file=self._path.name, reason=type(error).__name__)
 
     def _signature(self) -> tuple[int, int, int]:

@@ -67,7 +67,7 @@ def _handler(handler: logging.Handler, before: list[Processor], json: bool) -> l
 
 
 def colours(out: TextIO) -> bool:
-    """Whether to paint: somebody looks, and has not asked for none (no-color.org)."""
+    """Whether to use colors: `out` is a terminal and NO_COLOR is not set (no-color.org)."""
     return out.isatty() and not os.environ.get("NO_COLOR")
 
 

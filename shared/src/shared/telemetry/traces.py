@@ -44,7 +44,7 @@ def traceparent() -> str | None:
 
 @contextmanager
 def within(parent: str) -> Iterator[None]:
-    """What is called inside goes on with the trace of `parent`, without a span of its own."""
+    """Calls inside the block continue the trace of `parent`, without a span of their own."""
     token = context.attach(_propagator.extract({"traceparent": parent}))
     try:
         yield

@@ -28,7 +28,7 @@ class Migrated(Protocol):
 
 @dataclass(frozen=True)
 class Template:
-    """A migrated database that nobody connects to."""
+    """A migrated database without connections."""
 
     admin_url: str
     service: str

@@ -26,7 +26,7 @@ def ended(process: subprocess.Popen[bytes]) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Whether the process has ended; a zombie that nobody reaps has."""
+    """Whether the process has ended; so has a zombie that is not reaped."""
     try:
         return not lives(psutil.Process(pid))
     except psutil.NoSuchProcess:

@@ -20,16 +20,16 @@ class NotModified(AnswerInstead):
     """The client has this version already (RFC 9110, 15.4.5)."""
 
     def __init__(self, etag: str, cache_control: str | None = None) -> None:
-        told = {"ETag": etag} if cache_control is None else {"ETag": etag, "Cache-Control": cache_control}
-        super().__init__(Response(status_code=304, headers=told))
+        sent = {"ETag": etag} if cache_control is None else {"ETag": etag, "Cache-Control": cache_control}
+        super().__init__(Response(status_code=304, headers=sent))
 
 
 class Replayed(AnswerInstead):
     """The request came before under the same Idempotency-Key: the stored answer goes out again."""
 
     def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
-        told = {"Content-Type": "application/json", **headers, "Idempotency-Replayed": "true"}
-        super().__init__(Response(body, status, headers=told))
+        sent = {"Content-Type": "application/json", **headers, "Idempotency-Replayed": "true"}
+        super().__init__(Response(body, status, headers=sent))
 
 
 class Refused(HTTPException):

@@ -101,7 +101,7 @@ def _field_error(error: dict[str, Any], sent: Any) -> FieldError:
         detail = "Input should be a UUID"
     if place in ("query", "path", "header", "cookie"):
         return FieldError(detail, code, parameter=str(path[0]) if path else str(place))
-    if code in ("union_tag_invalid", "union_tag_not_found"):  # these words quote the tag, and tell of unions
+    if code in ("union_tag_invalid", "union_tag_not_found"):  # Pydantic's message quotes the tag and mentions unions
         path = [*path, error["ctx"]["discriminator"].strip("'")]
         expected = error["ctx"].get("expected_tags")
         code, detail = ("literal_error", f"Input should be {expected}") if expected else ("missing", "Field required")

@@ -43,7 +43,7 @@ class IdempotentRequest:
         self._db, self._user_id, self._tenant_id, self._operation, self._key = db, user_id, tenant_id, operation, key
 
     async def begin(self, fingerprint: bytes) -> None:
-        """Claim the key for what `fingerprint` stands for (the body; an upload: its fields and sha256).
+        """Claim the key for the request with this `fingerprint` (the body; an upload: its fields and sha256).
 
         Raises Replayed, StillRunning or KeyReused where the key came before.
         """

@@ -42,16 +42,16 @@ def loads(body: bytes | str) -> Any:
 
 def checked(value: Any) -> Any:
     """The value itself, once every string, number and level of it is acceptable. Raises InvalidInput."""
-    if (fault := _fault(value, "#", 0)) is not None:
-        raise InvalidInput(errors=[fault])
+    if (error := _error(value, "#", 0)) is not None:
+        raise InvalidInput(errors=[error])
     return value
 
 
-def _fault(value: Any, pointer: str, depth: int) -> FieldError | None:
+def _error(value: Any, pointer: str, depth: int) -> FieldError | None:
     if depth > MAX_DEPTH:
         return FieldError(f"Nested more than {MAX_DEPTH} levels deep.", "too_deep", "#")
     if isinstance(value, str):
-        return _string_fault(value, pointer)
+        return _string_error(value, pointer)
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
@@ -63,16 +63,16 @@ def _container_fault(value: Any, pointer: str, depth: int) -> FieldError | None:
     if isinstance(value, dict):
         for key, item in value.items():
             place = f"{pointer}/{escape(key)}"
-            if (fault := _string_fault(key, pointer) or _fault(item, place, depth + 1)) is not None:
-                return fault
+            if (error := _string_error(key, pointer) or _error(item, place, depth + 1)) is not None:
+                return error
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            if (fault := _fault(item, f"{pointer}/{index}", depth + 1)) is not None:
-                return fault
+            if (error := _error(item, f"{pointer}/{index}", depth + 1)) is not None:
+                return error
     return None
 
 
-def _string_fault(value: str, pointer: str) -> FieldError | None:
+def _string_error(value: str, pointer: str) -> FieldError | None:
     if "\0" in value:
         return FieldError("Contains the character NUL.", "nul_character", pointer)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):

@@ -68,7 +68,7 @@ async def by_cursor(
 ) -> tuple[Sequence[T], str | None]:
     """One page of `rows` and the cursor of the next (None on the last). `sortable` names the allowed sort fields.
 
-    `tie` is a unique column that makes the order total. Raises InvalidInput for a sort or cursor that is not ours.
+    `tie` is a unique column that makes the order total. Raises InvalidInput for an invalid sort or cursor.
     """
     order = _order(query.sort, sortable)
     if "created_at" in sortable:

@@ -74,9 +74,9 @@ class _Exchange:
             await send(message)
             self._answered = message["type"] == "http.response.body" and not message.get("more_body", False)
 
-        async def hear() -> Message:
+        async def received() -> Message:
             message = await receive()
-            # A server tells of a disconnect after every answer; it cut something off only where one was due.
+            # A server reports a disconnect after every answer; a request was cut off only if its answer was due.
             self._cut_off = self._cut_off or (message["type"] == "http.disconnect" and not self._answered)
             return message
 
@@ -86,7 +86,7 @@ class _Exchange:
                 if deadline.has_passed():
                     await self._refuse(UpstreamTimeout(_TOO_LATE), receive, watch)
                 else:
-                    await self._app(self._scope, hear, watch)
+                    await self._app(self._scope, received, watch)
             except Exception:  # a request is one unit of work; its failure is logged and answered here
                 log.exception("request_failed", route=self._route, method=self._scope["method"])
                 if self._status != 0:

@@ -80,7 +80,7 @@ class StrictRoute(APIRoute):
         await super().handle(self._as_get(scope), receive, send)
 
     def _as_get(self, scope: Scope) -> Scope:
-        """HEAD is found and documented as the GET that it stands for (RFC 9110, section 9.3.2)."""
+        """HEAD is routed and documented as its GET (RFC 9110, section 9.3.2)."""
         if scope.get("method") == "HEAD" and self.methods == {"GET"}:
             return {**scope, "method": "GET", _HEAD_ONLY: True}
         return scope

@@ -30,7 +30,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 _log = logging.getLogger("shared.web.sockets")
-_log.setLevel(logging.WARNING)  # uvicorn tells of each handshake with its whole URL, tickets and all
+_log.setLevel(logging.WARNING)  # uvicorn logs each handshake with its whole URL, tickets included
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
@@ -59,7 +59,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will be sent: a close was sent or received, or the transport goes away."""
+        """Whether nothing more will be sent: a close was sent or received, or the transport is closing."""
         return self.close_sent or self.disconnected or self.transport.is_closing()
 
     def put(self, frames: Iterable[bytes]) -> None:
@@ -83,7 +83,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.start_keepalive()
 
     async def send(self, message: Any) -> None:
-        """As ASGI says; but a close waits for nobody."""
+        """As in ASGI; but a close does not wait."""
         if message["type"] == "websocket.close" and self.handshake_complete:
             self.end(message.get("code", 1000), message.get("reason") or "")
             return
@@ -143,7 +143,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """Say what was wrong with the frame, then read on for a moment.
 
-        Closing with unread bytes makes the kernel send a reset, which throws away the close code on its way.
+        Closing with unread bytes makes the kernel send a reset, which discards the close code on its way.
         """
         sent = self.conn.close_sent
         code, reason = (1002, "") if sent is None else (sent.code, sent.reason)
@@ -156,7 +156,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
 
     def shutdown(self) -> None:
-        """Going away (1012); whoever does not read it is dropped rather than waited for."""
+        """Close with 1012; a client that does not read is dropped."""
         super().shutdown()
         self.loop.call_later(FLUSH_S, self.transport.abort)
 

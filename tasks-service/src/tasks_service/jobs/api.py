@@ -69,7 +69,7 @@ async def read_result(job_id: JobId, user: CurrentUser, db: Db) -> Response:
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, dependencies=WRITE)
 async def cancel_job(job_id: JobId, user: CurrentUser, db: Db) -> JobOut:
-    """Cancel a waiting job at once, a running one as soon as its worker hears of it; 409 for an ended one."""
+    """Cancel a waiting job at once, a running one as soon as its worker is notified; 409 for an ended one."""
     return JobOut.of(await service.cancel(db, user, job_id))
 
 
@@ -133,5 +133,5 @@ def _checked(kind: Kind, body: JobIn) -> BaseModel:
     try:
         return kind.input.model_validate(body.input)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid_input([{**fault, "loc": ("body", "input", *fault["loc"])} for fault in faults]) from None
+        entries = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid_input([{**entry, "loc": ("body", "input", *entry["loc"])} for entry in entries]) from None

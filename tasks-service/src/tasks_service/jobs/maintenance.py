@@ -11,7 +11,7 @@ from shared.data.database import Database
 EVERY_S: Final = 600.0
 AT_ONCE: Final = 100  # with a thousand events each this deletes 100,000 rows: well within the statement's time
 
-# `finished_at` stands in ended jobs alone (a check of the table); the events go with their job. A job that somebody
+# only ended jobs have `finished_at` (a check of the table); events are deleted with their job. A job that a person
 # takes up again at this moment is locked by them, and stays.
 _FORGET: Final = text("""
 DELETE FROM jobs USING (

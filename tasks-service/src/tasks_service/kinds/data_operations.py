@@ -140,8 +140,8 @@ def process(
     else:
         result = _sorted(source, parameters.get("order", "asc"), max_bytes)
     source.check_field()
-    told = {"operation": operation, "field": field, "rows_read": source.rows_read, "missing": source.missing}
-    return orjson.dumps({**told, "result": result})
+    answered = {"operation": operation, "field": field, "rows_read": source.rows_read, "missing": source.missing}
+    return orjson.dumps({**answered, "result": result})
 
 
 class _Source:

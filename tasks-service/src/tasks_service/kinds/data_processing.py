@@ -71,9 +71,9 @@ class DataProcessingInput(Input):
         try:
             return model.model_validate(self.parameters or {})
         except ValidationError as error:
-            fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            name = ".".join(str(part) for part in fault["loc"])
-            raise ValueError(f"parameters of {self.operation}: {name}: {fault['msg']}") from None
+            entry = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            name = ".".join(str(part) for part in entry["loc"])
+            raise ValueError(f"parameters of {self.operation}: {name}: {entry['msg']}") from None
 
 
 async def run(given: DataProcessingInput, job: Running) -> bytes:

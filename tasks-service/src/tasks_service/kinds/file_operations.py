@@ -63,7 +63,7 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes) -> str:
     except UnicodeDecodeError:
         raise FileNotText from None
     if "\0" in text:
-        raise FileNotText("The file contains NUL: it is no text.")
+        raise FileNotText("The file contains NUL, so it is not text.")
     return text
 
 
@@ -136,7 +136,7 @@ class _Column:
         }
 
     def _mean(self) -> int | float | None:
-        """None where the numbers are too large to be summed: the rest of the profile is told all the same."""
+        """None if the numbers are too large to be summed; the rest of the profile is returned."""
         try:
             return answer(self._sum.total() / self._present)
         except ResultNotFinite:

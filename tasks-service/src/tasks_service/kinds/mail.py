@@ -1,6 +1,6 @@
 """email: one message to one address, handed to the SMTP server.
 
-A repeated attempt sends the same Message-ID, so that mail systems and people can tell it from a second message.
+A repeated attempt sends the same Message-ID, so that mail systems and people recognize the duplicate.
 """
 
 from email.message import EmailMessage
@@ -58,7 +58,7 @@ def _message(given: MailInput, job: Running) -> EmailMessage:
     message["From"], message["To"], message["Subject"] = smtp.sender, given.to, given.subject
     message["Message-ID"] = f"<{job.job_id}@{smtp.message_id_domain}>"
     message["Date"] = format_datetime(job.created_at)
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday replies stay away
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
     message.set_content(given.text)
     if given.html is not None:
         message.add_alternative(given.html, subtype="html")

@@ -37,7 +37,7 @@ def rows_of(path: str, content_type: str, report: Report) -> Iterator[Row]:
 
 
 def reported(rows: Iterator[Any], file: IO[bytes], report: Report) -> Iterator[Any]:
-    """Pass the rows on and tell, every few thousand, how much of the file was read."""
+    """Yield the rows, and report every few thousand how much of the file was read."""
     size = max(1, file.seek(0, io.SEEK_END))
     file.seek(0)
     for count, row in enumerate(rows, 1):

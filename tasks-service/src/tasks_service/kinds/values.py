@@ -38,7 +38,7 @@ def of_cell(cell: str) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """JSON's true and false are no numbers, though Python's are."""
+    """JSON's true and false are not numbers, though Python's are."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -22,9 +22,7 @@ from tasks_service.kinds.problems import FileNotFound, FileTooLarge
 from tasks_service.worker.problems import OwnerNotMember, OwnerTenantSuspended, UsersUnavailable
 
 _TOKEN_S: Final = 60  # a new principal is made for each attempt and asked for again with each file
-_NO_EPOCH: Final = (
-    2**31 - 1
-)  # an accepted job is no session: signing out everywhere ends sessions, membership ends jobs
+_NO_EPOCH: Final = 2**31 - 1  # a job is not a session: logout-all does not end it, the end of the membership does
 
 
 class _Tenant(BaseModel):
@@ -49,7 +47,7 @@ class _File(BaseModel):
 async def owner_now(users: ServiceClient, job: Claimed) -> Principal:
     """The job's owner with the roles that they have now and no scope beyond those stored with the job.
 
-    Raises OwnerNotMember, OwnerTenantSuspended, or UsersUnavailable where it cannot be told.
+    Raises OwnerNotMember, OwnerTenantSuspended, or UsersUnavailable.
     """
     try:
         membership = await users.read(f"/internal/memberships/{job.lease.tenant_id}/{job.user_id}", _Membership)

@@ -70,7 +70,7 @@ class FormParser:
             raise MalformedRequest("The multipart body's boundary is too long.") from None
 
     def feed(self, chunk: bytes) -> list[Piece]:
-        """What `chunk` completes, in order. Raises MalformedRequest, or InvalidInput for a name that is no UTF-8."""
+        """What `chunk` completes, in order. Raises MalformedRequest, or InvalidInput for a name that is not UTF-8."""
         try:
             self._parser.write(chunk)
         except FormParserError:
@@ -112,7 +112,7 @@ def _text(value: bytes) -> str:
 
 
 def decoded(value: bytes, pointer: str) -> str:
-    """UTF-8 without NUL; surrogates are no UTF-8. Raises InvalidInput."""
+    """UTF-8 without NUL or surrogates. Raises InvalidInput."""
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What a file is called and what it is: names made safe, types told from the bytes."""
+"""A file's name, made safe, and its media type, detected from its bytes."""
 
 import codecs
 import re
@@ -13,7 +13,7 @@ SNIFFED_BYTES: Final = 8192
 MAX_NAME: Final = 200
 UNKNOWN: Final = "application/octet-stream"
 
-# What may be text all through and is told by its beginning all the same.
+# These are text, but their beginning identifies them.
 _BY_BEGINNING: Final = frozenset(
     {"text/html", "application/xml", "image/svg+xml", "application/pdf", "application/postscript", "application/rtf"}
 )
@@ -50,7 +50,7 @@ def disposition(name: str) -> str:
 
 
 def content_type(head: bytes, name: str) -> str:
-    """The media type that the first bytes tell; the name only chooses among those that the bytes allow."""
+    """The media type by the first bytes; the name only chooses among the types that the bytes allow."""
     suffix = PurePosixPath(name).suffix.lower()
     text = _is_text(head)
     matches = _magic(head.lstrip() if text else head)

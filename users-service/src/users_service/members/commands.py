@@ -34,7 +34,7 @@ def grant(tenant: Slug, username: Username) -> None:
 
 @operators.command()
 def revoke(tenant: Slug, username: Username) -> None:
-    """Take the role away; the person's tokens end within 2 s."""
+    """Revoke the role; the person's tokens end within 2 s."""
     _run(lambda database: _operator(database, tenant, username, operator=False))
 
 

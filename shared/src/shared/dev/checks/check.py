@@ -65,7 +65,7 @@ async def _manifests(root: Path) -> str:
 
 
 async def _docs(root: Path) -> str:
-    found = await asyncio.to_thread(docs_references.faults, root)
+    found = await asyncio.to_thread(docs_references.errors, root)
     return "".join(f"{line}: named, and not there\n" for line in found)
 
 

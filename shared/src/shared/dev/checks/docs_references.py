@@ -15,7 +15,7 @@ _URL = re.compile(r"(?:localhost:8000|\b(?:GET|POST|PUT|PATCH|DELETE) )(/(?:api|
 _QUOTE = re.compile(r"```\w*\n# (\S+)\n(.*?)```", re.DOTALL)
 
 
-def faults(root: Path) -> list[str]:
+def errors(root: Path) -> list[str]:
     """What the docs name and the repository does not have, a line each."""
     known = _Known(root)
     found = []

@@ -100,7 +100,7 @@ class Fake:
         body = await request.body()
         found = self._contract.find(request.method, request.url.path)
         if found is None or found[0].name not in self._answers:
-            return self._violated(f"{request.method} {request.url.path}", "this is no operation that the fake has")
+            return self._violated(f"{request.method} {request.url.path}", "the fake has no such operation")
         operation, path = found
         if self.down or operation.name in self.failing:
             return problem(503, "service_unavailable")

@@ -90,4 +90,4 @@ def _create_job_events() -> None:
 
 
 def downgrade() -> None:
-    """There is no way back behind the first migration but dropping the database."""
+    """The first migration cannot be undone; drop the database instead."""
