@@ -1,8 +1,8 @@
 """The service's root secrets, and what is made of them: encryption at rest and authenticated tokens.
 
 Every use has a key of its own, derived from the root (HKDF-Expand with one block, RFC 5869, section 2.3), so that
-nothing signed for one purpose means anything for another. Several roots make a rotation: the first one is used, all of
-them still read.
+nothing signed for one purpose means anything for another. During a rotation there are several roots: the first
+encrypts and signs, all decrypt and verify.
 """
 
 import base64

@@ -4,7 +4,7 @@ from email_validator import EmailNotValidError, validate_email
 
 
 def canonical(address: str) -> str:
-    """The address with its domain decoded and its characters composed (Unicode NFC); case stays. No DNS is asked.
+    """The address with its domain decoded and its characters composed (Unicode NFC); case stays. No DNS lookup.
 
     Raises ValueError, which says what is wrong.
     """

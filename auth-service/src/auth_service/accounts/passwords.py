@@ -1,4 +1,4 @@
-"""Hashing passwords (argon2id, RFC 9106) beside the event loop, a few at a time.
+"""Hashing passwords (argon2id, RFC 9106) off the event loop, a few at a time.
 
 A hash costs tens of milliseconds of a core and megabytes of memory on purpose, so more at once would only make all of
 them late. Requests queue for a worker; when the queue is full the next one is refused with 503.

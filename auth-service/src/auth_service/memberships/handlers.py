@@ -1,6 +1,6 @@
-"""The projection follows users-service: the last word on each tenant and membership counts, not each word.
+"""The projection follows users-service: of each tenant and membership, only the newest event counts.
 
-What a revoked membership means for sessions stands in sessions/handlers.py.
+sessions/handlers.py ends the sessions of a revoked membership.
 """
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +22,7 @@ from shared.events import EventHandlers
 handlers = EventHandlers()
 
 
-async def tenant_told(db: AsyncSession, event: TenantEvent) -> None:
+async def tenant_changed(db: AsyncSession, event: TenantEvent) -> None:
     await service.apply_tenant(db, event)
 
 
@@ -30,13 +30,13 @@ async def tenant_erased(db: AsyncSession, event: TenantErased) -> None:
     await service.forget_tenant(db, event.subject)
 
 
-async def membership_told(db: AsyncSession, event: MembershipEvent) -> None:
+async def membership_changed(db: AsyncSession, event: MembershipEvent) -> None:
     if event.tenant_id is not None:
         await service.apply_membership(db, event.tenant_id, event, revoked=False)
 
 
 for kind in (TenantCreated, TenantUpdated, TenantSuspended, TenantResumed):
-    handlers.on(kind, latest_only=True)(tenant_told)
+    handlers.on(kind, latest_only=True)(tenant_changed)
 handlers.on(TenantErased, latest_only=True)(tenant_erased)
 for change in (MembershipGranted, MembershipChanged):
-    handlers.on(change, latest_only=True)(membership_told)
+    handlers.on(change, latest_only=True)(membership_changed)

@@ -61,7 +61,7 @@ class TenantMembership:
         return self.membership.status == "active" and self.tenant.status == "active"
 
     @property
-    def left(self) -> bool:
+    def not_joined(self) -> bool:
         """Whether the person is no longer a member, or was invited again and has not accepted."""
         return self.membership.status in (ENDED, "invited")
 

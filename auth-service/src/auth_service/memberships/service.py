@@ -15,9 +15,9 @@ from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.memberships.authority import MembershipReply, TenantReply
 from auth_service.memberships.events import MembershipEvent, TenantEvent
 from auth_service.memberships.models import ENDED, Membership, Tenant, TenantMembership
+from auth_service.memberships.users_api import MembershipReply, TenantReply
 from shared.data.database import enter_tenant
 from shared.identity.revocation_entries import PROJECTION_LAG_S
 

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 from auth_service.accounts.models import Account
 from auth_service.accounts.password_rules import password_errors
 from auth_service.accounts.passwords import Passwords
-from auth_service.memberships import authority
-from auth_service.memberships.authority import MembershipReply, UsersReplyUnreadable
+from auth_service.memberships import users_api
+from auth_service.memberships.users_api import MembershipReply, UsersReplyUnreadable
 from auth_service.registration import service
 from auth_service.registration.schemas import RegistrationIn
 from auth_service.registration.service import (
@@ -106,20 +106,20 @@ class Registration:
         """The committed pending account: a new one, or the unfinished one of the same person."""
         await self._end_abandoned(wanted)
         async with self.database.transaction() as db:
-            left = await service.find_pending(db, wanted.username)
-        if left is None:
+            unfinished = await service.find_pending(db, wanted.username)
+        if unfinished is None:
             return await self._new_pending(wanted, await self.passwords.hash(wanted.password))
-        counts = throttle.counters(left.username, left.id, self.address, self.settings)
+        counts = throttle.counters_of(unfinished.username, unfinished.id, self.address, self.settings)
         limits = self.settings.sign_in
         if not await verify_password(
-            self.database, self.passwords, wanted.password, left.password_hash, counts, limits
+            self.database, self.passwords, wanted.password, unfinished.password_hash, counts, limits
         ):
             raise UsernameTaken
-        if not _is_the_same(left, wanted):
-            await end(self.database, self.users, left.id)
-            return await self._new_pending(wanted, left.password_hash)
+        if not _is_the_same(unfinished, wanted):
+            await end(self.database, self.users, unfinished.id)
+            return await self._new_pending(wanted, unfinished.password_hash)
         async with self.database.transaction() as db:
-            account = await service.resume_pending(db, left.id, email=wanted.email)
+            account = await service.resume_pending(db, unfinished.id, email=wanted.email)
         if account is None:
             raise UsernameTaken
         return account
@@ -128,7 +128,7 @@ class Registration:
         """End accounts that have the username or the email and will never be active."""
         ttl_s = self.settings.registration.pending_ttl_s
         async with self.database.transaction() as db:
-            over = await service.abandoned_with(db, username=wanted.username, email=wanted.email, ttl_s=ttl_s)
+            over = await service.abandon_expired_with(db, username=wanted.username, email=wanted.email, ttl_s=ttl_s)
         for account_id in over:
             await finish_ending(self.database, self.users, account_id)
 
@@ -162,10 +162,13 @@ def _new_tenant(account: Account) -> _NewTenant | None:
     return _NewTenant(id=account.pending_tenant_id, name=account.pending_tenant_name, slug=account.pending_tenant_slug)
 
 
-def _is_the_same(left: Account, wanted: RegistrationIn) -> bool:
+def _is_the_same(unfinished: Account, wanted: RegistrationIn) -> bool:
     """Whether users-service would get the same call as before; the email is not part of it."""
     tenant = (wanted.tenant.slug, wanted.tenant.name) if wanted.tenant else (None, None)
-    return (left.username, left.pending_tenant_slug, left.pending_tenant_name) == (wanted.username, *tenant)
+    return (unfinished.username, unfinished.pending_tenant_slug, unfinished.pending_tenant_name) == (
+        wanted.username,
+        *tenant,
+    )
 
 
 def _refusal(answer: UnexpectedAnswer) -> Problem | None:
@@ -190,7 +193,7 @@ async def end(database: Database, users: ServiceClient, account_id: UUID) -> Non
 
 async def finish_ending(database: Database, users: ServiceClient, account_id: UUID) -> None:
     """Do the remaining steps for an abandoned account. Raises ServiceUnavailable."""
-    undone = await authority.undo_registration(users, account_id)
+    undone = await users_api.undo_registration(users, account_id)
     async with database.transaction() as db:
         if undone:
             await service.delete_abandoned(db, account_id)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.accounts.models import ACTIVE, EMAIL_KEY, ENDING, PENDING, USERNAME_KEY, Account, by_identifier
 from auth_service.audit import service as audit
 from auth_service.memberships import service as memberships
-from auth_service.memberships.authority import MembershipReply
+from auth_service.memberships.users_api import MembershipReply
 from auth_service.registration.events import AccountRegistered
 from auth_service.registration.schemas import TenantIn
 from shared.data.errors import violates
@@ -79,7 +79,7 @@ async def abandon_overdue(db: AsyncSession, ttl_s: int) -> Sequence[UUID]:
     return (await db.scalars(select(Account.id).where(Account.status == ENDING).order_by(Account.created_at))).all()
 
 
-async def abandoned_with(db: AsyncSession, *, username: str, email: str, ttl_s: int) -> Sequence[UUID]:
+async def abandon_expired_with(db: AsyncSession, *, username: str, email: str, ttl_s: int) -> Sequence[UUID]:
     """Of the accounts that are to be deleted, those with this username or email."""
     same = or_(func.lower(Account.username) == func.lower(username), func.lower(Account.email) == func.lower(email))
     over = Account.created_at < func.now() - timedelta(seconds=ttl_s)

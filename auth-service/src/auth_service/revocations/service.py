@@ -22,12 +22,12 @@ from shared.identity.revocation_entries import (
 
 
 async def end_session(db: AsyncSession, session_id: UUID) -> None:
-    """Every access token of the session counts no more."""
+    """Every access token of the session is no longer valid."""
     await _put(db, "session", str(session_id))
 
 
 async def end_before_epoch(db: AsyncSession, user_id: UUID, epoch: int) -> None:
-    """Every access token of the person from before `epoch` counts no more."""
+    """Every access token of the person from before `epoch` is no longer valid."""
     await _put(db, "user", str(user_id), epoch)
 
 

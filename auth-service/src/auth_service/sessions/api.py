@@ -59,7 +59,7 @@ async def refresh(
     response: Response,
     csrf: CsrfHeader = None,
 ) -> TokensOut:
-    """Refresh the session: new tokens for the newest refresh token, the same ones for a retry within seconds.
+    """Refresh the session: new tokens; a retry within seconds gets the same refresh token again.
 
     By cookie (body `{}`) it needs an allowed Origin and the sign-in's `csrf_token` as X-CSRF-Token.
     """

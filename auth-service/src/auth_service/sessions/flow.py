@@ -6,10 +6,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from auth_service.accounts.models import Account
-from auth_service.memberships import authority, models
+from auth_service.memberships import models, users_api
 from auth_service.memberships import service as memberships
-from auth_service.memberships.authority import MembershipReply
 from auth_service.memberships.models import TenantMembership, is_slug
+from auth_service.memberships.users_api import MembershipReply
 from auth_service.sessions import rotation, service
 from auth_service.sessions.models import Session
 from auth_service.sessions.refresh_tokens import RefreshToken
@@ -26,7 +26,7 @@ _SLUG: Final = re.compile(r"[a-z][a-z0-9-]{1,38}[a-z0-9]")
 
 @dataclass(frozen=True)
 class Refresh:
-    """A call to users-service may be between its transactions."""
+    """Refreshes a session; no transaction is open while users-service is asked."""
 
     database: Database
     users: ServiceClient
@@ -36,7 +36,7 @@ class Refresh:
     address: str
 
     async def rotate(self, token: RefreshToken, named_tenant: str | None) -> Tokens:
-        """The session's next tokens, or the same again for a retry.
+        """The session's next tokens; a retry gets the same refresh token again, with a new access token.
 
         Raises RefreshRefused, RefreshTokenReused, MembershipEnded; TenantMismatch if the request names another tenant
         than the session's; ServiceUnavailable if only users-service knows whether the person is a member.
@@ -52,7 +52,7 @@ class Refresh:
             elif asked and member is not None:
                 await memberships.store_end(db, member)
             member = await models.find_membership(db, session.tenant_id, account.id)
-            if member is None or member.left:
+            if member is None or member.not_joined:
                 await service.end_in_tenant(db, account.id, session.tenant_id)
             if member is None or not member.active:
                 raise MembershipEnded
@@ -68,7 +68,7 @@ class Refresh:
         if is_current(member, account, self.revocations, self.settings.public_url):
             return False, None
         try:
-            return True, await authority.membership(self.users, session.tenant_id, account.id)
+            return True, await users_api.membership(self.users, session.tenant_id, account.id)
         except ServiceUnavailable:
             if member is None:
                 raise

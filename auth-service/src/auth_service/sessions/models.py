@@ -36,7 +36,7 @@ class Session(Global):
     end_reason: Mapped[str | None]
 
 
-def is_open(limits: SessionSettings) -> tuple[ColumnElement[bool], ...]:
+def open_conditions(limits: SessionSettings) -> tuple[ColumnElement[bool], ...]:
     """The conditions of a session that has neither ended nor expired."""
     return (
         Session.ended_at.is_(None),

@@ -1,7 +1,7 @@
 """Refresh tokens that are computed, not stored: base64url(key id ‖ family ‖ generation ‖ HMAC-SHA256 of all before).
 
-One row per family holds the generation that counts, so a token from before can be computed again for a client that
-did not get the answer, and a copy of the database contains no token.
+One row per family holds the current generation, so a token can be computed again for a client that did not get the
+answer, and a copy of the database contains no token.
 """
 
 import base64
@@ -33,7 +33,7 @@ class RefreshToken:
 
 
 def decode(text: str, keyring: Keyring) -> RefreshToken | None:
-    """The token that the text is; None where it was not made here, was altered, or is spelt in another way."""
+    """The decoded token; None if it was not issued here, was altered, or is not canonically encoded."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -49,12 +49,12 @@ def decode(text: str, keyring: Keyring) -> RefreshToken | None:
 
 
 def csrf_token(session_id: UUID, keyring: Keyring) -> str:
-    """What a page must send beside the cookie: an HMAC of the session, the same for the session's life."""
+    """The token that a page sends beside the cookie: an HMAC of the session, the same until the session ends."""
     return _text(keyring.current.key_id + keyring.current.mac("csrf tokens", session_id.bytes))
 
 
 def is_csrf_token(text: str, session_id: UUID, keyring: Keyring) -> bool:
-    """Whether `text` is the session's CSRF token, by any key that still reads."""
+    """Whether `text` is the session's CSRF token, by any key that still verifies."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.accounts.models import ACTIVE, Account
 from auth_service.audit import service as audit
 from auth_service.sessions import service
-from auth_service.sessions.models import Session, is_open
+from auth_service.sessions.models import Session, open_conditions
 from auth_service.sessions.refresh_tokens import RefreshToken
 from auth_service.settings import SessionSettings
 from shared.problems import Forbidden, Unauthenticated
@@ -46,7 +46,7 @@ class CsrfRefused(Forbidden):
 
 
 async def find(db: AsyncSession, session_id: UUID) -> tuple[Session, Account]:
-    """The open session and its account. Raises RefreshRefused."""
+    """The session, unless it has ended, and its active account; `rotate` checks expiry. Raises RefreshRefused."""
     rows = await db.execute(
         select(Session, Account)
         .join(Account, Account.id == Session.account_id)
@@ -67,7 +67,7 @@ async def rotate(db: AsyncSession, token: RefreshToken, limits: SessionSettings,
     """
     moved = await db.execute(
         update(Session)
-        .where(Session.id == token.family, Session.generation == token.generation, *is_open(limits))
+        .where(Session.id == token.family, Session.generation == token.generation, *open_conditions(limits))
         .values(
             generation=Session.generation + 1, rotated_at=func.clock_timestamp(), last_seen_at=func.clock_timestamp()
         )
@@ -78,7 +78,7 @@ async def rotate(db: AsyncSession, token: RefreshToken, limits: SessionSettings,
         return session
     recent = func.clock_timestamp() - Session.rotated_at <= timedelta(seconds=limits.refresh_grace_s)
     found = await db.execute(
-        select(Session, and_(*is_open(limits)), recent)
+        select(Session, and_(*open_conditions(limits)), recent)
         .where(Session.id == token.family)
         .with_for_update()
         .execution_options(populate_existing=True)

@@ -11,7 +11,7 @@ from auth_service.accounts.models import ACTIVE, Account
 from auth_service.audit import service as audit
 from auth_service.revocations import service as revocations
 from auth_service.sessions.events import Reason, SessionRevoked
-from auth_service.sessions.models import Session, is_open
+from auth_service.sessions.models import Session, open_conditions
 from auth_service.settings import SessionSettings
 from shared.events import outbox
 from shared.identity import Principal
@@ -120,7 +120,7 @@ async def page(
     db: AsyncSession, user_id: UUID, query: ListQuery, limits: SessionSettings
 ) -> tuple[Sequence[Session], str | None]:
     """The person's open sessions in all their tenants, and the cursor of the next page; None at the end."""
-    rows = select(Session).where(Session.account_id == user_id, *is_open(limits))
+    rows = select(Session).where(Session.account_id == user_id, *open_conditions(limits))
     sortable = {"created_at": Session.created_at, "last_seen_at": Session.last_seen_at}
     return await by_cursor(db, rows, query, sortable, Session.id)
 

@@ -8,7 +8,7 @@ from auth_service.sessions.schemas import TokensOut
 from auth_service.sessions.signed_in import SignedIn
 from auth_service.sessions.token_response import TokenMakerDep, token_response
 from auth_service.sign_in.flow import SignIn, TenantChoice, Visitor
-from auth_service.sign_in.login_body import LoginBody, described
+from auth_service.sign_in.login_body import LoginBody, openapi_body
 from auth_service.sign_in.schemas import LoginForm, LoginIn, SessionIn
 from shared.deps import DatabaseDep, RevocationsDep, resource
 from shared.web.router import Router
@@ -35,7 +35,7 @@ async def sign_in_flow(
 SignInDep = Annotated[SignIn, Depends(sign_in_flow)]
 
 
-@router.post("/login", openapi_extra=described(json=LoginIn, form=LoginForm), response_model_exclude_none=True)
+@router.post("/login", openapi_extra=openapi_body(json=LoginIn, form=LoginForm), response_model_exclude_none=True)
 async def login(
     body: LoginBody, sign_in: SignInDep, named_tenant: NamedTenant, settings: Settings, response: Response
 ) -> TokensOut:

@@ -11,7 +11,7 @@ from auth_service.accounts import models as accounts
 from auth_service.accounts.models import ACTIVE, Account, by_identifier
 from auth_service.accounts.passwords import HashingBusy, Passwords
 from auth_service.audit import service as audit
-from auth_service.memberships import authority, models
+from auth_service.memberships import models, users_api
 from auth_service.memberships import service as memberships
 from auth_service.memberships.models import TenantMembership
 from auth_service.sessions import service as sessions
@@ -59,7 +59,7 @@ class TenantChoice:
     revocations: Revocations
     public_url: str
 
-    async def of(self, account: Account, named: str | None) -> TenantMembership:
+    async def membership_for(self, account: Account, named: str | None) -> TenantMembership:
         """The membership that the session is for. Naming a tenant that invited the person accepts the invitation.
 
         Raises NoTenant, TenantNotFound, TenantClosed; ServiceUnavailable if only users-service knows.
@@ -79,7 +79,7 @@ class TenantChoice:
         if member is not None and is_current(member, account, self.revocations, self.public_url):
             return member
         try:
-            replies = await authority.memberships_of(self.users, account.id)
+            replies = await users_api.memberships_of(self.users, account.id)
         except ServiceUnavailable:
             if member is None:
                 raise
@@ -89,7 +89,7 @@ class TenantChoice:
         return choose(await self._memberships(account), named, account.last_tenant_id)
 
     async def _accept(self, account: Account, member: TenantMembership) -> TenantMembership:
-        reply = await authority.accept(self.users, member.tenant.id, account.id)
+        reply = await users_api.accept(self.users, member.tenant.id, account.id)
         if reply is None:
             raise TenantNotFound
         async with self.database.transaction() as db:
@@ -129,7 +129,9 @@ class SignIn:
         async with self.database.transaction() as db:
             account = await by_identifier(db, identifier)
         stored = account.password_hash if account is not None and account.status == ACTIVE else None
-        counters = throttle.counters(identifier, account.id if account else None, self.visitor.address, self.settings)
+        counters = throttle.counters_of(
+            identifier, account.id if account else None, self.visitor.address, self.settings
+        )
         limits = self.settings.sign_in
         if (
             not await verify_password(self.database, self.passwords, password, stored, counters, limits)
@@ -148,7 +150,7 @@ class SignIn:
         return await self._open(account, named_tenant, by=user)
 
     async def _open(self, account: Account, named_tenant: str | None, *, by: Principal | None) -> Tokens:
-        member = await self.tenants.of(account, named_tenant)
+        member = await self.tenants.membership_for(account, named_tenant)
         async with self.database.transaction(member.tenant.id) as db:
             opened = await sessions.open_session(
                 db,

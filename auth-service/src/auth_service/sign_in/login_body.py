@@ -52,7 +52,7 @@ def _validated(model: type[Body], value: Any) -> Body:
 LoginBody = Annotated[LoginIn, Depends(login_body)]
 
 
-def described(*, json: type[Input], form: type[Input]) -> dict[str, Any]:
-    """What OpenAPI says of such a body, since FastAPI cannot read it off a dependency."""
+def openapi_body(*, json: type[Input], form: type[Input]) -> dict[str, Any]:
+    """The OpenAPI description of such a body, because FastAPI cannot read it from a dependency."""
     content = {media: {"schema": model.model_json_schema()} for media, model in ((JSON, json), (FORM, form))}
     return {"requestBody": {"required": True, "content": content}}

@@ -1,8 +1,8 @@
-"""The throttle of sign-in: failures are counted in the database, an account's and an address's, over 15 minutes.
+"""The throttle of sign-in: failures are counted in the database, per account and per address, over 15 minutes.
 
 It precedes every answer that depends on whether a password is right. Only failures count. The count is read before a
-password is verified, to save the work, and again under a lock before the answer: of a thousand guesses at once, no more
-than the allowed ones get an answer.
+password is verified, to save the work, and again before the answer, for a failure under a lock: of a thousand guesses
+at once, no more than the allowed ones get an answer.
 """
 
 import hashlib
@@ -34,10 +34,10 @@ class Counter:
     """One account or address whose failures are counted, and how many it may have."""
 
     key: bytes
-    most: int
+    limit: int
 
 
-def counters(identifier: str, account_id: UUID | None, address: str, settings: AuthSettings) -> tuple[Counter, ...]:
+def counters_of(identifier: str, account_id: UUID | None, address: str, settings: AuthSettings) -> tuple[Counter, ...]:
     """The counters of an attempt. An unknown name is throttled like an account, so the throttle reveals nothing.
 
     In development, all people share the loopback address of one machine, so it is not counted.
@@ -50,19 +50,19 @@ def counters(identifier: str, account_id: UUID | None, address: str, settings: A
     return tuple(result)
 
 
-async def check(db: AsyncSession, counts: Sequence[Counter], limits: SignInSettings) -> None:
+async def check(db: AsyncSession, counters: Sequence[Counter], limits: SignInSettings) -> None:
     """Raises SignInThrottled, with the time until the oldest counted failure expires."""
-    waits = [await _wait_s(db, one, limits.window_s) for one in counts]
+    waits = [await _wait_s(db, counter, limits.window_s) for counter in counters]
     if (wait_s := max(waits, default=0)) > 0:
         raise SignInThrottled(retry_after_s=wait_s)
 
 
-async def count_failure(db: AsyncSession, counts: Sequence[Counter], limits: SignInSettings) -> None:
+async def count_failure(db: AsyncSession, counters: Sequence[Counter], limits: SignInSettings) -> None:
     """Count one failure. Raises SignInThrottled when the limit was reached while the password was being checked."""
-    for one in counts:  # the account before the address, always: two locks in one order never wait for each other
-        await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(one.key.hex(), 0))))
-    await check(db, counts, limits)
-    db.add_all(SignInFailure(key=one.key) for one in counts)
+    for counter in counters:  # the account before the address, always: two locks in one order never wait for each other
+        await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(counter.key.hex(), 0))))
+    await check(db, counters, limits)
+    db.add_all(SignInFailure(key=counter.key) for counter in counters)
 
 
 async def prune(db: AsyncSession, window_s: int) -> None:
@@ -70,13 +70,13 @@ async def prune(db: AsyncSession, window_s: int) -> None:
     await db.execute(delete(SignInFailure).where(SignInFailure.failed_at < _ago(window_s)))
 
 
-async def _wait_s(db: AsyncSession, one: Counter, window_s: int) -> int:
-    """Whole seconds until the newest `most` failures are fewer than `most`; 0 when they are already."""
+async def _wait_s(db: AsyncSession, counter: Counter, window_s: int) -> int:
+    """Whole seconds until the newest `limit` failures are fewer than `limit`; 0 when they are already."""
     deciding = (
         select(func.extract("epoch", SignInFailure.failed_at - _ago(window_s)))
-        .where(SignInFailure.key == one.key, SignInFailure.failed_at > _ago(window_s))
+        .where(SignInFailure.key == counter.key, SignInFailure.failed_at > _ago(window_s))
         .order_by(SignInFailure.failed_at.desc())
-        .offset(one.most - 1)
+        .offset(counter.limit - 1)
         .limit(1)
     )
     left = await db.scalar(deciding)

@@ -28,7 +28,7 @@ class NextKeyTooYoung(Conflict):
 
 
 async def ensure(db: AsyncSession, keyring: Keyring) -> None:
-    """Make the first active and next key where there are none; safe by several replicas at once."""
+    """Make the first active and next key if there are none; safe to call from several replicas."""
     if await _current(db) >= {"active", "next"}:
         return
     await db.execute(_LOCK)
@@ -39,9 +39,9 @@ async def ensure(db: AsyncSession, keyring: Keyring) -> None:
 
 
 async def rotate(db: AsyncSession, keyring: Keyring, *, force: bool = False) -> str:
-    """Retire the active key, sign with the next one from now on, publish a new next one; the active kid.
+    """Retire the active key, sign with the next one from now on, and publish a new next one.
 
-    Raises NextKeyTooYoung unless `force`.
+    Returns the new active kid. Raises NextKeyTooYoung unless `force`.
     """
     await ensure(db, keyring)
     await db.execute(_LOCK)

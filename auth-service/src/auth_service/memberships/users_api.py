@@ -44,21 +44,21 @@ class UsersReplyUnreadable(ServiceUnavailable):
 
 async def memberships_of(users: ServiceClient, user_id: UUID) -> list[MembershipReply]:
     """Every membership of the person that has not ended. Raises ServiceUnavailable."""
-    with _understood():
+    with _raising_unreadable():
         found = await users.read("/internal/memberships", _Memberships, params={"user_id": str(user_id)})
     return found.items if found is not None else []
 
 
 async def membership(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> MembershipReply | None:
     """The person's membership in the tenant; None if there is none or it has ended. Raises ServiceUnavailable."""
-    with _understood():
+    with _raising_unreadable():
         return await users.read(f"/internal/memberships/{tenant_id}/{user_id}", MembershipReply)
 
 
 async def accept(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> MembershipReply | None:
     """Accept an invitation; None if it no longer exists. Raises ServiceUnavailable."""
     path = f"/internal/memberships/{tenant_id}/{user_id}/accept"
-    with _understood():
+    with _raising_unreadable():
         try:
             return await users.send("POST", path, None, MembershipReply)
         except UnexpectedAnswer as answer:
@@ -72,7 +72,7 @@ async def undo_registration(users: ServiceClient, user_id: UUID) -> bool:
 
     Raises ServiceUnavailable.
     """
-    with _understood():
+    with _raising_unreadable():
         try:
             await users.send("DELETE", f"/internal/registrations/{user_id}", None)
         except UnexpectedAnswer as answer:
@@ -83,8 +83,8 @@ async def undo_registration(users: ServiceClient, user_id: UUID) -> bool:
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
-    """Raises UsersReplyUnreadable where the answer is not one that the block expects."""
+def _raising_unreadable() -> Iterator[None]:
+    """Raises UsersReplyUnreadable for an answer that the block does not handle."""
     try:
         yield
     except UnexpectedAnswer as answer:
