@@ -102,6 +102,7 @@ class Service:
         )
         errors.install(app)
         openapi.describe(app)
+        openapi.install(app)
         health_pages.install(app, checks, settings.shown)
         for router in self.routers:
             app.include_router(router)

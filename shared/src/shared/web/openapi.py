@@ -1,13 +1,22 @@
-"""The OpenAPI document says what the services do: every refusal is a Problem, a PATCH is a JSON Merge Patch too."""
+"""The OpenAPI document says what the services do: every refusal is a Problem, a PATCH is a JSON Merge Patch too.
 
-from typing import Any
+`/internal/openapi.json` serves it to the gateway, which merges the services' documents; it is served in production too.
+"""
 
-from fastapi import FastAPI
+import asyncio
+import json
+from typing import Any, Final
 
-from shared.web.router import JSON, MERGE_PATCH
+from fastapi import Depends, FastAPI, Response
+
+from shared.identity.access import require_grant
+from shared.web.router import JSON, MERGE_PATCH, Router
+
+PROBLEM: Final = "Problem"
+"""The name of the one component that all documents share."""
 
 _PROBLEM: dict[str, Any] = {
-    "title": "Problem",
+    "title": PROBLEM,
     "description": "RFC 9457. `code` is permanent; /problems/{code} describes cause and remedy.",
     "type": "object",
     "required": ["type", "title", "status", "detail", "code"],
@@ -31,7 +40,7 @@ _PROBLEM: dict[str, Any] = {
 }
 _REFUSAL: dict[str, Any] = {
     "description": "A problem.",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "content": {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{PROBLEM}"}}},
 }
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
 
@@ -43,8 +52,8 @@ def describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:
-            schemas["Problem"] = _PROBLEM
+        if PROBLEM not in schemas:
+            schemas[PROBLEM] = _PROBLEM
             for name in _FASTAPIS_OWN:
                 schemas.pop(name, None)
             for method, operation in _operations(document):
@@ -55,6 +64,30 @@ def describe(app: FastAPI) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def install(app: FastAPI) -> None:
+    """Serve the document of `app` to services that hold the grant `openapi:read`."""
+    router = Router(prefix="/internal", tags=["internal"])
+    rendered = asyncio.Lock()
+    body: bytes | None = None
+
+    @router.get("/openapi.json", dependencies=[Depends(require_grant("openapi:read"))], response_model=dict[str, Any])
+    async def read_openapi() -> Response:
+        """This document. The gateway merges it with those of the other services."""
+        nonlocal body
+        async with rendered:
+            if body is None:  # it takes about 0.1 s: not on the event loop, and not before a caller asks
+                body = await asyncio.to_thread(_rendered, app)
+        return Response(body, media_type=JSON)
+
+    app.include_router(router)
+
+
+def _rendered(app: FastAPI) -> bytes:
+    body = json.dumps(app.openapi()).encode()
+    app.openapi_schema = None  # some 3 MB, which FastAPI keeps for a second use
+    return body
 
 
 def _operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

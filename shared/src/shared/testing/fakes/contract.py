@@ -111,6 +111,7 @@ class Contract:
     """The operations of one service, from its committed contracts/."""
 
     def __init__(self, openapi: Mapping[str, Any], grants: Mapping[str, list[str]]) -> None:
+        self.document = openapi
         granted = {operation: grant for grant, operations in grants.items() for operation in operations}
         self._operations: dict[str, Operation] = {}
         schemas = Schemas(openapi["components"])

@@ -19,6 +19,7 @@ from shared.testing.people import People
 from shared.testing.running import running
 
 FEED: Final = "GET /internal/revocations"
+OPENAPI: Final = "GET /internal/openapi.json"
 
 Gate: TypeAlias = Callable[[], Awaitable[object]]
 Self = TypeVar("Self", bound="Fake")
@@ -54,9 +55,10 @@ class Fake:
     A subclass names its service and how its operations answer. Every request and every answer is checked against that
     service's contracts/; a violation is answered with 500 and raised by `check`, at the latest when serving ends.
 
-    `calls` are the requests so far, without polls of the feed. While it is `down` every request fails, and always those
-    of the operations in `failing`. With `loses_answers` a request takes effect and its answer is lost. `before_answer`
-    is awaited once, when a request has taken effect and its caller does not know yet.
+    `document` is its OpenAPI document. `calls` are the requests so far, without polls of the feed and of the document.
+    While it is `down` every request fails, and always those of the operations in `failing`. With `loses_answers` a
+    request takes effect and its answer is lost. `before_answer` is awaited once, when a request has taken effect and
+    its caller does not know yet.
     """
 
     service: ClassVar[str]
@@ -70,7 +72,8 @@ class Fake:
         self._violations: list[str] = []
         self._verifier = InternalVerifier(self.service, watch_trust(people.trust_file, development=True).current)
         self._contract = contract_of(self.service)
-        self._answers = self.answers()
+        self.document = self._contract.document
+        self._answers = {OPENAPI: self._openapi, **self.answers()}
         for name in self._answers:
             if self._contract.operation(name) is None:
                 raise ContractViolated(f"{self.service}: {name} is not an operation of the contract")
@@ -123,7 +126,7 @@ class Fake:
         media_type = response.headers.get("content-type", "")
         if errors := list(operation.answer_errors(response.status_code, media_type, bytes(response.body))):
             return self._violated(operation.name, *errors)
-        if operation.name == FEED:
+        if operation.name in (FEED, OPENAPI):
             return response
         self.calls.append(call)
         if self.before_answer is not None:
@@ -145,6 +148,9 @@ class Fake:
         elif not operation.scopes <= caller.scopes:
             raise PermissionError
         return caller
+
+    def _openapi(self, _call: Call) -> Response:
+        return JSONResponse(self.document)
 
     def _violated(self, operation: str, *errors: str) -> Response:
         self._violations += [f"{self.service}: {operation}: {error}" for error in errors]
