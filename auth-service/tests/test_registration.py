@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.testing.fakes import FakeUsers
+from shared.testing.names import UNACCEPTABLE_NAMES
 
 from .door import PASSWORD, Door, new_password, problem
 
@@ -172,3 +173,9 @@ class TestClosedFleets:
 
     async def test_a_closed_fleet_registers_nobody(self, door: Door, slug: str | None, code: str) -> None:
         assert problem(await door.register("ann", slug=slug)) == (403, code)
+
+
+@pytest.mark.parametrize("name", UNACCEPTABLE_NAMES)
+async def test_a_tenants_name_that_cannot_be_read_is_refused(door: Door, name: str) -> None:
+    reply = await door.register("ann", tenant={"name": name, "slug": "acme"})
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/tenant/name")

@@ -79,3 +79,9 @@ async def test_a_message_that_cannot_be_is_422(
     room = await make_room("ann")
     reply = await client.post(f"/api/v1/rooms/{room}/messages", json=body, headers=members("ann"))
     assert (reply.status_code, reply.json()["code"]) == (422, "invalid_input"), reply.text
+
+
+async def test_a_text_is_stored_composed(client: httpx2.AsyncClient, members: Members, make_room: MakeRoom) -> None:
+    body = {"text": "Cafe\u0301", "client_id": "1"}
+    reply = await client.post(f"/api/v1/rooms/{await make_room('ann')}/messages", json=body, headers=members("ann"))
+    assert reply.json()["text"] == "Caf\u00e9"

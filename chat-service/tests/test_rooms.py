@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from shared.testing.fakes import FakeUsers
+from shared.testing.names import UNACCEPTABLE_NAMES
 
 from .conftest import MakeRoom, Members
 
@@ -249,3 +250,33 @@ async def test_scopes_and_tenants_are_asked_for(client: httpx2.AsyncClient, memb
     assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
     assert (await client.get(ROOMS, headers=members("ann", scopes=["chat:write"]))).status_code == 403
     assert (await client.get(ROOMS, headers=members("ann", tenant=None))).status_code == 403
+
+
+@pytest.mark.parametrize("kind", ["public", "private"])
+async def test_a_name_that_cannot_be_read_is_refused(client: httpx2.AsyncClient, members: Members, kind: str) -> None:
+    for name in UNACCEPTABLE_NAMES:
+        reply = await client.post(ROOMS, json={"kind": kind, "name": name}, headers=members("ann"))
+        assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/name"), ascii(name)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "cafe\u0301 a\u0300 paris",  # decomposed
+        "  Caf\u00e9  \u00a0\u00c0 Paris",
+        "caf\u00e9 \u00e0 p\u200baris",  # a zero width space
+        "caf\u00e9 \u00e0 \uff50\uff41\uff52\uff49\uff53",  # full width
+        "caf\u00e9 \u00e0 paris\u3164",
+    ],
+)
+async def test_public_names_that_look_the_same_are_one_name(
+    client: httpx2.AsyncClient, members: Members, make_room: MakeRoom, same: str
+) -> None:
+    await make_room("ann", kind="public", name="Caf\u00e9 \u00e0 Paris")
+    taken = await client.post(ROOMS, json={"kind": "public", "name": same}, headers=members("bob"))
+    assert (taken.status_code, taken.json().get("code")) == (409, "room_name_taken")
+
+
+async def test_a_name_is_stored_composed(client: httpx2.AsyncClient, members: Members) -> None:
+    made = await client.post(ROOMS, json={"kind": "private", "name": "Cafe\u0301"}, headers=members("ann"))
+    assert made.json()["name"] == "Caf\u00e9"

@@ -13,6 +13,7 @@ from users_service.files.names import safe_name
         ("e\u0301.txt", "é.txt"),
         ("a\u202egpj.exe", "a_gpj.exe"),
         ("a\u061c\u200b\u2028b.txt", "a_b.txt"),
+        ("\u3164\u2800", "file"),
         ("x" * 300 + ".csv", "x" * 196 + ".csv"),
     ],
 )

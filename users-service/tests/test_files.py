@@ -211,6 +211,16 @@ async def test_lists(client: httpx2.AsyncClient, as_user: People, upload: Upload
     assert await names(bob, f"&limit=2&cursor={first['next_cursor']}") == ["c.json"]
 
 
+async def test_a_category_is_one_however_it_is_typed(
+    client: httpx2.AsyncClient, upload: Upload, bob: dict[str, str]
+) -> None:
+    file = await upload(category=" Cafe\u0301  bar", description="Cafe\u0301\n")
+    assert (file["category"], file["description"]) == ("Caf\u00e9 bar", "Caf\u00e9\n")
+    for typed in ("Caf\u00e9 bar", "Cafe\u0301 bar"):
+        found = await client.get("/api/v1/files", params={"category": typed}, headers=bob)
+        assert [one["id"] for one in found.json()["items"]] == [file["id"]]
+
+
 async def test_a_reader_who_stops_reading_costs_little_memory(
     base_url: str, settings: Any, upload: Upload, bob: dict[str, str]
 ) -> None:

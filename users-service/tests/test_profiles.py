@@ -2,6 +2,7 @@ import httpx2
 import pytest
 
 from shared.testing import People
+from shared.testing.names import UNACCEPTABLE_NAMES
 
 pytestmark = pytest.mark.usefixtures("acme")
 
@@ -128,3 +129,31 @@ async def test_where_one_is_no_member_there_is_no_profile(client: httpx2.AsyncCl
     for tenant in ("globex", None):
         reply = await client.get("/api/v1/profile", headers=as_user("ann", tenant=tenant))
         assert (reply.status_code, reply.json()["code"]) == (404, "profile_not_found")
+
+
+@pytest.mark.parametrize("name", UNACCEPTABLE_NAMES)
+async def test_a_name_that_cannot_be_read_is_refused(
+    client: httpx2.AsyncClient, ann: dict[str, str], name: str
+) -> None:
+    reply = await client.put("/api/v1/profile", json={"full_name": name}, headers=ann)
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/full_name")
+
+
+async def test_texts_are_stored_composed(client: httpx2.AsyncClient, ann: dict[str, str]) -> None:
+    sent = {"full_name": " Zoe\u0308 \u00a0 Lee", "bio": "Cafe\u0301\n au lait"}
+    reply = await client.put("/api/v1/profile", json=sent, headers=ann)
+    assert (reply.json()["full_name"], reply.json()["bio"]) == ("Zo\u00eb Lee", "Caf\u00e9\n au lait")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "Ann \u2615\ufe0f",
+        "\U0001f469\u200d\U0001f680 Ann",
+        "\u2167",
+    ],
+)
+async def test_a_name_keeps_its_joiners_and_signs(client: httpx2.AsyncClient, ann: dict[str, str], name: str) -> None:
+    reply = await client.put("/api/v1/profile", json={"full_name": name}, headers=ann)
+    assert (reply.status_code, reply.json()["full_name"]) == (200, name)

@@ -2,6 +2,7 @@ import httpx2
 import pytest
 
 from shared.testing import People
+from shared.testing.names import UNACCEPTABLE_NAMES
 
 from .calls import Published
 
@@ -75,3 +76,16 @@ async def test_one_sees_the_tenants_one_belongs_to(
     ]:
         reply = await client.get("/api/v1/tenants", params={"sort": "slug"}, headers=headers)
         assert [one["slug"] for one in reply.json()["items"]] == slugs
+
+
+@pytest.mark.parametrize("name", UNACCEPTABLE_NAMES)
+async def test_a_name_that_cannot_be_read_is_refused(
+    client: httpx2.AsyncClient, as_user: People, tenant: str, name: str
+) -> None:
+    reply = await client.patch(tenant, json={"name": name}, headers=as_user("ann", roles=["admin"]))
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/name")
+
+
+async def test_a_name_is_stored_composed(client: httpx2.AsyncClient, as_user: People, tenant: str) -> None:
+    reply = await client.patch(tenant, json={"name": "  Cafe\u0301  Lee "}, headers=as_user("ann", roles=["admin"]))
+    assert reply.json()["name"] == "Caf\u00e9 Lee"

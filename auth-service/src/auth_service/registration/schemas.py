@@ -6,7 +6,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from auth_service.accounts.emails import canonical
-from shared.web.json_input import Input, Line
+from shared.text import NAME
+from shared.web.json_input import Input
 
 Username = Annotated[
     str,
@@ -21,7 +22,7 @@ Slug = Annotated[
 
 
 class TenantIn(Input):
-    name: Annotated[Line, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100), NAME]
     slug: Slug
 
 

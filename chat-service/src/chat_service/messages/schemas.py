@@ -7,12 +7,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from chat_service.messages.models import Message
+from shared.text import TEXT
 from shared.web.json_input import Input
 
 MAX_TEXT = 4000
 MAX_CLIENT_ID = 64
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, strict=True)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, strict=True), TEXT]
 ClientId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CLIENT_ID, strict=True)]
 
 

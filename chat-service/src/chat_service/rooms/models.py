@@ -1,6 +1,7 @@
 from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -24,6 +25,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.data.models import Tenanted
 
+# The first compares lower(name): the release before this one writes no `name_key`.
+PUBLIC_NAME_KEYS: Final = ("uq_rooms_public_name", "uq_rooms_public_name_key")
+
 
 class RoomKind(StrEnum):
     PUBLIC = "public"
@@ -34,6 +38,8 @@ class RoomKind(StrEnum):
 class Room(Tenanted):
     """A room and its counters. `last_seq` grows under the row's lock only, so numbers commit in order, without gaps.
 
+    `name_key` is the form in which a public room's name is unique (shared.text.folded); null in rooms that had a name
+    of the same form before there was this rule.
     `epoch` names the life of the numbering: a restore from a backup renews it. `first_seq` is the oldest message kept.
     `members_version` grows when a member is removed; replicas that serve the room compare it.
     """
@@ -44,9 +50,16 @@ class Room(Tenanted):
         UniqueConstraint("tenant_id", "direct_key", name="uq_rooms_direct_key"),
         CheckConstraint("kind IN ('public', 'private', 'direct')", name="kind"),
         Index(
-            "uq_rooms_public_name",
+            PUBLIC_NAME_KEYS[0],
             "tenant_id",
             text("lower(name)"),
+            unique=True,
+            postgresql_where=text("kind = 'public'"),
+        ),
+        Index(
+            PUBLIC_NAME_KEYS[1],
+            "tenant_id",
+            "name_key",
             unique=True,
             postgresql_where=text("kind = 'public'"),
         ),
@@ -56,6 +69,7 @@ class Room(Tenanted):
     id: Mapped[UUID]
     kind: Mapped[str]
     name: Mapped[str | None]
+    name_key: Mapped[str | None]
     direct_key: Mapped[str | None]
     created_by: Mapped[UUID]
     epoch: Mapped[str]

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from chat_service.rooms.models import RoomKind
-from shared.web.json_input import Input, Line
+from shared.text import NAME
+from shared.web.json_input import Input
 from shared.web.paging import ListQuery
 
-RoomName = Annotated[Line, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+RoomName = Annotated[str, Field(min_length=1, max_length=100), NAME]
 
 
 class NamedRoomIn(Input):

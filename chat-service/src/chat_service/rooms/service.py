@@ -11,17 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chat_service.people import service as people
 from chat_service.people.service import AskName
 from chat_service.rooms import models
-from chat_service.rooms.models import Room, RoomKind, RoomMember
+from chat_service.rooms.models import PUBLIC_NAME_KEYS, Room, RoomKind, RoomMember
 from chat_service.rooms.schemas import RoomQuery
 from shared.data.errors import violates
 from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
 from shared.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
+from shared.text import folded
 from shared.web.paging import ListQuery, by_cursor
 
 
 class RoomNameTaken(Conflict):
-    """Another public room of the tenant has this name, without regard to case."""
+    """Another public room of the tenant has this name; case and characters that do not show make no difference."""
 
     status, title = 409, "The room's name is taken"
     remedy = "Choose another name, or join the room that has it."
@@ -38,11 +39,12 @@ async def make_named(db: AsyncSession, user: Principal, kind: RoomKind, name: st
     """A new public or private room, with its creator as the first member. Raises RoomNameTaken."""
     tenant_id = tenant_of(user)
     room = Room(tenant_id=tenant_id, id=new_id(), kind=kind, name=name, created_by=user.user_id, epoch=new_id().hex)
+    room.name_key = folded(name)
     db.add(room)
     try:
         await db.flush()
     except IntegrityError as error:
-        if violates(error, "uq_rooms_public_name"):
+        if any(violates(error, index) for index in PUBLIC_NAME_KEYS):
             raise RoomNameTaken from None
         raise
     await join(db, user, room)

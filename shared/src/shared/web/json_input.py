@@ -5,7 +5,6 @@ RFC 8259 lets a sender write NaN-like words, lone surrogates, NUL and any depth;
 
 import asyncio
 import math
-import unicodedata
 from typing import Annotated, Any, Final
 
 import orjson
@@ -92,15 +91,6 @@ def escape(key: str) -> str:
     """One reference token of a JSON Pointer (RFC 6901, section 3)."""
     return key.encode(errors="replace").decode().replace("~", "~0").replace("/", "~1")
 
-
-def _one_line(value: str) -> str:
-    if not value.strip() or any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in value):
-        raise ValueError("must be one line with at least one visible character")
-    return value
-
-
-Line = Annotated[str, AfterValidator(_one_line)]
-"""A name as people read it: no line ends and no other control characters."""
 
 Json = Annotated[Any, AfterValidator(checked)]
 """Any JSON value, checked as above: for the few fields whose shape the caller decides."""

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import puremagic
 
+from shared.text import has_visible
+
 SNIFFED_BYTES: Final = 8192
 MAX_NAME: Final = 200
 UNKNOWN: Final = "application/octet-stream"
@@ -40,7 +42,7 @@ def safe_name(sent: str) -> str:
     suffix = PurePosixPath(name).suffix[:20]
     if len(name) > MAX_NAME:
         name = name[: MAX_NAME - len(suffix)] + suffix
-    return name or "file"
+    return name if has_visible(name) else "file"
 
 
 def disposition(name: str) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.events import outbox
 from shared.identity.principal import Principal, tenant_of
 from shared.problems import AllowWrite, InsufficientScope, NotFound, ServiceUnavailable
+from shared.text import one_line
 from shared.web.paging import by_cursor
 from users_service.files import models
 from users_service.files.events import FileDeleted, FileUploaded
@@ -81,7 +82,8 @@ async def page(db: AsyncSession, user: Principal, query: FileQuery) -> tuple[Seq
             raise MemberNotFound
         rows = rows.where(File.owner_id == query.owner_id)
     if query.category:
-        rows = rows.where(File.category.in_(query.category))
+        as_sent = query.category  # as categories were stored before they had one form
+        rows = rows.where(File.category.in_({*as_sent, *map(one_line, as_sent)}))
     if query.content_type:
         rows = rows.where(File.content_type.in_(query.content_type))
     return await by_cursor(db, rows, query, _SORTABLE, File.id)

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import orjson
 
 from shared.problems import BodyTooLarge, FieldError, InvalidInput, MalformedRequest
+from shared.text import composed, one_line
 from shared.web.json_input import escape
 from users_service.files.multipart import Begun, Data, FormParser, Piece, decoded
 from users_service.files.names import SNIFFED_BYTES, content_type, safe_name
@@ -17,6 +18,7 @@ OVERHEAD_BYTES: Final = 64 * 1024
 """What a form may weigh besides its file: both texts, part headers, boundaries."""
 
 _TEXTS: Final = {"description": MAX_DESCRIPTION, "category": MAX_CATEGORY}
+_STORED_FORMS: Final = {"description": composed, "category": one_line}
 _BYTES_A_CHARACTER: Final = 4  # UTF-8's most
 
 
@@ -114,7 +116,7 @@ class Upload:
             raise self._too_long()
 
     def _checked_text(self) -> str:
-        text = decoded(bytes(self._text), f"#/{self._part}")
+        text = _STORED_FORMS[self._part](decoded(bytes(self._text), f"#/{self._part}"))
         if len(text) > _TEXTS[self._part]:
             raise self._too_long()
         return text

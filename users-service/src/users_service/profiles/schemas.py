@@ -8,7 +8,8 @@ from uuid import UUID
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shared.web.json_input import Input, Line
+from shared.text import NAME, TEXT
+from shared.web.json_input import Input
 from shared.web.times import Day
 
 EARLIEST_BIRTH = date(1900, 1, 1)
@@ -38,8 +39,8 @@ def _locale(value: str) -> str:
     return value
 
 
-FullName = Annotated[Line, Field(min_length=1, max_length=200)]
-Bio = Annotated[str, Field(max_length=2000)]
+FullName = Annotated[str, Field(min_length=1, max_length=200), NAME]
+Bio = Annotated[str, Field(max_length=2000), TEXT]
 Phone = Annotated[str, Field(max_length=32), AfterValidator(_phone)]
 BirthDate = Annotated[Day, AfterValidator(_birth_date)]
 Locale = Annotated[str, Field(max_length=20), AfterValidator(_locale)]

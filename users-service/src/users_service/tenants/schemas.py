@@ -6,13 +6,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.web.json_input import Input, Line
+from shared.text import NAME
+from shared.web.json_input import Input
 
 Tier = Literal["free", "premium", "enterprise"]
 TenantStatus = Literal["active", "suspended"]
 
 
-TenantName = Annotated[Line, Field(min_length=1, max_length=100)]
+TenantName = Annotated[str, Field(min_length=1, max_length=100), NAME]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$")]
 
 
