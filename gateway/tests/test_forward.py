@@ -10,7 +10,7 @@ import jwt
 import orjson
 import pytest
 
-from shared.testing.waiting import until_stable
+from shared.testing.waiting import eventually, until_stable
 
 SIGNED = "/api/v1/rooms/7/messages"
 
@@ -267,6 +267,28 @@ async def test_a_get_survives_a_kept_alive_connection_that_the_service_closed(
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         for _ in range(10):
             assert (await client.get(SIGNED, headers=sign_in("ann"))).status_code == 200
+
+
+async def test_a_repeated_request_takes_a_fresh_connection(sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:
+    """Each idle connection is closed in the moment in which it is used again."""
+    arrived = []
+
+    async def service(reader: Any, writer: Any) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        arrived.append(True)
+        await eventually(lambda: len(arrived) >= 4)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        await reader.readexactly(1)
+
+    edge = await open_edge(services={"chat": await raw_upstream(service)})
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+
+        async def get() -> int:
+            return (await client.get(SIGNED, headers=sign_in("ann"))).status_code
+
+        assert await asyncio.gather(*(get() for _ in range(4))) == [200] * 4
+        assert await get() == 200
 
 
 async def test_a_response_that_is_not_http_is_a_502(sign_in: Any, raw_upstream: Any, open_edge: Any) -> None:

@@ -6,7 +6,7 @@ imports the HTTP client (docs/decisions/0003).
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Any, Final, TypeVar, overload
 
 import httpx2
@@ -23,7 +23,9 @@ from shared.settings import variable_of
 from shared.telemetry.traces import traceparent
 
 TIMEOUT_S: Final = 3.0
-KEEP_ALIVE_S: Final = 4.0  # uvicorn closes an idle connection after 5 s: drop it first
+KEEP_ALIVE_S: Final = 4.0
+"""An idle connection is dropped after this, long before the service closes it (shared/server.py)."""
+
 _IDEMPOTENT: Final = frozenset({"GET", "PUT", "DELETE"})  # RFC 9110, section 9.2.2
 _CONNECTION_LOST: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 _CHUNK_BYTES: Final = 256 * 1024
@@ -53,11 +55,8 @@ class ServiceClient:
 
     def __init__(self, base_url: str, audience: str, signer: Signer, *, timeout_s: float = TIMEOUT_S) -> None:
         self._audience, self._signer, self._timeout_s = audience, signer, timeout_s
-        limits = httpx2.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=KEEP_ALIVE_S)
-        # A transport of its own: calls that carry a token never go to a proxy that the environment names.
-        self._http = httpx2.AsyncClient(
-            base_url=base_url, transport=httpx2.AsyncHTTPTransport(retries=1, limits=limits), follow_redirects=False
-        )
+        self._http = httpx2.AsyncClient(base_url=base_url, transport=_transport(), follow_redirects=False)
+        self._fresh = httpx2.AsyncClient(transport=_transport(idle_connections=0), follow_redirects=False)
 
     async def read(
         self,
@@ -122,8 +121,9 @@ class ServiceClient:
         left_s = self._left_s(None)
         headers = self._headers(principal, left_s)
         limit = asyncio.timeout(left_s)
+        request = self._http.build_request("GET", path, headers=headers, timeout=self._timeout_s)
         try:
-            async with limit, self._http.stream("GET", path, headers=headers, timeout=self._timeout_s) as answer:
+            async with limit, aclosing(await self._sent(request, stream=True)) as answer:
                 if answer.status_code != 200:
                     await answer.aread()
                     self._check(answer)
@@ -137,6 +137,7 @@ class ServiceClient:
 
     async def close(self) -> None:
         await self._http.aclose()
+        await self._fresh.aclose()
 
     async def _call(
         self,
@@ -163,14 +164,17 @@ class ServiceClient:
         except (httpx2.RequestError, TimeoutError) as error:
             raise self._unavailable() from error
 
-    async def _sent(self, request: httpx2.Request) -> httpx2.Response:
-        """Send the request, a second time where it is idempotent and met a connection that was just closed."""
+    async def _sent(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
+        """Send the request; again, on a fresh connection, where it is idempotent and its connection was lost.
+
+        A service that restarts closes all of its idle connections at once, so a second one of the pool may be lost too.
+        """
         try:
-            return await self._http.send(request)
+            return await self._http.send(request, stream=stream)
         except _CONNECTION_LOST:
             if request.method not in _IDEMPOTENT:
                 raise
-            return await self._http.send(request)
+            return await self._fresh.send(request, stream=stream)
 
     def _parsed(self, answer: httpx2.Response, model: type[M]) -> M:
         self._check(answer)
@@ -229,8 +233,7 @@ class PlainClient:
     """Fetches public documents inside the fleet, such as a JWKS; sends no identity."""
 
     def __init__(self) -> None:
-        # With a transport of its own the client asks no proxy that the environment names: none leads into the fleet.
-        self._http = httpx2.AsyncClient(timeout=2.0, transport=httpx2.AsyncHTTPTransport())
+        self._http = httpx2.AsyncClient(timeout=2.0, transport=_transport())
 
     async def json(self, url: str) -> Mapping[str, Any]:
         """The JSON object at `url`. Raises ServiceUnavailable where it cannot be had."""
@@ -270,6 +273,14 @@ def client_of(service: str) -> Any:
         return clients.to(service)
 
     return Depends(client)
+
+
+def _transport(idle_connections: int = 20) -> httpx2.AsyncHTTPTransport:
+    """Connections to services: explicit, so that no call goes to a proxy that the environment names."""
+    limits = httpx2.Limits(
+        max_connections=50, max_keepalive_connections=idle_connections, keepalive_expiry=KEEP_ALIVE_S
+    )
+    return httpx2.AsyncHTTPTransport(retries=1, limits=limits)
 
 
 class _Refusal(BaseModel):

@@ -2,7 +2,7 @@
 
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -10,6 +10,13 @@ from fastapi import FastAPI
 from shared.settings import ServiceSettings
 from shared.web.health import HealthChecks
 from shared.web.sockets import SocketProtocol
+
+KEEP_ALIVE_S: Final = 30
+"""An idle connection is closed after this.
+
+The clients of the fleet drop theirs after 4 s (shared/clients.py), so that even a stalled one sends no request into a
+connection that is being closed.
+"""
 
 
 class Server(uvicorn.Server):
@@ -32,6 +39,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 date_header=True,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=settings.server.drain_s,
                 **options,
             )

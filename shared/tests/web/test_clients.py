@@ -7,15 +7,19 @@ from typing import Any
 
 import orjson
 import pytest
+from fastapi import FastAPI
 from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
 from shared import deadline
-from shared.clients import ServiceClient, UnexpectedAnswer
+from shared.clients import KEEP_ALIVE_S, ServiceClient, UnexpectedAnswer
 from shared.problems import ServiceUnavailable
+from shared.server import Server
+from shared.settings import ServiceSettings
 from shared.telemetry.traces import within
 from shared.testing.people import People
+from shared.web.health import HealthChecks
 
 Answering = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -47,6 +51,8 @@ class Callee:
     """A service that answers requests by a script; `heads` and `bodies` are what it received."""
 
     def __init__(self) -> None:
+        self.calls_a_connection = 1000
+        """After so many answers a connection is closed, in the moment in which the next request arrives."""
         self.heads: list[str] = []
         self.bodies: list[bytes] = []
         self.answering: Answering = plainly(200)
@@ -55,9 +61,14 @@ class Callee:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            answered = 0
             while not writer.is_closing():
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.heads.append(head)
+                answered += 1
+                if answered > self.calls_a_connection:
+                    writer.close()
+                    return
                 length = next(
                     (line[16:] for line in head.split("\r\n") if line.lower().startswith("content-length")), "0"
                 )
@@ -196,6 +207,32 @@ async def test_an_idempotent_call_that_met_a_closed_connection_is_repeated(
     with pytest.raises(ServiceUnavailable):
         await client.send("POST", "/x", None, Thing)
     assert len(callee.heads) == 1
+
+
+async def test_the_repeated_call_takes_a_fresh_connection(client: ServiceClient, callee: Callee) -> None:
+    """The service closes all of its idle connections in the moment in which each is used again."""
+    callee.answering, callee.calls_a_connection = plainly(200, b'{"name": "rope", "size": 4}'), 1
+    for call in (lambda: client.read("/x", Thing), lambda: client.send("PUT", "/x", None, Thing)):
+        await asyncio.gather(*(client.read("/x", Thing) for _ in range(4)))
+        assert await call() == Thing(name="rope", size=4)
+    callee.answering = plainly(200, b"ahoy", "text/plain")
+    await asyncio.gather(*(_streamed(client) for _ in range(4)))
+    assert await _streamed(client) == b"ahoy"
+
+
+async def test_a_post_is_not_repeated(client: ServiceClient, callee: Callee) -> None:
+    """Whether the service read it before it closed the connection is unknown."""
+    callee.answering, callee.calls_a_connection = plainly(204), 1
+    await client.send("POST", "/x", None)
+    with pytest.raises(ServiceUnavailable):
+        await client.send("POST", "/x", None)
+    assert len(callee.heads) == 2
+
+
+def test_a_service_keeps_idle_connections_longer_than_its_clients(people: People) -> None:
+    settings = ServiceSettings(_env_file=None, environment="testing")
+    server = Server(FastAPI(), settings, HealthChecks("users"))
+    assert server.config.timeout_keep_alive > 2 * KEEP_ALIVE_S
 
 
 async def test_contents_come_in_pieces(client: ServiceClient, callee: Callee) -> None:

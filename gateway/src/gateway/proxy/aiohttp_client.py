@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import aiohttp
@@ -16,43 +16,26 @@ from gateway.proxy.upstream import (
     UpstreamTimedOut,
     UpstreamUnreachable,
 )
-
-_KEEP_ALIVE_S: Final = 4.0
-"""Shorter than uvicorn's 5 s, so that the gateway closes an idle connection before the service does."""
+from shared.clients import KEEP_ALIVE_S
 
 _CONNECT_S: Final = 2.0
 _READ_BUFFER_BYTES: Final = 64 * 1024
 _AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _HEAD_BYTES: Final = 64 * 1024
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, section 9.2.2
 
 
 class AiohttpClient:
-    """One session for all upstreams, with at most `connections` to each replica."""
+    """One pool for all upstreams, with at most `connections` to each replica."""
 
     def __init__(self, connections: int = 512) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=connections, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=10
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_AUTOMATIC_HEADERS,
-            auto_decompress=False,
-            read_bufsize=_READ_BUFFER_BYTES,
-            max_line_size=_HEAD_BYTES,
-            max_field_size=_HEAD_BYTES,
-            timeout=_timeout(None),
-        )
+        pool = partial(aiohttp.TCPConnector, limit=0, limit_per_host=connections, ttl_dns_cache=10)
+        self._pooled = _session(pool(keepalive_timeout=KEEP_ALIVE_S))
+        self._fresh = _session(pool(force_close=True))
 
     async def send(self, request: UpstreamRequest, origin: str) -> UpstreamResponse:
         try:
-            response = await self._session.request(
-                request.method,
-                URL(origin + request.target, encoded=True),
-                headers=_headers(request),
-                data=request.body,
-                allow_redirects=False,
-                timeout=_timeout(request.timeout_s),
-            )
+            response = await self._sent(request, origin)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise UpstreamUnreachable from error
         except TimeoutError as error:
@@ -61,8 +44,49 @@ class AiohttpClient:
             raise UpstreamBroken from error
         return _Response(response)
 
+    async def _sent(self, request: UpstreamRequest, origin: str) -> aiohttp.ClientResponse:
+        """Send the request; again, on a fresh connection, where it is repeatable and its connection was lost.
+
+        A service that restarts closes all of its idle connections at once, so a second one of the pool may be lost too.
+        """
+        try:
+            return await _request(self._pooled, request, origin)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+            if request.method not in _IDEMPOTENT or not isinstance(request.body, bytes | None):
+                raise
+            return await _request(self._fresh, request, origin)
+
     async def close(self) -> None:
-        await self._session.close()
+        await self._pooled.close()
+        await self._fresh.close()
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=_AUTOMATIC_HEADERS,
+        auto_decompress=False,
+        read_bufsize=_READ_BUFFER_BYTES,
+        max_line_size=_HEAD_BYTES,
+        max_field_size=_HEAD_BYTES,
+        timeout=_timeout(None),
+    )
+    session._retry_connection = False
+    return session
+
+
+async def _request(session: aiohttp.ClientSession, request: UpstreamRequest, origin: str) -> aiohttp.ClientResponse:
+    return await session.request(
+        request.method,
+        URL(origin + request.target, encoded=True),
+        headers=_headers(request),
+        data=request.body,
+        allow_redirects=False,
+        timeout=_timeout(request.timeout_s),
+    )
 
 
 class _Response:
