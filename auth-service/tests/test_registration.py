@@ -179,3 +179,15 @@ class TestClosedFleets:
 async def test_a_tenants_name_that_cannot_be_read_is_refused(door: Door, name: str) -> None:
     reply = await door.register("ann", tenant={"name": name, "slug": "acme"})
     assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/tenant/name")
+
+
+@pytest.mark.parametrize("password", ["Sail\u200baway-7", "Sail\taway-7", "Sail\u202eaway-7", "Sail\ue000away-7"])
+async def test_a_password_of_characters_that_cannot_be_typed_again_is_refused(door: Door, password: str) -> None:
+    reply = await door.register("ann", **new_password(password))
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/password")
+    assert password not in reply.text
+
+
+async def test_a_password_contains_the_username_in_any_spelling(door: Door) -> None:
+    reply = await door.register("bob", email="cafe\u0301@example.com", **new_password("My-Caf\u00e9-123"))
+    assert [error["code"] for error in reply.json()["errors"]] == ["password_contains_email"]

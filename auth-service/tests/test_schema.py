@@ -98,8 +98,8 @@ async def test_hashing_is_bounded_and_renewed() -> None:
     assert not await passwords.matches(stored, "else")
     assert not await passwords.matches(None, "nobody has this password")
     assert not await passwords.matches("no hash", PASSWORD)
-    assert dearer.is_outdated(stored)
-    assert not passwords.is_outdated(stored)
+    assert dearer.is_outdated(stored, PASSWORD)
+    assert not passwords.is_outdated(stored, PASSWORD)
     first = passwords.hash(PASSWORD)
     running = asyncio.ensure_future(first)
     await asyncio.sleep(0)  # the first one takes the only place

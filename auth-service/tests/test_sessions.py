@@ -6,13 +6,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from argon2 import PasswordHasher
 
 from shared import deadline
 from shared.identity import scopes_of
 from shared.ids import new_id
 from shared.testing.fakes import FakeUsers
 
-from .door import PASSWORD, Door, claims_of, problem
+from .door import PASSWORD, Door, claims_of, new_password, problem
 
 
 async def test_the_access_token_is_as_rfc_9068_says(door: Door, users: FakeUsers) -> None:
@@ -307,3 +308,38 @@ async def _slug(door: Door, **more: Any) -> str:
     assert reply.status_code == 200, reply.text
     slug: str = claims_of(reply.json())["tenant_slug"]
     return slug
+
+
+COMPOSED, DECOMPOSED = "S\u00e4il-away-7", "Sa\u0308il-away-7"
+
+
+@pytest.mark.parametrize(("chosen", "typed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+async def test_a_password_matches_however_it_is_typed(door: Door, chosen: str, typed: str) -> None:
+    assert (await door.register("ann", **new_password(chosen))).status_code == 201
+    assert (await door.login("ann", typed)).status_code == 200
+    assert (await door.login("ann", chosen)).status_code == 200
+    assert problem(await door.login("ann", "Sail-away-7")) == (401, "sign_in_refused")
+
+
+async def test_a_hash_of_a_password_as_it_was_typed_still_matches_and_is_renewed(door: Door) -> None:
+    """As hashes were stored before passwords had one form, and as another system's hashes may be."""
+    await door.register("ann")
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    await door.run("UPDATE accounts SET password_hash = :raw", raw=cheap.hash(DECOMPOSED))
+    assert problem(await door.login("ann", COMPOSED)) == (401, "sign_in_refused")
+    assert (await door.login("ann", DECOMPOSED)).status_code == 200
+    assert (await door.login("ann", COMPOSED)).status_code == 200
+
+
+async def test_a_password_of_before_may_have_any_characters(door: Door) -> None:
+    await door.register("ann")
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    await door.run("UPDATE accounts SET password_hash = :raw", raw=cheap.hash("Sail\u200baway-7\t"))
+    for _ in range(2):
+        assert (await door.login("ann", "Sail\u200baway-7\t")).status_code == 200
+
+
+async def test_a_username_is_the_same_in_full_width(door: Door) -> None:
+    assert (await door.register("\uff41\uff4e\uff4e", email="ann@example.com")).json()["username"] == "ann"
+    for typed in ("ann", "\uff21\uff4e\uff4e"):
+        assert (await door.login(typed)).status_code == 200

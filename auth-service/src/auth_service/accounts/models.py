@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.accounts.emails import canonical
+from auth_service.accounts.spelling import username
 from shared.data.models import Global
 from shared.ids import new_id
 
@@ -52,7 +53,7 @@ class Account(Global):
 async def by_identifier(db: AsyncSession, identifier: str) -> Account | None:
     """The account with that username or email, case-insensitive; a username contains no @. None if there is none."""
     if "@" not in identifier:
-        return await _one(db, func.lower(Account.username) == func.lower(identifier))
+        return await _one(db, func.lower(Account.username) == func.lower(username(identifier)))
     try:
         email = canonical(identifier)
     except ValueError:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from auth_service.accounts.spelling import forms
 from auth_service.settings import PasswordSettings
 from shared.problems import ServiceUnavailable
 
@@ -41,23 +42,29 @@ class Passwords:
         self._unknown_account = self._hasher.hash("no account has this password")
 
     async def hash(self, password: str) -> str:
-        """The encoded hash to store. Raises HashingBusy."""
-        return await self._run(lambda: self._hasher.hash(password))
+        """The encoded hash to store, of the password's one form. Raises HashingBusy."""
+        return await self._run(lambda: self._hasher.hash(forms(password)[0]))
 
     async def matches(self, stored: str | None, password: str) -> bool:
         """Whether the password has the hash `stored`; None means an unknown account, and takes the same time.
 
         Raises HashingBusy.
         """
-        right = await self._run(lambda: self._verify(stored or self._unknown_account, password))
+        right = await self._run(lambda: self._verify_any(stored or self._unknown_account, password))
         return right and stored is not None
 
-    def is_outdated(self, stored: str) -> bool:
-        """Whether the hash has other costs than the current settings, so that a sign-in should renew it."""
-        return self._hasher.check_needs_rehash(stored)
+    def is_outdated(self, stored: str, password: str) -> bool:
+        """Whether the matching hash has other costs than the settings, or may be of another form than the password's.
+
+        A sign-in should renew it then.
+        """
+        return self._hasher.check_needs_rehash(stored) or len(forms(password)) > 1
 
     async def close(self) -> None:
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    def _verify_any(self, stored: str, password: str) -> bool:
+        return any(self._verify(stored, form) for form in forms(password))
 
     def _verify(self, stored: str, password: str) -> bool:
         try:

@@ -173,7 +173,7 @@ class SignIn:
             raise SignInRefused
 
     async def _renew_hash(self, account: Account, password: str) -> None:
-        if not self.passwords.is_outdated(account.password_hash):
+        if not self.passwords.is_outdated(account.password_hash, password):
             return
         try:
             new_hash = await self.passwords.hash(password)

@@ -9,7 +9,8 @@ from shared.web.json_input import Input
 TenantName = Annotated[
     str, Field(min_length=1, max_length=64, description="The slug of one of your tenants, or its id.")
 ]
-Password = Annotated[str, Field(min_length=1, max_length=256, json_schema_extra={"format": "password"})]
+# A new password has at most 256 characters; decomposed, each can be four.
+Password = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
 Identifier = Annotated[str, Field(min_length=1, max_length=254, description="The username or the email.")]
 
 
