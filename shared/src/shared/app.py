@@ -20,8 +20,8 @@ from sqlalchemy import text
 
 from shared.background import supervise
 from shared.data.database import Database
-from shared.data.migrations import current, head
 from shared.data.production_checks import Refusal, refuse_strong_login
+from shared.data.revisions import current, head
 from shared.events import Bus, Event, EventHandlers
 from shared.events.inbox import InboxWorker
 from shared.events.receiver import Receiver

@@ -5,18 +5,20 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from pkgutil import resolve_name
+from typing import Annotated, Any, Final
 
 import typer
 from asyncpg import InvalidAuthorizationSpecificationError
 from fastapi import FastAPI
+from sqlalchemy import MetaData
 from sqlalchemy.engine import make_url
 
 from shared.app import Service, run_events
-from shared.data import migrations, production_checks, roles
+from shared.data import production_checks, revisions, roles
 from shared.data.database import Database
 from shared.data.models import Base
 from shared.data.roles import database_name
@@ -30,6 +32,10 @@ from shared.server import Server
 from shared.settings import OwnerSettings, S, ServiceSettings, SettingsInvalid, load
 from shared.telemetry import logs, traces
 from shared.web.health import HealthChecks
+
+# Alembic is imported by the two verbs that need it, and so by no process that serves.
+_UPGRADE: Final = "shared.data.migrations:upgrade"
+_DIFFERENCES: Final = "shared.data.migrations:differences"
 
 
 def run(service: Service) -> None:
@@ -128,16 +134,18 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
         """Migrate the database to this release's schema, with the login in DATABASE_OWNER_URL."""
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
+        upgrade: Callable[[str, str, str, Path], Coroutine[Any, Any, None]] = resolve_name(_UPGRADE)
         with _reached(url := _owner_url()):
-            migrations.upgrade_now(url, name, service.name, service.migrations)
-        typer.echo(f"{name} is at {migrations.head(service.migrations)}")
+            asyncio.run(upgrade(url, name, service.name, service.migrations))
+        typer.echo(f"{name} is at {revisions.head(service.migrations)}")
 
     @database.command()
     def check() -> None:
         """List the differences between the database and the models; exit with 1 if there are any."""
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
-        found = asyncio.run(migrations.differences(_owner_url(), name, service.name, Base.metadata))
+        differences: Callable[[str, str, str, MetaData], Coroutine[Any, Any, list[str]]] = resolve_name(_DIFFERENCES)
+        found = asyncio.run(differences(_owner_url(), name, service.name, Base.metadata))
         for difference in found:
             typer.echo(difference)
         raise typer.Exit(1 if found else 0)

@@ -1,17 +1,15 @@
-"""Alembic, run by the service itself: `migrate` brings the schema to head, `/readyz` asks whether it is there.
+"""Alembic, run by the service itself: `migrate` brings the schema to head (revisions.py: which one that is).
 
 A service's migrations/env.py is one call: `run()`. A migration must let the release before it go on running: expand,
 backfill, contract (a contraction ships one release later).
 """
 
-import asyncio
 from pathlib import Path
 
 from alembic import command, context
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -28,11 +26,6 @@ def config(folder: Path) -> Config:
     result.set_main_option("path_separator", "os")
     result.attributes["quiet"] = True
     return result
-
-
-def head(folder: Path) -> str | None:
-    """The newest revision that this release ships."""
-    return ScriptDirectory.from_config(config(folder)).get_current_head()
 
 
 def run() -> None:
@@ -73,15 +66,6 @@ def _upgrade(connection: Connection, folder: Path) -> None:
     connection.commit()
 
 
-async def current(engine: AsyncEngine) -> str | None:
-    """The revision that the database is at; None when it was never migrated."""
-    async with engine.connect() as connection:
-        if not await connection.scalar(text("SELECT to_regclass('public.alembic_version') IS NOT NULL")):
-            return None
-        revision: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return revision
-
-
 async def differences(owner_url: str, database: str, service: str, metadata: MetaData) -> list[str]:
     """How the migrated database differs from the models, one line each; empty when they agree."""
 
@@ -97,8 +81,3 @@ async def differences(owner_url: str, database: str, service: str, metadata: Met
             return await connection.run_sync(compare)
     finally:
         await engine.dispose()
-
-
-def upgrade_now(owner_url: str, database: str, service: str, folder: Path) -> None:
-    """`upgrade` for a command line."""
-    asyncio.run(upgrade(owner_url, database, service, folder))

@@ -1,18 +1,21 @@
 """Row-level security: one helper writes a tenanted table's policies, the catalogue proves them for every table."""
 
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from alembic.operations import Operations
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.data.models import Base, Global, Tenanted
 from shared.data.roles import role_name
 
+if TYPE_CHECKING:  # serving processes import this module, and only migrations Alembic
+    from alembic.operations import Operations
+
 TENANT_MATCHES = "tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid"
 
 
-def enable_tenancy(op: Operations | ModuleType, table: str, *, service: str, fleet: bool = False) -> None:
+def enable_tenancy(op: "Operations | ModuleType", table: str, *, service: str, fleet: bool = False) -> None:
     """Force row-level security on `table`: `_app` sees one tenant, `_owner` all, `_fleet` all only where asked for.
 
     `fleet=True` needs the table's name in the service's catalogue test, where a reviewer sees it.

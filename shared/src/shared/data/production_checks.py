@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from shared.data.database import Database
-from shared.data.migrations import current, head
 from shared.data.policies import passes_by
+from shared.data.revisions import current, head
 from shared.problems import ServiceUnavailable
 
 Refusal = Callable[[Database], Awaitable[None]]

@@ -1,17 +1,15 @@
-"""Which transport a URL means."""
+"""Which transport a URL means. Only that one and its client library are imported."""
 
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Final
 from urllib.parse import urlsplit
 
 from shared.events.bus import Bus
-from shared.events.rabbit import RabbitBus
-from shared.events.valkey_streams import ValkeyBus
 
-_BY_SCHEME: dict[str, type[RabbitBus] | type[ValkeyBus]] = {
-    "amqp": RabbitBus,
-    "amqps": RabbitBus,
-    "redis": ValkeyBus,
-    "rediss": ValkeyBus,
-}
+_RABBIT: Final = "shared.events.rabbit:RabbitBus"
+_VALKEY: Final = "shared.events.valkey_streams:ValkeyBus"
+_BY_SCHEME: Final = {"amqp": _RABBIT, "amqps": _RABBIT, "redis": _VALKEY, "rediss": _VALKEY}
 
 
 def open_bus(url: str) -> Bus:
@@ -19,4 +17,5 @@ def open_bus(url: str) -> Bus:
     scheme = urlsplit(url).scheme
     if scheme not in _BY_SCHEME:
         raise ValueError(f"BUS_URL has the scheme {scheme!r}; supported schemes: {', '.join(_BY_SCHEME)}")
-    return _BY_SCHEME[scheme](url)
+    transport: Callable[[str], Bus] = resolve_name(_BY_SCHEME[scheme])
+    return transport(url)

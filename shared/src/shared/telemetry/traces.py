@@ -1,20 +1,20 @@
 """OpenTelemetry traces: a provider always (without one there is no trace id), an exporter only where one is wanted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pkgutil import resolve_name
+from typing import Final
 
 from opentelemetry import context, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.settings import TelemetrySettings
 
+_EXPORT: Final = "shared.telemetry.trace_export:export"  # imported only where an endpoint is set
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -28,9 +28,8 @@ def configure(settings: TelemetrySettings, service: str) -> TracerProvider:
         sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
     )
     if settings.otlp_endpoint is not None:
-        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint.rstrip("/") + "/v1/traces")
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-        AsyncPGInstrumentor().instrument(tracer_provider=provider)  # type: ignore[no-untyped-call]  # the package has no types here
+        export: Callable[[TracerProvider, str], None] = resolve_name(_EXPORT)
+        export(provider, settings.otlp_endpoint)
     trace.set_tracer_provider(provider)
     return provider
 

@@ -3,11 +3,10 @@
 from datetime import datetime, timedelta
 from functools import partial
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from alembic.operations import Operations
 from sqlalchemy import DateTime, Index, LargeBinary, PrimaryKeyConstraint, delete, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -16,6 +15,9 @@ from shared.background import PollingLoop
 from shared.data.database import Database
 from shared.data.models import Tenanted
 from shared.data.policies import enable_tenancy
+
+if TYPE_CHECKING:  # serving processes import this module, and only migrations Alembic
+    from alembic.operations import Operations
 
 KEPT_H: Final = 24
 PRUNE_EVERY_S: Final = 600.0
@@ -43,7 +45,7 @@ class IdempotencyKey(Tenanted):
 OLD: Final = IdempotencyKey.created_at < func.now() - timedelta(hours=KEPT_H)
 
 
-def create_idempotency_table(op: Operations | ModuleType, *, service: str) -> None:
+def create_idempotency_table(op: "Operations | ModuleType", *, service: str) -> None:
     """Make the table in a service's first migration. The fleet role sees it, to prune it."""
     op.create_table(
         "idempotency_keys",
