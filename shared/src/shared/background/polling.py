@@ -15,6 +15,7 @@ from shared.telemetry.metrics import LOOP_FAILURES
 
 BUSY_S: Final = 0.03  # another process holds the lock for one batch, usually a few milliseconds
 _BACKOFF: Final = Backoff()
+STABLE_S: Final = 2.0  # a step that fails again sooner has not recovered: the same outage goes on
 _JITTER: Final = 0.1  # replicas that started together spread out
 
 log = structlog.get_logger(__name__)
@@ -53,19 +54,34 @@ class PollingLoop:
         self._step, self._every_s, self._backoff, self._outages = step, every_s, backoff, outages
         self._woken = asyncio.Event()
         self._failures = 0
+        self._ending: asyncio.TimerHandle | None = None
 
     def wake(self, _reason: object = None) -> None:
         """Do the next step now, or right after the one that runs."""
         self._woken.set()
 
     def recovered(self) -> None:
-        """Say that the outage is over: for a step that holds a connection until it is lost."""
-        if self._failures:
-            log.info("loop_recovered", loop=self.name, failures=self._failures)
-        self._failures = 0
+        """Report success, for a step that holds a connection until it is lost. An outage ends STABLE_S later."""
+        if self._failures and self._ending is None:
+            self._ending = asyncio.get_running_loop().call_later(STABLE_S, self._end_outage)
+
+    def _end_outage(self) -> None:
+        log.info("loop_recovered", loop=self.name, failures=self._failures)
+        self._failures, self._ending = 0, None
+
+    def _continue_outage(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
 
     async def run(self) -> None:
         """Loop until cancelled; errors never end it."""
+        try:
+            await self._repeat()
+        finally:
+            self._continue_outage()
+
+    async def _repeat(self) -> None:
         while True:
             raise_if_cancelled()
             self._woken.clear()
@@ -90,6 +106,7 @@ class PollingLoop:
 
     async def _back_off(self, error: Exception) -> None:
         LOOP_FAILURES.labels(self.name).inc()
+        self._continue_outage()
         if not self._failures:
             unexpected = None if isinstance(error, self._outages) else error
             log.warning("loop_interrupted", loop=self.name, reason=repr(error), exc_info=unexpected)

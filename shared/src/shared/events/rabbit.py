@@ -8,7 +8,6 @@ background, on their own clock; this way the loop that needs the connection is a
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -44,8 +43,6 @@ CLOSE_TIMEOUT_S: Final = 1.0  # a frozen broker must not delay the close
 _LOST = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 log = structlog.get_logger(__name__)
-for _noisy in ("aiormq", "aio_pika"):  # they log each attempt as an error; the loops here log each change of state once
-    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
 
 async def connect(url: str, *, timeout_s: float) -> AbstractConnection:

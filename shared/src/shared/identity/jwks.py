@@ -31,6 +31,7 @@ class Jwks:
         self._keys: dict[str, VerifyingKey] = {}
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
+        self._reason = ""
         self.generation = 0
         """Grows when the keys change, so that remembered verifications are dropped."""
 
@@ -63,7 +64,7 @@ class Jwks:
 
     async def _refresh_or_raise(self) -> None:
         if not await self.refresh():
-            raise ServiceUnavailable("auth-service's keys cannot be fetched.")
+            raise ServiceUnavailable(f"auth-service's keys cannot be fetched: {self._reason}")
 
     async def _refresh(self) -> bool:
         self._asked_at = self._clock()
@@ -71,7 +72,7 @@ class Jwks:
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 keys = _usable_keys(await self._fetch())
         except (Problem, OSError, ValueError) as error:  # TimeoutError is an OSError
-            log.warning("jwks_not_fetched", reason=type(error).__name__, keys_kept=len(self._keys))
+            self._reason = repr(error)
             return False
         if keys != self._keys:
             self._keys = keys

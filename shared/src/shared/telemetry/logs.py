@@ -16,7 +16,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from shared.settings import LogSettings
 
-_NOISY = ("uvicorn.access", "aiormq.connection", "aio_pika.robust_connection", "httpx2", "httpcore2", "asyncio")
+_LEVELS = {
+    **dict.fromkeys(("uvicorn.access", "httpx2", "httpcore2", "asyncio"), logging.WARNING),
+    # They log each attempt to connect as an error; the loops that use them log an outage's beginning and its end.
+    **dict.fromkeys(("aiormq", "aio_pika"), logging.CRITICAL),
+}
 
 # Without the local variables of each frame: tokens, passwords and bodies are among them.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
@@ -45,8 +49,8 @@ def configure(settings: LogSettings, service: str) -> None:
         )
         handlers.append(_handler(rotating, before, json=True))
     logging.basicConfig(handlers=handlers, level=settings.level, force=True)
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def _handler(handler: logging.Handler, before: list[Processor], json: bool) -> logging.Handler:
