@@ -75,6 +75,18 @@ async def test_a_membership_that_ends_takes_its_sessions_along(door: Door, users
     assert (await door.refresh(newer["refresh_token"])).status_code == 200
 
 
+async def test_an_answer_from_before_an_event_does_not_undo_it(door: Door, users: FakeUsers) -> None:
+    """users-service answered, the tenant was suspended, and the event overtook the answer."""
+    await door.signed_up("ann", slug="acme")
+    tenant_id = UUID(users.tenants["acme"]["id"])
+    suspended = {"slug": "acme", "name": "Acme", "tier": "free", "status": "suspended"}
+    await _told(door.database, "tenant.suspended", tenant_id, 2, suspended, tenant=tenant_id)
+    assert users.tenants["acme"]["version"] == 1
+    assert problem(await door.login("ann", tenant="acme")) == (403, "tenant_closed")
+    users.tenants["acme"]["version"] = 3
+    assert (await door.login("ann", tenant="acme")).status_code == 200
+
+
 ACME = {"slug": "acme", "name": "Acme", "tier": "free", "status": "active"}
 
 

@@ -29,12 +29,13 @@ async def test_the_access_token_is_as_rfc_9068_says(door: Door, users: FakeUsers
     }
     assert (claims["tenant"], claims["tenant_slug"], claims["tier"]) == (tenant["id"], "acme", "free")
     assert claims["roles"] == ["admin"]
+    assert (claims["membership_version"], claims["tenant_version"]) == (1, 1)
     assert set(claims["scope"].split()) == scopes_of(["admin"]) == set(tokens["scope"].split())
     assert claims["exp"] - claims["iat"] == 600 == tokens["expires_in"]
     assert claims["sid"] == tokens["session_id"]
     assert claims.keys() == {
         *("iss", "sub", "aud", "exp", "iat", "jti", "sid", "tenant", "tenant_slug", "roles", "scope", "tier"),
-        *("user_epoch", "client_id", "preferred_username"),
+        *("user_epoch", "membership_version", "tenant_version", "client_id", "preferred_username"),
     }
 
 

@@ -100,9 +100,9 @@ async def test_revocations_close_within_two_seconds(
     ):
         began = time.monotonic()
         auth.end_session(session)
-        users.revoke("membership", tenant_id=str(tenant), user_id=str(bob), roles=None)
-        users.revoke("membership", tenant_id=str(tenant), user_id=str(cy), roles=["moderator"])
-        users.revoke("membership", tenant_id=str(tenant), user_id=str(dee), roles=["user"])
+        users.revoke("membership", tenant_id=str(tenant), user_id=str(bob), roles=None, version=2)
+        users.revoke("membership", tenant_id=str(tenant), user_id=str(cy), roles=["moderator"], version=2)
+        users.revoke("membership", tenant_id=str(tenant), user_id=str(dee), roles=["user"], version=1)
         assert await ann.closed() == 4001
         assert await bob_on_two.closed() == 4003
         assert await cy_on_one.closed() == 4001  # other roles: come back with a fresh token
@@ -111,6 +111,20 @@ async def test_revocations_close_within_two_seconds(
         await dee_stays.expect("pong")
         users.revoke("tenant", id=str(tenant), suspended=True)
         assert await dee_stays.closed() == 4003
+
+
+async def test_a_connection_renewed_with_the_new_version_of_a_membership_goes_on(
+    members: Members, connected: Talking, auth: FakeAuth, users: FakeUsers
+) -> None:
+    async with connected("ann") as ann, connected("bob") as bob:
+        await ann.say("renew", token=auth.access_token(members.principal("ann", membership_version=2)))
+        await ann.expect("renewed")
+        for name in ("ann", "bob"):
+            member = {"tenant_id": str(members.tenant_id), "user_id": str(members.id(name))}
+            users.revoke("membership", **member, roles=["user"], version=2)
+        assert await bob.closed() == 4001
+        await ann.say("ping")
+        await ann.expect("pong")
 
 
 async def test_whoever_is_taken_out_of_a_room_hears_no_more_of_it(

@@ -3,6 +3,7 @@
 import hmac
 import time
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -99,8 +100,8 @@ async def test_only_the_ended_session_is_refused(client: Any, sign_in: Any, auth
 
 async def test_a_change_of_roles_and_a_suspended_tenant_end_tokens(client: Any, sign_in: Any, users: Any) -> None:
     ann, bob = sign_in.principal("ann", tenant="acme"), sign_in.principal("bob", tenant="globex")
-    users.revoke("membership", tenant_id=str(ann.tenant_id), user_id=str(ann.user_id), roles=["admin"])
-    users.revoke("tenant", id=str(bob.tenant_id), suspended=True)
+    users.revoke("membership", tenant_id=str(ann.tenant_id), user_id=str(ann.user_id), roles=["admin"], version=2)
+    users.revoke("tenant", id=str(bob.tenant_id), suspended=True, version=2)
     for principal in (ann, bob):
         headers = {"Authorization": f"Bearer {sign_in.token(principal)}"}
 
@@ -108,7 +109,9 @@ async def test_a_change_of_roles_and_a_suspended_tenant_end_tokens(client: Any, 
             return bool((await client.get(SIGNED, headers=headers)).status_code == 401)
 
         await eventually(refused, within_s=2)
-    assert (await client.get(SIGNED, headers=sign_in("ann", tenant="acme", roles=["admin"]))).status_code == 200
+    for newer in (replace(ann, membership_version=2), replace(bob, tenant_version=2)):
+        headers = {"Authorization": f"Bearer {sign_in.token(newer)}"}
+        assert (await client.get(SIGNED, headers=headers)).status_code == 200
 
 
 async def test_stale_feeds_close_fresh_routes_only(open_edge: Any, sign_in: Any, users: Any) -> None:

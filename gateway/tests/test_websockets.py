@@ -194,7 +194,7 @@ async def test_an_ended_session_closes_with_4001_and_an_ended_membership_with_40
     ):
         auth.end_session(ann.session_id)
         assert await close_of(hers) == (4001, "session")
-        users.revoke("membership", tenant_id=str(bob.tenant_id), user_id=str(bob.user_id), roles=None)
+        users.revoke("membership", tenant_id=str(bob.tenant_id), user_id=str(bob.user_id), roles=None, version=2)
         assert await close_of(his) == (4003, "membership")
     await eventually(lambda: len(edge.gateway.streams) == 0)
 
@@ -202,7 +202,7 @@ async def test_an_ended_session_closes_with_4001_and_an_ended_membership_with_40
 async def test_changed_roles_close_with_4001(edge: Any, sign_in: Any, users: Any) -> None:
     ann = sign_in.principal("ann")
     async with opened(edge, headers={"Authorization": f"Bearer {sign_in.token(ann)}"}) as socket:
-        users.revoke("membership", tenant_id=str(ann.tenant_id), user_id=str(ann.user_id), roles=["admin"])
+        users.revoke("membership", tenant_id=str(ann.tenant_id), user_id=str(ann.user_id), roles=["admin"], version=2)
         assert await close_of(socket) == (4001, "roles")
 
 

@@ -30,6 +30,7 @@ async def test_who_brings_a_tenant_is_its_admin(register: Register, published: P
         "name": "Acme",
         "tier": "free",
         "status": "active",
+        "version": 1,
     }
     tenant, granted = await published()
     assert (tenant.type, tenant.subject, tenant.tenant_id) == ("tenant.created.v1", tenant.tenant_id, tenant.subject)
@@ -43,6 +44,7 @@ async def test_who_brings_a_tenant_is_its_admin(register: Register, published: P
         "username": "ann",
         "roles": ["admin"],
         "status": "active",
+        "version": 1,
     }
 
 

@@ -1,5 +1,6 @@
 """What the feed says, read as the gateway reads it."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -24,6 +25,11 @@ async def read(client: httpx2.AsyncClient, as_user: People, after: str | None = 
     return FeedPage.model_validate(reply.json())
 
 
+async def membership_of_bob(client: httpx2.AsyncClient, as_user: People) -> dict[str, Any]:
+    path = f"/internal/memberships/{as_user.tenant_id('acme')}/{as_user.id('bob')}"
+    return dict((await client.get(path, headers=as_user.service("auth"))).json())
+
+
 async def test_a_first_membership_ends_nothing(client: httpx2.AsyncClient, as_user: People) -> None:
     assert (await read(client, as_user)).entries == []
 
@@ -33,28 +39,45 @@ async def test_tokens_end_with_their_roles_their_membership_and_their_tenant(
 ) -> None:
     ann = as_user("ann", roles=["admin"])
     tenant = bob.partition("/members")[0]
-    before, after = as_user.principal("bob"), as_user.principal("bob", roles=["analyst", "user"])
+    version = (await membership_of_bob(client, as_user))["version"]
+    tokens = [as_user.principal("bob", membership_version=version + later) for later in (0, 1, 4)]
     known, cursor = RevocationSet(), (await read(client, as_user)).next
 
-    async def ended() -> tuple[Any, Any]:
+    async def ended() -> tuple[Any, ...]:
         page = await read(client, as_user, cursor)
         known.apply(page.entries, now=0)
-        return tuple(found and found.reason for found in (known.ended(before), known.ended(after)))  # type: ignore[return-value]  # two of them
+        return tuple(found and found.reason for found in map(known.ended, tokens))
 
-    assert await ended() == (None, None)
+    assert await ended() == (None, None, None)
     await client.put(bob, json={"roles": ["user", "analyst"]}, headers=ann)
-    assert await ended() == ("membership", None)
+    assert await ended() == ("membership", None, None)
     await client.patch(tenant, json={"status": "suspended"}, headers=operator)
-    assert await ended() == ("membership", "tenant")
+    assert await ended() == ("membership", "tenant", "tenant")
     await client.patch(tenant, json={"status": "active"}, headers=operator)
-    assert await ended() == ("membership", None)
+    assert await ended() == ("membership", None, None)
     await client.delete(bob, headers=ann)
-    assert await ended() == ("membership", "membership")
+    assert await ended() == ("membership", "membership", None)
     await client.put(bob, json={"roles": ["user"]}, headers=ann)
-    assert await ended() == ("membership", "membership")  # invited again: not before the person accepts
+    assert await ended() == ("membership", "membership", None)
     accept = f"/internal/memberships/{as_user.tenant_id('acme')}/{as_user.id('bob')}/accept"
-    assert (await client.post(accept, headers=as_user.service("auth"))).status_code == 200
-    assert await ended() == (None, "membership")
+    assert (await client.post(accept, headers=as_user.service("auth"))).json()["version"] == version + 4
+    assert await ended() == ("membership", "membership", None)
+
+
+async def test_tokens_of_a_resumed_tenant_are_of_a_later_version(
+    client: httpx2.AsyncClient, as_user: People, bob: str, operator: dict[str, str]
+) -> None:
+    """So a gateway that knows of the suspension only accepts them."""
+    tenant = bob.partition("/members")[0]
+    known = RevocationSet()
+    await client.patch(tenant, json={"status": "suspended"}, headers=operator)
+    await client.patch(tenant, json={"name": "Acme, closed"}, headers=operator)
+    known.apply((await read(client, as_user)).entries, now=0)
+    suspended = (await membership_of_bob(client, as_user))["tenant"]["version"]
+    await client.patch(tenant, json={"status": "active"}, headers=operator)
+    resumed = (await membership_of_bob(client, as_user))["tenant"]["version"]
+    versions = {version: replace(as_user.principal("bob"), tenant_version=version) for version in range(resumed + 1)}
+    assert [version for version, token in versions.items() if known.ended(token) is None] == [suspended, resumed]
 
 
 async def test_a_reader_who_has_just_read_is_told_again_what_may_have_committed_late(

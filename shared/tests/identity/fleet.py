@@ -39,6 +39,8 @@ def person(**changes: Any) -> Principal:
         user_epoch=3,
         expires_at=int(time.time()) + 600,
         issuer=PUBLIC_URL,
+        membership_version=1,
+        tenant_version=1,
     )
     return replace(ann, **changes)
 

@@ -1,6 +1,7 @@
 """A principal and its claims: the same person on both sides, and no claim that makes more than a 401."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ def test_a_person_survives_the_journey_as_claims(ann: Principal) -> None:
 
 def test_a_person_without_a_tenant_survives_it_too() -> None:
     nobody = person(tenant_id=None, tenant_slug=None, tier=None, session_id=None, roles=frozenset(), scopes=frozenset())
+    nobody = replace(nobody, membership_version=None, tenant_version=None)
     assert Principal.from_claims({**nobody.to_claims(), "iss": nobody.issuer}) == nobody
 
 
@@ -46,6 +48,9 @@ def test_a_person_without_a_tenant_survives_it_too() -> None:
         ("user_epoch", "3"),
         ("user_epoch", -1),
         ("user_epoch", None),
+        ("membership_version", "1"),
+        ("membership_version", -1),
+        ("tenant_version", True),
         ("person_exp", 1.5),
         ("person_exp", 10**30),
         ("client_id", ""),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,10 +69,14 @@ def revocations(feed: Feed, clock: Clock) -> Revocations:
     return Revocations({"auth": feed.fetch}, clock=clock, monotonic=clock)
 
 
-def membership(ann: Principal, roles: set[str] | None) -> MembershipState:
+def membership(ann: Principal, roles: set[str] | None, version: int | None = None) -> MembershipState:
     assert ann.tenant_id
     return MembershipState(
-        tenant_id=ann.tenant_id, user_id=ann.user_id, roles=None if roles is None else frozenset(roles), expires_at=SOON
+        tenant_id=ann.tenant_id,
+        user_id=ann.user_id,
+        roles=None if roles is None else frozenset(roles),
+        version=version,
+        expires_at=SOON,
     )
 
 
@@ -82,8 +87,8 @@ def entries_that_end(ann: Principal) -> list[Entry]:
         TokenEnded(id=ann.token_id, expires_at=SOON),
         SessionEnded(id=ann.session_id, expires_at=SOON),
         UserEpoch(id=ann.user_id, epoch=ann.user_epoch + 1, expires_at=SOON),
-        membership(ann, None),
-        TenantState(id=ann.tenant_id, suspended=True, expires_at=SOON),
+        membership(ann, None, (ann.membership_version or 0) + 1),
+        TenantState(id=ann.tenant_id, suspended=True, version=(ann.tenant_version or 0) + 1, expires_at=SOON),
     ]
 
 
@@ -111,34 +116,44 @@ async def test_other_sessions_and_tenants_of_the_same_person_go_on(
     assert revocations.ended(other) is None
 
 
-async def test_after_a_change_of_roles_only_tokens_with_the_new_ones_count(
+async def test_a_membership_ends_the_tokens_of_earlier_versions_whatever_their_roles(
     feed: Feed, revocations: Revocations, ann: Principal
 ) -> None:
-    analyst = person(user_id=ann.user_id, tenant_id=ann.tenant_id, roles=frozenset({"analyst"}))
-    feed.commit(membership(ann, {"analyst"}))
+    ann = replace(ann, membership_version=4)
+    again = replace(ann, membership_version=6)
+    feed.commit(membership(ann, None, 5))
+    await revocations.poll("auth")
+    assert revocations.ended(ann) == Ended("membership")
+    assert revocations.ended(again) is None  # signed after the membership was taken up again, which is not known here
+    feed.commit(membership(ann, {"user"}, 6))
+    await revocations.poll("auth")
+    assert revocations.ended(ann) == Ended("membership")  # with the same roles
+    assert revocations.ended(again) is None
+
+
+@pytest.mark.parametrize(("in_token", "in_entry"), [(None, 5), (4, None), (None, None)])
+async def test_where_a_release_before_versions_takes_part_roles_decide(
+    feed: Feed, revocations: Revocations, ann: Principal, in_token: int | None, in_entry: int | None
+) -> None:
+    ann = replace(ann, membership_version=in_token)
+    analyst = replace(ann, roles=frozenset({"analyst"}))
+    feed.commit(membership(ann, {"analyst"}, in_entry))
     await revocations.poll("auth")
     assert revocations.ended(ann) == Ended("membership")
     assert revocations.ended(analyst) is None
 
 
-async def test_a_membership_granted_again_with_the_same_roles_counts_again(
-    feed: Feed, revocations: Revocations, ann: Principal
-) -> None:
-    feed.commit(membership(ann, None))
-    await revocations.poll("auth")
-    assert revocations.ended(ann) == Ended("membership")
-    feed.commit(membership(ann, {"user"}))
-    await revocations.poll("auth")
-    assert revocations.ended(ann) is None
-
-
+@pytest.mark.parametrize("in_entry", [None, 2])
 async def test_a_suspended_tenant_is_refused_until_it_is_resumed(
-    feed: Feed, revocations: Revocations, ann: Principal
+    feed: Feed, revocations: Revocations, ann: Principal, in_entry: int | None
 ) -> None:
     assert ann.tenant_id
-    feed.commit(TenantState(id=ann.tenant_id, suspended=True, expires_at=SOON))
+    feed.commit(TenantState(id=ann.tenant_id, suspended=True, version=in_entry, expires_at=SOON))
     await revocations.poll("auth")
     assert revocations.ended(ann) == Ended("tenant")
+    assert revocations.ended(replace(ann, tenant_version=None)) == Ended("tenant")
+    resumed = replace(ann, tenant_version=3)
+    assert revocations.ended(resumed) == (Ended("tenant") if in_entry is None else None)
     feed.commit(TenantState(id=ann.tenant_id, suspended=False, expires_at=SOON))
     await revocations.poll("auth")
     assert revocations.ended(ann) is None

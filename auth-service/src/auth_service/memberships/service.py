@@ -42,7 +42,7 @@ async def store_replies(
 async def store_reply(db: AsyncSession, reply: MembershipReply) -> None:
     """Store users-service's answer. The transaction continues as that tenant."""
     await enter_tenant(db, reply.tenant.id)
-    await _put_tenant(db, reply.tenant.id, reply.tenant, version=None)
+    await _put_tenant(db, reply.tenant.id, reply.tenant, version=reply.tenant.version)
     await _put_membership(
         db,
         tenant_id=reply.tenant.id,
@@ -101,7 +101,7 @@ async def forget_tenant(db: AsyncSession, tenant_id: UUID) -> None:
 async def _put_tenant(
     db: AsyncSession, tenant_id: UUID, source: TenantReply | TenantEvent, *, version: int | None
 ) -> None:
-    """A reply has no version and is current; an event is stored unless it is older than the stored one."""
+    """Store it unless it is older than the stored one; without a version it is taken as current."""
     values = {"slug": source.slug, "name": source.name, "tier": source.tier, "status": source.status}
     row = insert(Tenant).values(id=tenant_id, version=version or 0, **values)
     changes: dict[str, Any] = values if version is None else {**values, "version": version}

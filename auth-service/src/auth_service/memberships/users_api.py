@@ -18,6 +18,8 @@ class TenantReply(BaseModel):
     name: str
     tier: str
     status: str
+    version: int | None = None
+    """None: users-service is of an earlier release."""
 
 
 class MembershipReply(BaseModel):

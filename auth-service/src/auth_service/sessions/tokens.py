@@ -57,9 +57,9 @@ class TokenMaker:
 def is_current(member: TenantMembership | None, account: Account, revocations: Revocations, public_url: str) -> bool:
     """Whether a token may be signed from the projection, without asking users-service.
 
-    It is fresh, and users-service's feed, which may be ahead of its events, would not end that token.
+    It is active and fresh, and users-service's feed, which may be ahead of its events, would not end that token.
     """
-    if member is None or not is_fresh(member):
+    if member is None or not member.active or not is_fresh(member):
         return False
     ended = revocations.ended(principal(account, None, member, public_url, expires_at=int(time.time())))
     return ended is None or ended.reason not in ("membership", "tenant")
@@ -82,6 +82,8 @@ def principal(
         client_id=CLIENT_ID,
         token_id=str(new_id()),
         user_epoch=account.epoch,
+        membership_version=member.membership.version,
+        tenant_version=member.tenant.version,
         expires_at=expires_at,
         issuer=public_url,
     )

@@ -19,6 +19,9 @@ class Principal:
     `expires_at` (epoch seconds) is the end of the access token that the person showed. An internal token ends earlier
     and carries it along, so that a socket opened with one lives as long as the person's own token. `actor` is the
     service that acts for the person (RFC 8693, `act`); None when the person's own request was forwarded.
+
+    `membership_version` and `tenant_version` are of the rows that the token was signed by, so that the revocation feed
+    ends exactly the tokens from before a change. None: signed by an earlier release, or for no tenant.
     """
 
     user_id: UUID
@@ -35,6 +38,8 @@ class Principal:
     expires_at: int
     issuer: str
     actor: str | None = None
+    membership_version: int | None = None
+    tenant_version: int | None = None
 
     def to_claims(self) -> dict[str, Any]:
         """The claims about the person; the signer adds `iss`, `aud`, `iat`, `exp` and its own `act`."""
@@ -50,6 +55,8 @@ class Principal:
             "client_id": self.client_id,
             "jti": self.token_id,
             "user_epoch": self.user_epoch,
+            "membership_version": self.membership_version,
+            "tenant_version": self.tenant_version,
             "person_exp": self.expires_at,
             "act": None if self.actor is None else {"sub": self.actor},
         }
@@ -74,6 +81,8 @@ class Principal:
             expires_at=_whole(ends, "exp"),
             issuer=_text(claims, "iss"),
             actor=actor_of(claims),
+            membership_version=_whole_or_none(claims, "membership_version"),
+            tenant_version=_whole_or_none(claims, "tenant_version"),
         )
 
 
@@ -161,3 +170,7 @@ def _whole(value: object, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < LATEST:
         raise _malformed(name)
     return value
+
+
+def _whole_or_none(claims: Claims, name: str) -> int | None:
+    return None if claims.get(name) is None else _whole(claims[name], name)

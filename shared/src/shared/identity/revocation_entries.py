@@ -1,8 +1,9 @@
 """What ends tokens before their time: the entries of a revocation feed, and the page that a feed answers with.
 
 auth-service (token, session, user) and users-service (membership, tenant) serve `GET /internal/revocations?after=`. An
-entry states how things are now, never that a time was passed: comparing a token's `iat` with a cut-off would end, or
-spare, tokens made in the same second.
+entry is compared with a token by an id, an epoch or a version, never by times: two services have two clocks, and a
+token's `iat` has whole seconds. So a token that was signed after a change is valid everywhere at once, also where the
+change is not known yet, and one from before it is ended everywhere, however late it was signed.
 """
 
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ KEPT_S: Final = ACCESS_TTL_S + PROJECTION_LAG_S + OVERLAP_S
 """How long after the change an entry must stay: then every token that it ends has expired by itself."""
 
 Key = tuple[str, object, object]
+Version = Annotated[StrictInt, Field(ge=0, lt=LATEST)]
 
 
 class _Entry(BaseModel):
@@ -77,35 +79,50 @@ class UserEpoch(_Entry):
 
 
 class MembershipState(_Entry):
-    """A person's current roles in a tenant, null if the membership has ended; tokens with other roles have ended."""
+    """A person's membership in a tenant as it is now; tokens of an earlier version have ended.
+
+    `roles` is null if the membership has ended, so that open connections can say so.
+    """
 
     kind: Literal["membership"] = "membership"
     tenant_id: UUID
     user_id: UUID
     roles: frozenset[str] | None
+    version: Version | None = None
 
     @property
     def key(self) -> Key:
         return ("membership", self.tenant_id, self.user_id)
 
     def ends(self, principal: Principal) -> bool:
-        theirs = (principal.tenant_id, principal.user_id) == (self.tenant_id, self.user_id)
-        return theirs and principal.roles != self.roles
+        if (principal.tenant_id, principal.user_id) != (self.tenant_id, self.user_id):
+            return False
+        if self.version is None or principal.membership_version is None:  # one of the two is of an earlier release
+            return principal.roles != self.roles
+        return principal.membership_version < self.version
 
 
 class TenantState(_Entry):
-    """Whether a tenant is suspended; while it is, all its tokens have ended."""
+    """Whether a tenant is suspended; while it is, its tokens of an earlier version have ended: all that there are.
+
+    Later versions are of tokens that were signed after it was resumed.
+    """
 
     kind: Literal["tenant"] = "tenant"
     id: UUID
     suspended: StrictBool
+    version: Version | None = None
 
     @property
     def key(self) -> Key:
         return ("tenant", self.id, None)
 
     def ends(self, principal: Principal) -> bool:
-        return principal.tenant_id == self.id and self.suspended
+        if principal.tenant_id != self.id or not self.suspended:
+            return False
+        if self.version is None or principal.tenant_version is None:  # one of the two is of an earlier release
+            return True
+        return principal.tenant_version < self.version
 
 
 Entry = Annotated[TokenEnded | SessionEnded | UserEpoch | MembershipState | TenantState, Field(discriminator="kind")]

@@ -61,6 +61,7 @@ class People:
         tier: str = "enterprise",
         session_id: UUID | None = None,
         user_epoch: int = 0,
+        membership_version: int = 1,
         lifetime_s: int = 600,
     ) -> Principal:
         """The person as a service sees them; without `scopes` they have all that their roles grant."""
@@ -76,6 +77,8 @@ class People:
             client_id="flotilla",
             token_id=str(new_id()),
             user_epoch=user_epoch,
+            membership_version=membership_version if tenant else None,
+            tenant_version=1 if tenant else None,
             expires_at=int(time.time()) + lifetime_s,
             issuer="http://localhost:8000",
         )

@@ -29,6 +29,7 @@ class _Tenant(BaseModel):
     slug: str
     status: str
     tier: str
+    version: int | None = None
 
 
 class _Membership(BaseModel):
@@ -36,6 +37,7 @@ class _Membership(BaseModel):
     tenant: _Tenant
     roles: frozenset[str]
     status: str
+    version: int
 
 
 class _File(BaseModel):
@@ -66,6 +68,8 @@ async def owner_now(users: ServiceClient, job: Claimed) -> Principal:
         roles=membership.roles,
         scopes=frozenset(job.scopes) & scopes_of(membership.roles),
         tier=membership.tenant.tier,
+        membership_version=membership.version,
+        tenant_version=membership.tenant.version,
     )
 
 

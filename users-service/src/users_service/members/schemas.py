@@ -52,13 +52,19 @@ class MemberQuery(ListQuery):
     username: str | None = Field(default=None, max_length=64)
 
 
+class MembershipTenant(TenantBrief):
+    """A tenant as the other services read it; tokens carry its version."""
+
+    version: int
+
+
 class MembershipOut(BaseModel):
     """A membership as the other services read it."""
 
     id: UUID
     user_id: UUID
     username: str
-    tenant: TenantBrief
+    tenant: MembershipTenant
     roles: list[str]
     status: LivingStatus
     version: int
@@ -70,7 +76,7 @@ class MembershipOut(BaseModel):
             id=membership.id,
             user_id=membership.user_id,
             username=membership.username,
-            tenant=TenantBrief.model_validate(tenant),
+            tenant=MembershipTenant.model_validate(tenant),
             roles=membership.roles,
             status=membership.status,
             version=membership.version,

@@ -42,12 +42,18 @@ def _ends(changed_at: datetime | None) -> int:
 
 
 def _membership(one: Membership) -> MembershipState:
-    # An invited person's roles are named, not None: their first token may come before the next reading of the feed.
-    # Whose membership had ended has older tokens: they count again only once the person has accepted.
+    # A membership that was granted again has not begun again before the person accepts: `ended_at` is kept until then.
     counts = one.status == "active" or (one.status == "invited" and one.ended_at is None)
-    roles = frozenset(one.roles) if counts else None
-    return MembershipState(tenant_id=one.tenant_id, user_id=one.user_id, roles=roles, expires_at=_ends(one.changed_at))
+    return MembershipState(
+        tenant_id=one.tenant_id,
+        user_id=one.user_id,
+        roles=frozenset(one.roles) if counts else None,
+        version=one.version,
+        expires_at=_ends(one.changed_at),
+    )
 
 
 def _tenant(one: Tenant) -> TenantState:
-    return TenantState(id=one.tenant_id, suspended=one.status == "suspended", expires_at=_ends(one.changed_at))
+    return TenantState(
+        id=one.tenant_id, suspended=one.status == "suspended", version=one.version, expires_at=_ends(one.changed_at)
+    )

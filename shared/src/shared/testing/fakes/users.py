@@ -43,7 +43,7 @@ class FakeUsers(FeedFake):
 
     def add_tenant(self, slug: str, tenant_id: UUID | str | None = None, **more: Any) -> dict[str, Any]:
         tenant = {"id": str(tenant_id or new_id()), "slug": slug, "name": slug.title(), "tier": "free"}
-        self.tenants[slug] = tenant | {"status": "active"} | more
+        self.tenants[slug] = tenant | {"status": "active", "version": 1} | more
         return self.tenants[slug]
 
     def add_member(
