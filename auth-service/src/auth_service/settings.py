@@ -96,6 +96,7 @@ class AuthSettings(ServiceSettings):
     service: ClassVar[str] = "auth"
     default_port: ClassVar[int] = 8001
     calls: ClassVar[tuple[str, ...]] = ("users",)
+    follows: ClassVar[tuple[str, ...]] = ("users",)
 
     keys: KeySettings = KeySettings()
     registration: RegistrationSettings = RegistrationSettings()
@@ -121,6 +122,10 @@ class AuthSettings(ServiceSettings):
             errors.append("REGISTRATION__PEOPLE is not named: open, invited or closed")
         if self.registration.tenants is None:
             errors.append("REGISTRATION__TENANTS is not named: open or operator")
-        if self.keys.encryption_key is None and self.keys.encryption_key_file is None:
-            errors.append("neither KEYS__ENCRYPTION_KEY nor KEYS__ENCRYPTION_KEY_FILE is set")
         return errors
+
+    def missing_settings(self) -> list[str]:
+        missing = super().missing_settings()
+        if self.keys.encryption_key is None and self.keys.encryption_key_file is None:
+            missing.append("KEYS__ENCRYPTION_KEY_FILE is not set, nor KEYS__ENCRYPTION_KEY: keys could not be stored")
+        return missing

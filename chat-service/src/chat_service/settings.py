@@ -1,5 +1,6 @@
 """What chat-service reads beyond the shared settings."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field, field_validator
@@ -27,6 +28,12 @@ class ChatSettings(ServiceSettings):
     service: ClassVar[str] = "chat"
     default_port: ClassVar[int] = 8003
     calls: ClassVar[tuple[str, ...]] = ("users",)
+    follows: ClassVar[tuple[str, ...]] = ("auth", "users")
+    production_needs: ClassVar[Mapping[str, str]] = {
+        **ServiceSettings.production_needs,
+        "IDENTITY__JWKS_URL": "sockets could not be renewed",
+        "REDIS_URL": "replicas would not see each other's presence",
+    }
 
     socket: SocketSettings = SocketSettings()
     presence: PresenceSettings = PresenceSettings()

@@ -15,9 +15,9 @@ from gateway.portal.catalogue import explain
 from gateway.routes import file
 from gateway.settings import GatewaySettings
 from shared.problems import every_problem
-from shared.process import mounted_file_errors
+from shared.process import load_checked
 from shared.resources import MissingSetting
-from shared.settings import SettingsInvalid, load
+from shared.settings import SettingsInvalid
 from shared.telemetry import logs, traces
 from shared.web.health import HealthChecks
 
@@ -36,9 +36,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The port to serve on; overrides SERVER__PORT.")] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; open requests then have SERVER__DRAIN_S seconds to finish."""
-    settings = load(GatewaySettings)
-    if found := mounted_file_errors(settings):
-        raise SettingsInvalid("\n".join(["gateway: mounted files cannot be used:", *found]))
+    settings, errors = load_checked(GatewaySettings)
+    if errors:
+        raise SettingsInvalid("\n".join(errors))
     logs.configure(settings.log, "gateway")
     traces.configure(settings.telemetry, "gateway")
     uvloop.run(app.serve(settings, port))

@@ -1,5 +1,6 @@
 """The gateway's settings, in addition to those of every service."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import ClassVar
@@ -38,6 +39,12 @@ class GatewaySettings(ServiceSettings):
     service: ClassVar[str] = "gateway"
     default_port: ClassVar[int] = 8000
     calls: ClassVar[tuple[str, ...]] = ("auth",)
+    follows: ClassVar[tuple[str, ...]] = ("auth", "users")
+    needs: ClassVar[Mapping[str, str]] = {"IDENTITY__KEY_FILE": "internal tokens could not be signed"}
+    production_needs: ClassVar[Mapping[str, str]] = {
+        "IDENTITY__JWKS_URL": "no token could be verified",
+        "REDIS_URL": "each gateway would enforce limits on its own",
+    }
 
     routes_file: Path | None = Field(default=None, description="A route table that replaces the built-in one.")
     limits: LimitSettings = LimitSettings()
@@ -65,10 +72,4 @@ class GatewaySettings(ServiceSettings):
         errors = super().production_errors()
         if self.limits.scale not in (None, 1):
             errors.append(f"LIMITS__SCALE is {self.limits.scale}: limits are multiplied in development only")
-        if self.identity.jwks_url is None:
-            errors.append("IDENTITY__JWKS_URL is not set: no token can be verified")
-        if missing := {"auth", "users"}.difference(self.revocations.feeds):
-            errors.append(f"REVOCATIONS__FEEDS lacks {', '.join(sorted(missing))}: revoked tokens would stay valid")
-        if self.redis_url is None:
-            errors.append("REDIS_URL is not set: each gateway would enforce limits on its own")
         return errors

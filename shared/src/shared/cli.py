@@ -27,7 +27,7 @@ from shared.events.bus import BusUnavailable
 from shared.events.cli import events_commands
 from shared.identity.requirements import UnknownRequirements, grants_of
 from shared.problems import DatabaseUnavailable, every_problem
-from shared.process import mounted_file_errors
+from shared.process import load_checked
 from shared.server import Server
 from shared.settings import OwnerSettings, S, ServiceSettings, SettingsInvalid, load
 from shared.telemetry import logs, traces
@@ -73,15 +73,7 @@ def command_line(service: Service) -> typer.Typer:
 
 def load_fit(service: Service, kind: type[S]) -> S:
     """The settings of a long-running process. Raises SettingsInvalid with all errors, those in the database too."""
-    errors = []
-    try:
-        settings = load(kind)
-    except SettingsInvalid as invalid:
-        if not isinstance(invalid.unfit, kind):
-            raise
-        settings, errors = invalid.unfit, [str(invalid)]
-    if found := mounted_file_errors(settings):
-        errors += [f"{service.name}: invalid mounted files:", *found]
+    settings, errors = load_checked(kind)
     if settings.guarded and settings.database_url is not None:
         found = asyncio.run(_reasons(service, settings))
         errors += [f"{service.name}: the database is not allowed in production:"] if found else []

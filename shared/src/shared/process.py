@@ -33,7 +33,7 @@ from shared.identity.trust import TrustInvalid, parse_trust, watch_trust
 from shared.identity.verifier import Verifier
 from shared.problems import ServiceUnavailable
 from shared.resources import Resources
-from shared.settings import MountedFile, ServiceSettings
+from shared.settings import MountedFile, S, ServiceSettings, SettingsInvalid, load
 from shared.telemetry import metrics
 from shared.web.health import Check, HealthChecks
 
@@ -208,8 +208,26 @@ async def _bus_depth(bus: Bus, service: str) -> str:
     return f"{await bus.depth(service)} waiting"
 
 
-def mounted_file_errors(settings: ServiceSettings) -> list[str]:
-    """What is wrong with the mounted files that the settings name, a line each."""
+def load_checked(kind: type[S]) -> tuple[S, list[str]]:
+    """The settings of a long-running process, and all errors that prevent its start, a line each.
+
+    Raises SettingsInvalid if a setting cannot be read at all.
+    """
+    errors = []
+    try:
+        settings = load(kind)
+    except SettingsInvalid as invalid:
+        if not isinstance(invalid.unfit, kind):
+            raise
+        settings, errors = invalid.unfit, [str(invalid)]
+    if missing := settings.missing_settings():
+        errors += [f"{kind.service}: missing settings; .env.example lists all:", *(f"  {line}" for line in missing)]
+    if found := _mounted_file_errors(settings):
+        errors += [f"{kind.service}: invalid mounted files:", *found]
+    return settings, errors
+
+
+def _mounted_file_errors(settings: ServiceSettings) -> list[str]:
     mounted: list[MountedFile] = [
         ("IDENTITY__KEY_FILE", settings.identity.key_file, parse_private_key),
         ("IDENTITY__TRUST_FILE", settings.identity.trust_file, partial(parse_trust, development=settings.development)),

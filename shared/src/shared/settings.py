@@ -7,8 +7,9 @@ use.
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
@@ -177,6 +178,16 @@ class ServiceSettings(BaseSettings):
     default_port: ClassVar[int] = 8000
     calls: ClassVar[tuple[str, ...]] = ()
     """The services that this one calls: production requires their URLs."""
+    follows: ClassVar[tuple[str, ...]] = ()
+    """The services whose revocations end tokens here: production requires their feeds."""
+    needs: ClassVar[Mapping[str, str]] = {"DATABASE_URL": "there is no database"}
+    """Settings without which no process starts, in any environment, each with the reason."""
+    production_needs: ClassVar[Mapping[str, str]] = {
+        "BUS_URL": "events would wait in the outbox",
+        "IDENTITY__KEY_FILE": "calls to other services could not be signed",
+        "IDENTITY__TRUST_FILE": "no caller could be verified",
+    }
+    """The same, for production and staging only."""
 
     environment: Environment = Field(
         default=Environment.PRODUCTION, description="development, testing, staging or production."
@@ -256,6 +267,11 @@ class ServiceSettings(BaseSettings):
             )
         return services
 
+    def missing_settings(self) -> list[str]:
+        """The settings that a process of this service needs and its environment lacks, each with the reason."""
+        needs = {**self.needs, **(self.production_needs if self.guarded else {})}
+        return [f"{name} is not set: {reason}" for name, reason in needs.items() if not _value_of(self, name)]
+
     def mounted_files(self) -> list["MountedFile"]:
         """The service's own files that a process must be able to use from its start."""
         return []
@@ -268,6 +284,7 @@ class ServiceSettings(BaseSettings):
             *_bus_errors(self),
             *_identity_errors(self),
             *_missing_services(self),
+            *_missing_feeds(self),
         ]
 
     @model_validator(mode="after")
@@ -321,6 +338,16 @@ def _identity_errors(settings: ServiceSettings) -> list[str]:
 def _missing_services(settings: ServiceSettings) -> list[str]:
     missing = [name for name in settings.calls if name not in settings.services]
     return [f"{variable_of(name)} is not set: {settings.service} calls {name}" for name in missing]
+
+
+def _missing_feeds(settings: ServiceSettings) -> list[str]:
+    missing = [name for name in settings.follows if name not in settings.revocations.feeds]
+    return [f"REVOCATIONS__FEEDS lacks {', '.join(missing)}: revoked tokens would stay valid"] if missing else []
+
+
+def _value_of(settings: ServiceSettings, variable: str) -> Any:
+    """The setting that `variable` sets, such as `DATABASE__POOL_SIZE`."""
+    return reduce(getattr, variable.lower().split("__"), settings)
 
 
 class _Unfit(ValueError):

@@ -78,6 +78,7 @@ class TasksSettings(ServiceSettings):
     service: ClassVar[str] = "tasks"
     default_port: ClassVar[int] = 8004
     calls: ClassVar[tuple[str, ...]] = ("users",)
+    follows: ClassVar[tuple[str, ...]] = ("auth", "users")
 
     jobs: JobsSettings = JobsSettings()
     worker: WorkerSettings = WorkerSettings()
