@@ -57,10 +57,10 @@ demo: .venv/.installed ## Run the main job through the running fleet again, with
 	@$(PY) -m shared.dev demo
 
 .PHONY: $(addprefix run-,$(SERVICES))
-run-%: .venv/.installed ## Run one service alone with the servers that it needs: make run-chat.
-	@$(PY) -m shared.dev run $*
+run-%: .venv/.installed ## Run one service alone with the servers that it needs: make run-chat; PORT=chat=9003.
+	@$(PY) -m shared.dev run $* $(foreach p,$(PORT),--port $(p))
 $(addprefix run-,$(SERVICES)): run-%: .venv/.installed
-	@$(PY) -m shared.dev run $*
+	@$(PY) -m shared.dev run $* $(foreach p,$(PORT),--port $(p))
 
 .PHONY: token
 token: .venv/.installed ## Print a token from the development issuer: make token USER=ann.

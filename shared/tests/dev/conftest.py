@@ -35,6 +35,7 @@ port = 0
 [tool.flotilla.services.tasks]
 folder = "tiny_tasks"
 port = 0
+mail = true
 """
 
 # What the launcher asks of a service: the verbs, /readyz for each process, and JSON lines.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 from dotenv import dotenv_values
@@ -15,8 +15,10 @@ from watchfiles import PythonFilter, awatch
 
 from shared.dev.checks import doctor as checkup
 from shared.dev.demo import demo_tenant
-from shared.dev.demo.development_tokens import development_token
+from shared.dev.demo.development_tokens import SANDBOX, development_token
+from shared.dev.demo.registered_person import register_alone
 from shared.dev.fleet import fleet, processes, repository
+from shared.dev.launcher import handover
 from shared.dev.launcher.data_folder import AlreadyRuns, DataFolder, FolderUnusable
 from shared.dev.launcher.logs import Screen, story
 from shared.dev.launcher.ports import NoSuchListener, PortTaken
@@ -32,6 +34,8 @@ _EXPECTED = (
     demo_tenant.WalkFailed,
 )  # fmt: skip
 
+T = TypeVar("T")
+Ports = Annotated[list[str] | None, typer.Option(help="Another port for a listener: chat=9003.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default: .data in the repository.")]
 
 
@@ -39,7 +43,7 @@ Data = Annotated[Path | None, typer.Option(help="The data folder; default: .data
 def up(
     without: Annotated[list[str] | None, typer.Option(help="Leave this process out, for a debugger.")] = None,
     replicas: Annotated[list[str] | None, typer.Option(help="More than one of a process: chat=2.")] = None,
-    port: Annotated[list[str] | None, typer.Option(help="Another port for a listener: chat=9003.")] = None,
+    port: Ports = None,
     reload: Annotated[bool, typer.Option(help="Restart what a change of its source touches.")] = False,
     limits: Annotated[
         Literal["wide", "real"], typer.Option(help="Rate limits a hundred times as wide, or as in production.")
@@ -58,6 +62,7 @@ def up(
 async def _up(plan: Plan, reload: bool) -> None:
     screen = Screen(sys.stdout)
     screen.quiet = True
+    await handover.ask_to_join(DataFolder(plan.data), plan.without, screen.say)
     async with running_fleet(plan, screen) as run:
         demo = demo_tenant.Demo.of(run.around.folder)
         if not demo.walked and plan.without:
@@ -98,6 +103,8 @@ async def _first_walk(run: Fleet) -> None:
 
 def _welcome(run: Fleet, demo: "demo_tenant.Demo") -> None:
     say = run.screen.say
+    if waiting := run.waiting():
+        say(f"{', '.join(sorted(waiting))}: not ready before {', '.join(sorted(run.plan.without))} runs")
     say("")
     say(f"gateway   {run.around.public_url}")
     if demo.walked:
@@ -119,29 +126,39 @@ def demo(data: Data = None) -> None:
 
 
 @line.command()
-def run(service: Annotated[str, typer.Argument(help="A service of the fleet's list.")], data: Data = None) -> None:
+def run(
+    service: Annotated[str, typer.Argument(help="A service of the fleet's list.")],
+    port: Ports = None,
+    data: Data = None,
+) -> None:
     """Run one service alone with what it needs; or the process that a running fleet left out."""
     folder = DataFolder(_data(data))
-    with _told_plainly():
-        running = folder.running()
+    running = _run(handover.told(folder))
     if running is not None and service in running.without:
         _become(service, folder)
     if service not in fleet(repository()):
         raise typer.BadParameter(f"no such service; there are {', '.join(fleet(repository()))}")
     if running is not None and running.gateway_url:
         raise typer.BadParameter(f"a fleet runs, and {service} in it; to have it apart: make up WITHOUT={service}")
-    _run(_run_alone(service, Plan(repository(), folder.path)))
+    if _run(run_alone(service, Plan(repository(), folder.path, ports=_numbers(port)))):
+        _become(service, folder)
 
 
-async def _run_alone(service: str, plan: Plan) -> None:
-    screen = Screen(sys.stdout)
+async def run_alone(service: str, plan: Plan) -> bool:
+    """Run the service until this process is asked to stop; True once a fleet that leaves it out has started."""
+    screen, join = Screen(sys.stdout), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(handover.JOIN, join.set)
     async with running_fleet(plan, screen, only=service) as run:
+        await register_alone(run)
         url = f"http://127.0.0.1:{run.around.ports[service]}"
         about = f"its API: {url}/docs" if run.services[service].database else "with nothing behind it"
         screen.say(f"{service} alone on {url}, {about}; a token for it: make token USER=ann")
-        await _until_asked_to_stop(None)
-        screen.say("stopping …")
+        await join.wait()
+        screen.say(f"a fleet without {service} starts; {service} joins it …")
         screen.quiet = True
+    if not await handover.left_out(DataFolder(plan.data), service):
+        raise LaunchFailed(f"no fleet without {service} has started; start it again: make run-{service}")
+    return True
 
 
 def _become(process: str, folder: DataFolder) -> NoReturn:
@@ -156,7 +173,10 @@ def _become(process: str, folder: DataFolder) -> NoReturn:
 @line.command()
 def token(
     user: Annotated[str, typer.Argument(help="The username; the same one has the same id each time.")] = "dev",
-    tenant: Annotated[str, typer.Option(help="The slug of the tenant that the token names.")] = "demo",
+    tenant: Annotated[
+        str,
+        typer.Option(help="The slug of the token's tenant; default: the demo tenant, or the one of a service alone."),
+    ] = "",
     role: Annotated[list[str] | None, typer.Option(help="Roles; default: admin.")] = None,
     data: Data = None,
 ) -> None:
@@ -164,9 +184,10 @@ def token(
     folder = DataFolder(_data(data))
     with _told_plainly():
         running = folder.running()
-        public_url = running.gateway_url if running and running.gateway_url else "http://localhost:8000"
+        public_url = running.public_url if running else "http://localhost:8000"
         known = demo_tenant.Demo.of(folder).known
-        typer.echo(development_token(folder, public_url, user, tenant=tenant, roles=role or ["admin"], known=known))
+        named = tenant or ("demo" if known else SANDBOX)
+        typer.echo(development_token(folder, public_url, user, tenant=named, roles=role or ["admin"], known=known))
 
 
 @line.command()
@@ -224,9 +245,10 @@ def _numbers(pairs: list[str] | None) -> dict[str, int]:
     return found
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
+def _run(main: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `main`; None if it was asked to stop."""
     with _told_plainly():
-        asyncio.run(_interruptible(main))
+        return asyncio.run(_interruptible(main))
 
 
 @contextmanager
@@ -239,8 +261,8 @@ def _told_plainly() -> Iterator[None]:
         sys.exit(1)
 
 
-async def _interruptible(main: Coroutine[Any, Any, None]) -> None:
-    """Let Ctrl-C and SIGTERM end `main` in order, at any moment: what it started ends with it."""
+async def _interruptible(main: Coroutine[Any, Any, T]) -> T | None:
+    """Let Ctrl-C and SIGTERM end `main` in order, at any moment: all that it started ends with it."""
     task, loop = asyncio.ensure_future(main), asyncio.get_running_loop()
     asked: list[int] = []
 
@@ -252,9 +274,9 @@ async def _interruptible(main: Coroutine[Any, Any, None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop, number)
     try:
-        await task
+        return await task
     except asyncio.CancelledError:
-        return
+        return None
 
 
 async def _until_asked_to_stop(meanwhile: Coroutine[Any, Any, None] | None) -> None:

@@ -23,6 +23,8 @@ class FleetService:
     processes: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Verbs that run as processes of their own beside `serve`, each with the port of its health checks."""
     database: bool = True
+    mail: bool = False
+    """Whether it sends mail; in development it gets the mail catcher's address."""
     follows: tuple[str, ...] = ()
     """Services whose revocations it follows."""
     jwks: str | None = None

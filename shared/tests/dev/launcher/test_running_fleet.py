@@ -1,5 +1,6 @@
 """The launcher on a fleet of tiny services: what it starts, keeps alive, refuses and leaves behind."""
 
+import asyncio
 import io
 import json
 import signal
@@ -15,8 +16,10 @@ import pytest
 from dotenv import dotenv_values
 
 from shared.clients import PlainClient
+from shared.dev.commands import run_alone
 from shared.dev.fleet import repository
-from shared.dev.launcher.data_folder import AlreadyRuns, DataFolder, FolderUnusable
+from shared.dev.launcher import handover
+from shared.dev.launcher.data_folder import AlreadyRuns, DataFolder, FolderUnusable, RunningFleet
 from shared.dev.launcher.logs import Screen, story
 from shared.dev.launcher.ports import NoSuchListener, PortTaken, is_free
 from shared.dev.launcher.running_fleet import LaunchFailed, Plan, running_fleet
@@ -178,6 +181,45 @@ async def test_a_worker_can_be_left_out_and_its_service_stays(plan: Plan, screen
     assert "python -m tiny_chat worker" in screen.text
 
 
+@pytest.mark.parametrize(
+    ("absent", "waiting"),
+    [
+        ("users", {"chat", "worker"}),  # they follow its revocations
+        ("auth", {"chat", "worker", "users", "tasks", "gateway"}),  # all verify tokens with its keys
+        ("tasks", set()),
+    ],
+)
+async def test_what_waits_for_a_service_left_out_is_started_and_named(
+    plan: Plan, screen: Recorded, absent: str, waiting: set[str]
+) -> None:
+    async with running_fleet(replace(plan, without=frozenset({absent})), screen) as fleet:
+        assert fleet.waiting() == waiting
+    assert ("started after" in screen.text) == bool(waiting)
+
+
+async def test_a_service_that_runs_alone_joins_a_fleet_that_leaves_it_out(plan: Plan, screen: Recorded) -> None:
+    folder = DataFolder(plan.data)
+    alone = asyncio.create_task(run_alone("chat", plan))
+    await eventually(lambda: (running := folder.running()) is not None and running.alone == "chat")
+    await handover.ask_to_join(folder, {"users"}, screen.say)
+    assert folder.running() is not None  # only a fleet without it may ask
+    await handover.ask_to_join(folder, {"chat"}, screen.say)
+    async with running_fleet(replace(plan, without=frozenset({"chat"})), screen):
+        assert await alone
+
+
+async def test_a_launcher_that_is_starting_is_waited_for(plan: Plan, screen: Recorded) -> None:
+    folder = DataFolder(plan.data)
+    with folder.held() as lock:
+        asked = asyncio.create_task(handover.told(folder))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        lock.tell(RunningFleet(pid=1, gateway_url="", mail_url="", without=["chat"]))
+        running = await asked
+    assert running is not None
+    assert running.without == ["chat"]
+
+
 async def test_a_server_that_dies_is_told_of(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(plan, screen) as fleet:
         process = fleet.backing.servers["valkey"].process
@@ -202,7 +244,8 @@ def test_what_make_is_told_is_no_setting_of_a_service() -> None:
 
 async def test_one_service_runs_alone(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(plan, screen, only="chat") as fleet:
-        assert set(fleet.children) == {"chat", "worker", "mail"}
+        assert set(fleet.children) == {"chat", "worker"}
+        assert (fleet.told().alone, fleet.told().mail_url) == ("chat", "")
         assert fleet.told().gateway_url == ""
         environment = await about(fleet.children["chat"].command.url)
         worker = await about(fleet.children["worker"].command.url)

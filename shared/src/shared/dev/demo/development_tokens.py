@@ -14,7 +14,19 @@ from shared.identity.tokens import sign
 from shared.ids import new_id
 
 TTL_S: Final = 8 * 3600  # a working day
+SANDBOX: Final = "sandbox"
+"""The slug of the tenant of a service that runs alone; the demo tenant's slug stays free for the main job."""
 _NAMES: Final = UUID("0a0f5c0e-54d6-4a4e-8a8e-1f7d0c6b2f10")
+
+
+def user_id(username: str, known: Mapping[str, str] | None = None) -> UUID:
+    """The id of the person: theirs if `known`, else one made of the name, always the same."""
+    return UUID(known[username]) if known and username in known else uuid5(_NAMES, f"user {username}")
+
+
+def tenant_id(slug: str, known: Mapping[str, str] | None = None) -> UUID:
+    """The same for a tenant."""
+    return UUID(known[slug]) if known and slug in known else uuid5(_NAMES, f"tenant {slug}")
 
 
 def development_token(
@@ -30,14 +42,13 @@ def development_token(
 
     `known` has the ids of people and tenants that exist; any other name has the same made-up id each time.
     """
-    ids = known or {}
     folder.make()
     key = load_keys(folder.keys, [DEVELOPMENT_ISSUER])[DEVELOPMENT_ISSUER]
     now = int(time.time())
     principal = Principal(
-        user_id=UUID(ids[username]) if username in ids else uuid5(_NAMES, f"user {username}"),
+        user_id=user_id(username, known),
         username=username,
-        tenant_id=UUID(ids[tenant]) if tenant in ids else uuid5(_NAMES, f"tenant {tenant}"),
+        tenant_id=tenant_id(tenant, known),
         tenant_slug=tenant,
         roles=frozenset(roles),
         scopes=scopes_of(roles),

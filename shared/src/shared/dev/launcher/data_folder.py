@@ -33,6 +33,15 @@ class RunningFleet:
     mail_url: str
     ports: dict[str, int] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
+    public_url: str = "http://localhost:8000"
+    """The issuer of tokens, and their audience."""
+    alone: str = ""
+    """The service that runs without a fleet; empty for a fleet."""
+
+    @property
+    def told(self) -> bool:
+        """Whether the launcher has told this already; until then it is starting."""
+        return self.pid != 0
 
 
 class DataFolder:
@@ -99,6 +108,7 @@ class DataFolder:
         with opened as file:
             if not _locked(file.fileno()):
                 raise AlreadyRuns(_who_runs(self.running()))
+            file.truncate(0)  # a launcher that was killed left its own
             yield Lock(file)
             file.truncate(0)
 
@@ -156,5 +166,6 @@ def _told(text: str) -> RunningFleet:
 def _who_runs(fleet: RunningFleet | None) -> str:
     if fleet is None or not fleet.pid:
         return "a launcher is starting on this data folder; wait for it, or end it"
-    what = f"a fleet runs already: {fleet.gateway_url}" if fleet.gateway_url else "a service runs alone already"
+    alone = f"{fleet.alone or 'a service'} runs alone already"
+    what = f"a fleet runs already: {fleet.gateway_url}" if fleet.gateway_url else alone
     return f"{what} (pid {fleet.pid}); end it with Ctrl-C there, or: kill {fleet.pid}"

@@ -46,12 +46,12 @@ class Surroundings:
             "IDENTITY__KEY_FILE": str(self.folder.keys / f"{service.name}.pem"),
             "IDENTITY__TRUST_FILE": str(self.folder.keys / "trust.json"),
             "IDENTITY__ACCEPT_ACCESS_TOKENS": "true",
-            "SMTP__HOST": HOST,
-            "SMTP__PORT": str(self.ports["smtp"]),
             "STORAGE_URL": self.folder.files.as_uri(),
             "KEYS__ENCRYPTION_KEY_FILE": str(self.folder.secret_file("encryption")),
             "LIMITS__GATEWAYS": str(self.gateways),
         }
+        if service.mail:
+            settings |= {"SMTP__HOST": HOST, "SMTP__PORT": str(self.ports["smtp"])}
         if service.database:
             settings["DATABASE_URL"] = self.backing.database_url_for(service.name)
         if service.admin_port is not None:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,7 @@ class Plan:
     """The repository."""
     data: Path
     replicas: Mapping[str, int] = field(default_factory=dict)
-    """How many of a process (`chat`, `gateway`, `worker`); one of each where it does not say."""
+    """How many of a process (`chat`, `gateway`, `worker`); one of each that is not listed."""
     without: frozenset[str] = frozenset()
     """Processes that somebody else starts, in a debugger: `chat`, `worker`."""
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -59,8 +59,10 @@ class Plan:
 class Fleet:
     """A running fleet."""
 
-    def __init__(self, plan: Plan, guard: Guard, screen: Screen, around: Surroundings) -> None:
-        self.plan, self.screen, self.around = plan, screen, around
+    def __init__(
+        self, plan: Plan, guard: Guard, screen: Screen, around: Surroundings, chosen: Sequence[FleetService]
+    ) -> None:
+        self.plan, self.screen, self.around, self.chosen = plan, screen, around, chosen
         self.children: dict[str, Child] = {}
         """Every process by name: `gateway`, `chat`, `chat-2`, `worker`, `mail` …"""
         self._guard = guard
@@ -72,6 +74,11 @@ class Fleet:
         return [child.command.url or "" for name, child in self.children.items() if process_of(name) == "gateway"]
 
     @property
+    def mails(self) -> bool:
+        """Whether one of the services sends mail, so that there is a mail catcher."""
+        return any(service.mail for service in self.chosen)
+
+    @property
     def mail_url(self) -> str:
         return f"http://{HOST}:{self.around.ports['mail']}"
 
@@ -81,18 +88,20 @@ class Fleet:
 
     def told(self) -> RunningFleet:
         """What other commands on this machine may know."""
-        whole = "gateway" in self.children or "gateway" in self.plan.without
+        whole = not self.around.alone
         return RunningFleet(
             pid=os.getpid(),
             gateway_url=self.around.public_url if whole else "",
-            mail_url=self.mail_url,
+            mail_url=self.mail_url if self.mails else "",
             ports=dict(self.around.ports),
+            public_url=self.around.public_url,
             without=sorted(self.plan.without),
+            alone="" if whole else self.chosen[0].name,
         )
 
-    async def prepare(self, services: Iterable[FleetService]) -> None:
+    async def prepare(self) -> None:
         """Database, schema and bindings of each service, side by side."""
-        prepared = (self.command(service.name, *PREPARING) for service in services if service.database)
+        prepared = (self.command(service.name, *PREPARING) for service in self.chosen if service.database)
         await asyncio.gather(*prepared)
 
     async def command(self, name: str, *verbs: str) -> None:
@@ -111,10 +120,11 @@ class Fleet:
         if process.returncode != 0:
             raise LaunchFailed(f"a command of {name} failed:\n{output.decode(errors='replace')}")
 
-    def start(self, services: Iterable[FleetService]) -> None:
-        """Start the processes of these services, and the mail catcher."""
-        self._start_mail()
-        for name, (service, verb) in processes(services).items():
+    def start(self) -> None:
+        """Start the processes of the services, and the mail catcher if one of them sends mail."""
+        if self.mails:
+            self._start_mail()
+        for name, (service, verb) in processes(self.chosen).items():
             if name in self.plan.without:
                 self._leave_out(name, service, verb)
                 continue
@@ -174,17 +184,35 @@ class Fleet:
         )
 
     async def ready(self) -> None:
-        """Wait until every process that answers `/readyz` says 200. Raises LaunchFailed."""
+        """Wait until every process is ready, or only live if it waits for one that is left out. Raises LaunchFailed."""
+        waits = self.waiting()
         async with httpx2.AsyncClient(timeout=2, trust_env=False) as client:
-            waiting = [self._ready(client, child) for child in self.children.values() if child.command.url]
-            await asyncio.gather(*waiting)
+            checks = [
+                self._answers(client, child, "/livez" if name in waits else "/readyz")
+                for name, child in self.children.items()
+                if child.command.url
+            ]
+            await asyncio.gather(*checks)
 
-    async def _ready(self, client: httpx2.AsyncClient, child: Child) -> None:
+    def waiting(self) -> set[str]:
+        """The processes that are not ready without the services that are left out: they read feeds or keys there."""
+        if self.around.alone:
+            return set()
+        absent = [service for service in self.chosen if service.name in self.plan.without]
+        keys_absent = any(service.jwks for service in absent)
+        followers = {
+            process
+            for process, (service, _) in processes(self.chosen).items()
+            if keys_absent or any(other.name in service.follows for other in absent)
+        }
+        return {name for name in self.children if process_of(name) in followers}
+
+    async def _answers(self, client: httpx2.AsyncClient, child: Child, path: str) -> None:
         until = asyncio.get_running_loop().time() + self.plan.ready_s
         said = "no answer"
         while True:
             try:
-                reply = await client.get(f"{child.command.url}/readyz")
+                reply = await client.get(f"{child.command.url}{path}")
             except httpx2.TransportError:
                 reply = None
             if reply is not None and reply.status_code == 200:
@@ -219,7 +247,7 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
     async with AsyncExitStack() as stack:
         lock = stack.enter_context(folder.held())
         ports = fleet_ports.chosen_ports(services.values(), free=plan.free_ports, chosen=plan.ports)
-        fleet_ports.check_free(_needed(ports, [one for one in chosen if one.name not in plan.without]))
+        fleet_ports.check_free(_needed(ports, chosen, plan.without))
         write_identity(folder.keys, services)
         guard = Guard()
         stack.push_async_callback(asyncio.to_thread, guard.close)
@@ -231,23 +259,29 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         around = Surroundings(
             folder, servers, ports, services.values(), gateways, plan.real_limits, alone=only is not None
         )
-        run = Fleet(plan, guard, screen, around)
+        run = Fleet(plan, guard, screen, around, chosen)
         watch = asyncio.create_task(servers.tell_of_the_dead(screen.say))
         stack.callback(watch.cancel)
-        await run.prepare(chosen)
+        await run.prepare()
         screen.say("starting the services …")
         stack.push_async_callback(run.stop)
-        run.start(chosen)
+        run.start()
+        if plan.without:
+            lock.tell(run.told())  # the others may wait for it, so it must be able to join now
         await run.ready()
-        screen.say(f"ready after {time.monotonic() - began:.1f} s")
+        word = "started" if run.waiting() else "ready"
+        screen.say(f"{word} after {time.monotonic() - began:.1f} s")
         lock.tell(run.told())
         yield run
 
 
-def _needed(ports: Mapping[str, int], services: Iterable[FleetService]) -> dict[str, int]:
-    names = {"mail", "smtp"}
+def _needed(
+    ports: Mapping[str, int], services: Iterable[FleetService], without: Collection[str] = ()
+) -> dict[str, int]:
+    names: set[str] = set()
     for service in services:
-        names |= {service.name, f"{service.name}-admin"}
+        names |= {"mail", "smtp"} if service.mail else set()
+        names |= set() if service.name in without else {service.name, f"{service.name}-admin"}
     return {name: port for name, port in ports.items() if name in names}
 
 
