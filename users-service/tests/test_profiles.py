@@ -157,3 +157,66 @@ async def test_texts_are_stored_composed(client: httpx2.AsyncClient, ann: dict[s
 async def test_a_name_keeps_its_joiners_and_signs(client: httpx2.AsyncClient, ann: dict[str, str], name: str) -> None:
     reply = await client.put("/api/v1/profile", json={"full_name": name}, headers=ann)
     assert (reply.status_code, reply.json()["full_name"]) == (200, name)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("en-us", "en-US"),
+        ("EN", "en"),
+        ("zh-hant-tw", "zh-Hant-TW"),
+        ("ca-ES-valencia", "ca-ES-valencia"),
+        ("en-US-u-hc-h12", "en-US-u-hc-h12"),
+        ("iw", "he"),  # deprecated
+        ("es-419", "es-419"),
+    ],
+)
+async def test_a_locale_is_stored_in_its_canonical_form(
+    client: httpx2.AsyncClient, ann: dict[str, str], sent: str, stored: str
+) -> None:
+    reply = await client.put("/api/v1/profile", json={"full_name": "A", "locale": sent}, headers=ann)
+    assert (reply.status_code, reply.json().get("locale")) == (200, stored)
+
+
+@pytest.mark.parametrize(
+    "locale", ["english", "e", "en-", "de-DE-x", "en_US.UTF-8", "xx-yy-zz", "en us", "\u212aa", ""]
+)
+async def test_what_is_no_language_tag_is_refused(client: httpx2.AsyncClient, ann: dict[str, str], locale: str) -> None:
+    reply = await client.put("/api/v1/profile", json={"full_name": "A", "locale": locale}, headers=ann)
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/locale")
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("+1 650-253-0000 ext. 123", "+16502530000;ext=123"),
+        ("+1 650-253-0000 x123", "+16502530000;ext=123"),
+        ("+16502530000;ext=123", "+16502530000;ext=123"),
+        ("+1 (650) 253-0000", "+16502530000"),
+        ("+44 (0)20 7031 3000", "+442070313000"),
+        ("\uff0b\uff14\uff19 30 901820", "+4930901820"),
+    ],
+)
+async def test_a_phone_number_is_kept_whole(
+    client: httpx2.AsyncClient, ann: dict[str, str], sent: str, stored: str
+) -> None:
+    reply = await client.put("/api/v1/profile", json={"full_name": "A", "phone": sent}, headers=ann)
+    assert (reply.status_code, reply.json().get("phone")) == (200, stored)
+
+
+@pytest.mark.parametrize(
+    "phone",
+    [
+        "+1 650-253-0000 / +1 650-253-0001",
+        "+1 650-253-0000 or mail me",
+        "call +1 650-253-0000",
+        "+1 650-253-0000 ext.",
+        "+1 650-253-0000;isub=12345",
+        "+1 800 FLOWERS",
+    ],
+)
+async def test_a_phone_number_with_more_than_a_number_is_refused(
+    client: httpx2.AsyncClient, ann: dict[str, str], phone: str
+) -> None:
+    reply = await client.put("/api/v1/profile", json={"full_name": "A", "phone": phone}, headers=ann)
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "#/phone")

@@ -1,30 +1,17 @@
 """A profile as clients send it (whole, or as a merge patch) and as they see it."""
 
-import re
 from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.text import NAME, TEXT
 from shared.web.json_input import Input
 from shared.web.times import Day
+from users_service.profiles.contact import language_tag, phone_number
 
 EARLIEST_BIRTH = date(1900, 1, 1)
-_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
-
-
-def _phone(value: str) -> str:
-    """E.164, as phone networks write it: +4930123456."""
-    try:
-        number = phonenumbers.parse(value)
-    except phonenumbers.NumberParseException:
-        raise ValueError("must be an international number that begins with +") from None
-    if not phonenumbers.is_valid_number(number):
-        raise ValueError("is not a number that exists in its country")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _birth_date(value: date) -> date:
@@ -33,17 +20,11 @@ def _birth_date(value: date) -> date:
     return value
 
 
-def _locale(value: str) -> str:
-    if not _LOCALE.fullmatch(value):
-        raise ValueError("must be a language tag such as de or pt-BR (BCP 47)")
-    return value
-
-
 FullName = Annotated[str, Field(min_length=1, max_length=200), NAME]
 Bio = Annotated[str, Field(max_length=2000), TEXT]
-Phone = Annotated[str, Field(max_length=32), AfterValidator(_phone)]
+Phone = Annotated[str, Field(max_length=64), AfterValidator(phone_number)]
 BirthDate = Annotated[Day, AfterValidator(_birth_date)]
-Locale = Annotated[str, Field(max_length=20), AfterValidator(_locale)]
+Locale = Annotated[str, Field(max_length=64), AfterValidator(language_tag)]
 
 
 class ProfileIn(Input):
