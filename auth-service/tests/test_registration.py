@@ -104,6 +104,7 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"username": "a\0nn"}, "nul_character", "#/username"),
     ({"email": "ann"}, "value_error", "#/email"),
     ({"email": "ann@"}, "value_error", "#/email"),
+    ({"email": "a" * 65 + "@example.com"}, "value_error", "#/email"),
     (new_password("Short-7"), "string_too_short", "#/password"),
     (new_password("lower-case-7"), "password_too_simple", "#/password"),
     (new_password("Without-digit"), "password_too_simple", "#/password"),

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from auth_service.accounts.emails import canonical
+from auth_service.accounts.emails import new_address
 from auth_service.accounts.spelling import NEW_PASSWORD, USERNAME
 from shared.text import NAME
 from shared.web.json_input import Input
@@ -15,7 +15,7 @@ Username = Annotated[
     Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.\-]+$", description="Letters, digits, `_`, `.` and `-`."),
     USERNAME,
 ]
-Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(canonical)]
+Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(new_address)]
 NewPassword = Annotated[
     str, Field(min_length=8, max_length=256, json_schema_extra={"format": "password"}), NEW_PASSWORD
 ]
