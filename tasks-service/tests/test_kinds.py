@@ -1,6 +1,8 @@
 """What the kinds calculate, on inputs that others get wrong: missing values, mixed types, odd files."""
 
+import gc
 import math
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from shared.problems import Problem
 from tasks_service.kinds import data_operations, file_operations
+from tasks_service.kinds.tables import rows_of
 from tasks_service.kinds.values import of_cell
 
 ROWS: list[dict[str, Any]] = [
@@ -282,3 +285,15 @@ def test_bytes_are_no_text(tmp_path: Path, operation: str) -> None:
     with pytest.raises(Problem) as refused:
         of_file(tmp_path, b"\x89PNG\r\n\x1a\n\x00\x00", operation)
     assert refused.value.code == "file_not_text"
+
+
+def test_a_reader_of_some_rows_leaves_no_error_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    rows = rows_of(str(path), "text/csv", _silent)
+    assert next(rows) == {"a": 1, "b": 2}
+    del rows
+    gc.collect()
+    assert ignored == []

@@ -106,7 +106,8 @@ def decoded(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
     except UnicodeDecodeError:
         raise FileNotText from None
     finally:
-        lines.detach()
+        if not file.closed:  # by a reader of some rows, before the generators that it leaves behind end
+            lines.detach()
 
 
 def _names(cells: list[str]) -> list[str]:
