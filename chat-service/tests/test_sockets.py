@@ -325,3 +325,30 @@ async def test_who_does_not_heed_the_rate_is_closed(connected: Talking, make_roo
         for number in range(300):
             await ann.say("send", room_id=room, text="ahoy", client_id=str(number))
         assert await ann.closed() == 4029
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "answer"),
+    [
+        ("subscribe", {}, "subscribed"),
+        ("get_users", {}, "active_users"),
+        ("unsubscribe", {}, "error"),  # not_found: it follows no room
+        ("read", {"room_id": ROOM, "seq": 1}, "error"),
+        ("renew", {"token": "nonsense"}, "error"),
+        ("ping", {}, "pong"),
+    ],
+)
+async def test_many_frames_at_once_are_all_answered(
+    connected: Talking, make_room: MakeRoom, kind: str, fields: dict[str, object], answer: str
+) -> None:
+    """Only messages have a rate."""
+    named = {} if kind in ("renew", "ping") else {"room_id": await make_room("ann")}
+    async with connected("ann") as ann:
+        for ref in range(180):
+            await ann.say(kind, ref=ref, **named | fields)
+        await eventually(lambda: len(ann.heard) >= 180, within_s=20, saying="180 answers")
+        await ann.say("ping", ref="last")
+        await ann.expect("pong", ref="last")
+        answers = [f for f in ann.heard if f["type"] == answer]
+        assert sorted(f["ref"] for f in answers) == list(range(180))
+        assert {f.get("code") for f in ann.heard} <= {None, "not_found", "forbidden"}

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from shared.settings import ServiceSettings
 from shared.web.health import HealthChecks
-from shared.web.sockets import SocketProtocol
+from shared.web.sockets import MAX_MESSAGE_BYTES, SocketProtocol
 
 KEEP_ALIVE_S: Final = 30
 """An idle connection is closed after this.
@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
                 http="httptools",
                 loop="uvloop",
                 ws=SocketProtocol,
-                ws_max_size=64 * 1024,
+                ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 log_config=None,
                 access_log=False,

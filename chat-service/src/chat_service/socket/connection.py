@@ -25,14 +25,14 @@ log = structlog.get_logger(__name__)
 
 MOST_INVALID_FRAMES: Final = 10  # a minute: then the client does not follow the protocol
 MOST_REFUSALS: Final = 100  # a minute: then the client ignores `rate_limited`
-_INBOX: Final = 64  # frames read ahead of their handling
+_MAX_WAITING: Final = 64  # frames taken ahead of their handling; more wait in the socket
 
 Handle = Callable[["Connection", Frame], Awaitable[None]]
 Admit = Callable[["Connection", Frame], bool]
 
 
 class Connection:
-    """Frames are read at once, whatever their handling waits for, so that a healthy client's pongs are always read."""
+    """Frames are handled one after the other. Their client is read more slowly when it sends faster than that."""
 
     def __init__(self, protocol: SocketProtocol, principal: Principal, tenant_id: UUID, limits: SocketSettings) -> None:
         self.id = new_id()
@@ -40,7 +40,8 @@ class Connection:
         self.outgoing = Outgoing(protocol, limits)
         self.catching_up = asyncio.Lock()  # one room's history at a time: what is written ahead stays bounded
         self.tasks: set[asyncio.Task[None]] = set()
-        self._inbox: asyncio.Queue[Frame] = asyncio.Queue(_INBOX)
+        self._inbox: asyncio.Queue[Frame] = asyncio.Queue(_MAX_WAITING)
+        self._gone = False
         self._invalid_frames, self._refusals = Tally(MOST_INVALID_FRAMES), Tally(MOST_REFUSALS)
         self._expiry: asyncio.TimerHandle | None = None
         self._ends_with_token()
@@ -92,32 +93,38 @@ class Connection:
             if (text := message.get("text")) is None:
                 self.outgoing.close(Close.BINARY)
                 continue
-            self._take(text, admit)
+            await self._take(text, admit)
 
     async def work(self, handle: Handle) -> None:
-        """Handle the frames that were read, one after the other, until the connection ends.
+        """Handle the frames that were read, one after the other, until the connection is gone.
 
         Being cancelled is not enough: a library may lose that on its way (see shared/background/supervision.py).
         """
-        while not self.outgoing.ended:
+        while not self._gone:
             frame = await self._inbox.get()
-            try:
-                await handle(self, frame)
-            except Problem as problem:
-                self.refuse(problem, frame.ref)
-            except Exception:  # one frame is one unit of work; its failure ends this connection alone
-                log.exception("frame_failed", kind=frame.kind)
-                self.outgoing.close(1011)
+            if not self.outgoing.ended:  # else no answer can be sent: only let the reader see the end
+                await self._handle(frame, handle)
+
+    async def _handle(self, frame: Frame, handle: Handle) -> None:
+        try:
+            await handle(self, frame)
+        except Problem as problem:
+            self.refuse(problem, frame.ref)
+        except Exception:  # one frame is one unit of work; its failure ends this connection alone
+            log.exception("frame_failed", kind=frame.kind)
+            self.outgoing.close(1011)
 
     def end(self) -> None:
         """The connection is gone."""
+        self._gone = True
         if self._expiry is not None:
             self._expiry.cancel()
         for task in self.tasks:
             task.cancel()
         self.outgoing.abandon()
 
-    def _take(self, text: str, admit: Admit) -> None:
+    async def _take(self, text: str, admit: Admit) -> None:
+        """Answer the frame if that takes no waiting, else queue it; wait while the queue is full."""
         try:
             frame = frames.parse(text)
         except Refused as refused:
@@ -125,10 +132,8 @@ class Connection:
             return
         if isinstance(frame, Ping):
             self.say("pong", {}, frame.ref)
-        elif self._inbox.full():
-            self.refuse(RateLimited("More frames are waiting than are read ahead."), frame.ref)
         elif admit(self, frame):
-            self._inbox.put_nowait(frame)
+            await self._inbox.put(frame)
 
     def _ends_with_token(self) -> None:
         if self._expiry is not None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from shared.resources import Resources
 from shared.testing.waiting import eventually
+from shared.web.sockets import MAX_MESSAGE_BYTES
 
 _TICKS = 20  # looks in the time in which uvicorn looks once
 
@@ -81,7 +82,7 @@ async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[S
     defaults: dict[str, Any] = {
         "http": "httptools",
         "ws": "websockets-sansio",
-        "ws_max_size": 64 * 1024,
+        "ws_max_size": MAX_MESSAGE_BYTES,
         "ws_per_message_deflate": False,
         "log_config": None,
         "access_log": False,

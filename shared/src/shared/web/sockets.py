@@ -2,21 +2,33 @@
 
 An application finds the connection's `SocketProtocol` as scope["extensions"]["flotilla.socket"]. Writing through ASGI
 waits for a reader that may never read, and so does uvicorn's close: here a close that cannot be flushed is an abort.
+
+Reading stops while READ_AHEAD_BYTES of messages wait for the application, or when frames of any kind come faster than
+FRAMES_PER_S. Until then pings are answered and pongs are noticed whatever the application waits for; while reading is
+stopped, no answer to a ping is due.
 """
 
+import asyncio
 import logging
 import socket
 from asyncio.transports import BaseTransport
-from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
 EXTENSION: Final = "flotilla.socket"
 FLUSH_S: Final = 2.0  # how long a peer gets to read what was written before the close, once we are through with it
 LINGER_S: Final = 1.0  # how long we read on after refusing a frame, so that the refusal is not lost in a reset
+MAX_MESSAGE_BYTES: Final = 64 * 1024  # of a client's message, in one frame or as the sum of its fragments
+READ_AHEAD_BYTES: Final = 64 * 1024  # of messages that the application has not received; then reading stops
+FRAMES_PER_S: Final = 1000
+FRAMES_AT_ONCE: Final = 2000
+_PIECE_BYTES: Final = 4096  # parsed at a time: the work between two looks at the bounds
+_MESSAGE_OVERHEAD_BYTES: Final = 256  # per waiting message, besides its text
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -42,6 +54,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.logger = self.conn.logger = _log
+        self._unparsed, self._message = bytearray(), bytearray()
+        self._waiting_bytes = 0
+        self._paced_until = 0.0
+        self._slowed: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -100,10 +116,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.stop_keepalive()
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
         self.close_timer = self.loop.call_later(FLUSH_S, self.transport.abort)
+        self._parse()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -113,20 +127,102 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.handshake_complete = False  # makes uvicorn report 1006; 1005 would be a close frame without a code
         super().connection_lost(exc)
+        if self._slowed is not None:
+            self._slowed.cancel()
         if self.on_writable is not None:
             self.on_writable()
 
+    async def receive(self) -> Any:
+        """The next message, as in ASGI."""
+        message = await self.queue.get()
+        self._waiting_bytes -= _waiting_bytes(message)
+        self._parse()
+        return message
+
     def data_received(self, data: bytes) -> None:
+        self._unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse the bytes that were read, as far as the bounds allow; then read more or stop reading."""
+        while self._unparsed and not self._has_enough and not self._lingering:
+            piece = bytes(self._unparsed[:_PIECE_BYTES])
+            del self._unparsed[:_PIECE_BYTES]
+            self._parse_piece(piece)
+        if not self.transport.is_closing() and self.read_paused is not self._has_enough:
+            self._stop_reading() if self._has_enough else self._resume_reading()
+
+    @property
+    def _has_enough(self) -> bool:
+        return self._slowed is not None or (self._waiting_bytes >= READ_AHEAD_BYTES and not self.close_sent)
+
+    def _stop_reading(self) -> None:
+        self.read_paused = True
+        self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        """Restart the pong deadline: the pong may be among the bytes that were not read."""
+        self.read_paused = False
+        self.transport.resume_reading()
+        if self.pong_timer is not None and self.ping_timeout is not None:
+            self.pong_timer.cancel()
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+
+    def _parse_piece(self, piece: bytes) -> None:
         """uvicorn leaves a handshake that cannot be read without an answer and without an end: not so here."""
-        if self._lingering:
-            return
-        super().data_received(data)
+        super().data_received(piece)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             answer = b"".join(self.conn.data_to_send())
             self.transport.write(
                 answer or b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             )
             self.transport.close()
+
+    def handle_events(self) -> None:
+        self._pace(len(self.conn.events))
+        super().handle_events()
+
+    def _pace(self, frames: int) -> None:
+        """Count frames; above the burst, parse no more until the rate allows it."""
+        now = self.loop.time()
+        self._paced_until = max(self._paced_until, now - FRAMES_AT_ONCE / FRAMES_PER_S) + frames / FRAMES_PER_S
+        if self._paced_until > now and self._slowed is None:
+            self._slowed = self.loop.call_at(self._paced_until, self._go_on)
+
+    def _go_on(self) -> None:
+        self._slowed = None
+        self._parse()
+
+    def handle_text(self, event: Frame) -> None:
+        self._begin("text", event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        self._begin("bytes", event)
+
+    def _begin(self, kind: Literal["text", "bytes"], event: Frame) -> None:
+        self.curr_msg_data_type = kind
+        self._message.clear()
+        self.handle_cont(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Join fragments as they come: kept apart, many tiny ones would take fifty times their size."""
+        self._message += event.data
+        if event.fin:
+            self._message_received(bytes(self._message))
+            self._message.clear()
+
+    def _message_received(self, data: bytes) -> None:
+        if self.close_sent:
+            return
+        kind = self.curr_msg_data_type
+        try:
+            message = {"type": "websocket.receive", kind: data.decode() if kind == "text" else data}
+        except UnicodeDecodeError:
+            self.conn.fail(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+            return
+        self._waiting_bytes += _waiting_bytes(message)
+        self.queue.put_nowait(cast(Any, message))
 
     def handle_ping(self) -> None:
         """Answer, unless the peer does not read: its pings would fill the memory with pongs."""
@@ -136,9 +232,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.conn.data_to_send()
 
     def keepalive_timeout(self) -> None:
-        """The peer is gone: a close would wait for it to read."""
+        """Abort: a close would wait for a peer that is gone. While reading is stopped, its pong may be unread."""
         self.pong_timer = self.pending_ping_payload = None
-        self.transport.abort()
+        if self.read_paused:
+            self.send_keepalive_ping()
+        else:
+            self.transport.abort()
 
     def handle_parser_exception(self) -> None:
         """Say what was wrong with the frame, then read on for a moment.
@@ -159,6 +258,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Close with 1012; a client that does not read is dropped."""
         super().shutdown()
         self.loop.call_later(FLUSH_S, self.transport.abort)
+
+
+def _waiting_bytes(message: Mapping[str, Any]) -> int:
+    """The memory that a client's message takes while it waits; 0 for other events."""
+    if message["type"] != "websocket.receive":
+        return 0
+    return _MESSAGE_OVERHEAD_BYTES + len(message.get("text") or message.get("bytes") or b"")
 
 
 def of(scope: Any) -> SocketProtocol:
