@@ -302,6 +302,14 @@ async def test_a_service_that_does_not_read_pauses_the_client(edge: Any, sign_in
         await eventually(lambda: received == 4000)
 
 
+async def test_the_sum_of_a_message_s_fragments_is_bounded(edge: Any, sign_in: Any) -> None:
+    """At 64 KiB, before the message is finished."""
+    async with opened(edge, headers=sign_in("ann")) as socket:
+        fragment = b"\xfe\x03\xe8\0\0\0\0" + b"x" * 1000  # its length of 1,000 bytes, and a mask of zeros
+        socket.transport.write(b"\x02" + fragment + (b"\x00" + fragment) * 65)
+        assert (await close_of(socket))[0] == 1009
+
+
 async def test_an_oversized_or_invalid_frame_closes_with_the_standard_code(edge: Any, sign_in: Any) -> None:
     async with opened(edge, headers=sign_in("ann")) as socket:
         await socket.send(b"x" * (2 * 1024 * 1024))

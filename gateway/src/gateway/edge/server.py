@@ -10,14 +10,13 @@ import structlog
 import uvicorn
 
 from gateway.edge import connection
-from shared.web.sockets import SocketProtocol
+from shared.web.sockets import MAX_MESSAGE_BYTES, SocketProtocol
 
 log = structlog.get_logger("gateway.server")
 
 _UNACKNOWLEDGED_MS: Final = 30_000  # a peer that acknowledges nothing for so long is disconnected
 _PING_S: Final = 25.0
 _PONG_S: Final = 10.0
-_MESSAGE_BYTES: Final = 1024 * 1024
 
 
 class EdgeServer(uvicorn.Server):
@@ -29,7 +28,7 @@ class EdgeServer(uvicorn.Server):
                 app,
                 http=connection.EdgeProtocol,
                 ws=SocketProtocol,
-                ws_max_size=_MESSAGE_BYTES,
+                ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 ws_ping_interval=_PING_S,
                 ws_ping_timeout=_PONG_S,
