@@ -29,6 +29,18 @@ async def test_a_refresh_goes_on_with_the_session(door: Door) -> None:
     assert (await door.refresh(second["refresh_token"])).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "text", ["", " ", "x", "é" * 40, "=" * 64, "A" * 64, "A" * 201, "A" * 5_000, "a.b.c", "AAAA\nAAAA", "\U0001f984"]
+)
+async def test_text_that_is_not_our_refresh_token_is_refused(door: Door, text: str) -> None:
+    first = await door.signed_up("ann", slug="acme")
+    cookie = {"Cookie": f"flotilla_refresh={first['refresh_token']}"}
+    for headers in ({}, cookie):  # a cookie beside it is not read, which needs an Origin
+        reply = await door.client.post("/auth/refresh", json={"refresh_token": text}, headers=headers)
+        assert problem(reply) == (401, "refresh_refused")
+    assert (await door.refresh(first["refresh_token"])).status_code == 200
+
+
 async def test_twenty_at_once_all_get_the_one_successor(door: Door) -> None:
     first = await door.signed_up("ann", slug="acme")
     replies = await asyncio.gather(*(door.refresh(first["refresh_token"]) for _ in range(20)))

@@ -241,6 +241,35 @@ class TestTenants:
         assert await _slug(door, headers={"X-Tenant-ID": "globex"}) == "globex"
         assert await _slug(door, headers={"Host": "acme.localhost"}) == "acme"
 
+    @pytest.mark.usefixtures("ann")
+    async def test_a_sign_in_that_names_two_tenants_is_malformed(self, door: Door, users: FakeUsers) -> None:
+        """Nothing is said about either tenant, and no session is opened; a slug and an id may be the same tenant's."""
+        ids = {slug: tenant["id"] for slug, tenant in users.tenants.items()}
+        before = await door.rows("SELECT count(*) FROM sessions")
+        for body, beside in (
+            ("acme", {"X-Tenant-ID": "globex"}),
+            ("acme", {"X-Tenant-ID": "nowhere"}),
+            ("nowhere", {"X-Tenant-ID": "acme"}),
+            ("acme", {"X-Tenant-ID": ids["globex"]}),
+            (ids["acme"], {"X-Tenant-ID": ids["globex"]}),
+            ("acme", {"Host": "globex.localhost"}),
+        ):
+            reply = await door.login("ann", tenant=body, headers=beside)
+            assert problem(reply) == (400, "tenant_contradiction"), (body, beside)
+        assert await door.rows("SELECT count(*) FROM sessions") == before
+        for body, beside in (("acme", "ACME"), ("acme", ids["acme"]), (ids["globex"], "globex")):
+            assert (await door.login("ann", tenant=body, headers={"X-Tenant-ID": beside})).status_code == 200
+
+    @pytest.mark.usefixtures("ann")
+    async def test_a_tenant_that_is_not_the_persons_is_404_after_the_password_only(
+        self, door: Door, users: FakeUsers
+    ) -> None:
+        users.add_tenant("closed", status="suspended")
+        for slug in ("umbrella", "nowhere", "closed", users.tenants["umbrella"]["id"]):
+            for named in ({"tenant": slug}, {"headers": {"X-Tenant-ID": slug}}):
+                assert problem(await door.login("ann", **named)) == (404, "tenant_not_found"), named
+                assert problem(await door.login("ann", "Wrong-Word-1", **named)) == (401, "sign_in_refused"), named
+
     async def test_an_invitation_is_no_default_and_naming_it_accepts(
         self, door: Door, users: FakeUsers, ann: dict[str, Any]
     ) -> None:

@@ -66,7 +66,8 @@ async def refresh(
     by_cookie = body.refresh_token is None
     if by_cookie and not await is_allowed_origin(request.headers.get("origin"), settings, database):
         raise CsrfRefused
-    token = decode(body.refresh_token or cookies.read(request, settings) or "", keyring)
+    shown = cookies.read(request, settings) or "" if body.refresh_token is None else body.refresh_token
+    token = decode(shown, keyring)
     if token is None:
         raise RefreshRefused
     if by_cookie and not is_csrf_token(csrf or "", token.family, keyring):

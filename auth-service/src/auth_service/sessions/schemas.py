@@ -1,7 +1,7 @@
 """What refreshing takes, and what sessions answer."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,8 +13,8 @@ from shared.web.json_input import Input
 class RefreshIn(Input):
     model_config = ConfigDict(json_schema_extra={"example": {"refresh_token": "q3mZ0w…"}})
 
-    refresh_token: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        default=None, description="Omitted if the cookie has it."
+    refresh_token: str | None = Field(
+        default=None, description="Omitted if the cookie has it. Any text that is not a valid token is 401."
     )
 
 

@@ -43,7 +43,7 @@ async def login(
 
     The session is in the tenant that `tenant`, the subdomain or X-Tenant-ID names; else the last used; else the oldest.
     """
-    tokens = await sign_in.with_password(body.username, body.password, body.tenant or named_tenant)
+    tokens = await sign_in.with_password(body.username, body.password, body.tenant, named_tenant)
     return token_response(tokens, response, settings, cookie=body.cookie)
 
 

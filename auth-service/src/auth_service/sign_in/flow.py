@@ -18,7 +18,14 @@ from auth_service.sessions import service as sessions
 from auth_service.sessions.tokens import CLIENT_ID, TokenMaker, Tokens, is_current
 from auth_service.settings import AuthSettings, SignInSettings
 from auth_service.sign_in import throttle
-from auth_service.sign_in.service import SignInRefused, TenantClosed, TenantNotFound, choose
+from auth_service.sign_in.service import (
+    SignInRefused,
+    TenantClosed,
+    TenantContradiction,
+    TenantNotFound,
+    choose,
+    one_name,
+)
 from auth_service.sign_in.throttle import Counter
 from shared.clients import ServiceClient
 from shared.data.database import Database
@@ -59,14 +66,17 @@ class TenantChoice:
     revocations: Revocations
     public_url: str
 
-    async def membership_for(self, account: Account, named: str | None) -> TenantMembership:
+    async def membership_for(self, account: Account, named: str | None, also: str | None = None) -> TenantMembership:
         """The membership that the session is for. Naming a tenant that invited the person accepts the invitation.
 
-        Raises NoTenant, TenantNotFound, TenantClosed; ServiceUnavailable if only users-service knows.
+        `also` must name the same tenant. Raises NoTenant, TenantNotFound, TenantContradiction, TenantClosed;
+        ServiceUnavailable if only users-service knows.
         """
         member = await self._known(account, named)
         if member is None:
             raise NoTenant if named is None else TenantNotFound
+        if also is not None and not member.is_named(also):
+            raise TenantContradiction
         if member.tenant.status == "active" and member.membership.status == "invited":
             member = await self._accept(account, member)
         if not member.active:
@@ -121,11 +131,15 @@ class SignIn:
     settings: AuthSettings
     visitor: Visitor
 
-    async def with_password(self, identifier: str, password: str, named_tenant: str | None) -> Tokens:
+    async def with_password(
+        self, identifier: str, password: str, in_body: str | None, in_request: str | None
+    ) -> Tokens:
         """A new session of the person whose username or email and password these are.
 
-        Raises SignInRefused, SignInThrottled, HashingBusy, and what choosing a tenant raises.
+        `in_body` and `in_request` may name its tenant. Raises TenantContradiction, SignInRefused, SignInThrottled,
+        HashingBusy, and what choosing a tenant raises.
         """
+        named_tenant = one_name(in_body, in_request)
         async with self.database.transaction() as db:
             account = await by_identifier(db, identifier)
         stored = account.password_hash if account is not None and account.status == ACTIVE else None
@@ -139,7 +153,7 @@ class SignIn:
         ):
             await self._refuse(account)
         await self._renew_hash(account, password)
-        return await self._open(account, named_tenant, by=None)
+        return await self._open(account, named_tenant, by=None, also=in_request)
 
     async def in_tenant(self, user: Principal, named_tenant: str) -> Tokens:
         """A new session of a signed-in person in another of their tenants. Raises InvalidToken."""
@@ -149,8 +163,10 @@ class SignIn:
             raise InvalidToken
         return await self._open(account, named_tenant, by=user)
 
-    async def _open(self, account: Account, named_tenant: str | None, *, by: Principal | None) -> Tokens:
-        member = await self.tenants.membership_for(account, named_tenant)
+    async def _open(
+        self, account: Account, named_tenant: str | None, *, by: Principal | None, also: str | None = None
+    ) -> Tokens:
+        member = await self.tenants.membership_for(account, named_tenant, also)
         async with self.database.transaction(member.tenant.id) as db:
             opened = await sessions.open_session(
                 db,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from auth_service.memberships import models
 from auth_service.memberships.models import TenantMembership
-from shared.problems import Forbidden, NotFound, Unauthenticated
+from shared.problems import Forbidden, MalformedRequest, NotFound, Unauthenticated
 
 
 class SignInRefused(Unauthenticated):
@@ -22,11 +22,38 @@ class TenantNotFound(NotFound):
     status, title = 404, "No such tenant"
 
 
+class TenantContradiction(MalformedRequest):
+    """The body names another tenant than the subdomain or the X-Tenant-ID header."""
+
+    status, title = 400, "The request names two tenants"
+    remedy = "Name the tenant once."
+
+
 class TenantClosed(Forbidden):
     """The tenant, or the person's membership in it, is suspended."""
 
     status, title = 403, "The tenant does not admit you now"
     remedy = "Ask an admin of the tenant, or an operator of the fleet."
+
+
+def one_name(in_body: str | None, in_request: str | None) -> str | None:
+    """The tenant that a sign-in names in its body, or beside it. Raises TenantContradiction.
+
+    A slug and an id may name the same tenant: they are compared once the membership is known.
+    """
+    if in_body is None or in_request is None:
+        return in_body or in_request
+    if in_body.lower() != in_request.lower() and _is_id(in_body) == _is_id(in_request):
+        raise TenantContradiction
+    return in_body
+
+
+def _is_id(name: str) -> bool:
+    try:
+        UUID(name)
+    except ValueError:
+        return False
+    return True
 
 
 def choose(
