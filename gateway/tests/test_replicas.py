@@ -1,8 +1,9 @@
 """Several replicas of a service: requests and WebSockets are spread, and an unreachable replica is skipped."""
 
 import asyncio
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -126,6 +127,75 @@ async def test_a_restarted_replica_is_used_again(
         return {(await client.get(SIGNED, headers=sign_in("ann"))).text for _ in range(4)} == {"0", "1"}
 
     await eventually(both_serve)
+
+
+@pytest.fixture
+def frozen() -> Iterator[socket.socket]:
+    """A replica that was stopped (SIGSTOP): the kernel accepts connections for it, and nothing is answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+async def test_a_frozen_replica_is_skipped_until_it_answers_again(
+    open_edge: Any, twins: Twins, sign_in: Any, frozen: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SKIP_S", "SUSPECT_S", "PROBE_S"):
+        monkeypatch.setattr(replicas, name, 0.2)
+    port = frozen.getsockname()[1]
+    edge = await open_edge(upstreams={"chat": [f"http://127.0.0.1:{port}", twins.urls[1]]})
+    async with httpx2.AsyncClient(base_url=edge.url, timeout=1) as client:
+
+        async def answers() -> set[str]:
+            """Who served eight requests; `none` for those that waited in vain."""
+            calls = [client.get(SIGNED, headers=sign_in("ann")) for _ in range(8)]
+            replies = await asyncio.gather(*calls, return_exceptions=True)
+            return {"none" if isinstance(reply, BaseException) else reply.text for reply in replies}
+
+        async def one_serves() -> bool:
+            return await answers() == {"1"}
+
+        async def both_serve() -> bool:
+            return await answers() == {"0", "1"}
+
+        assert await answers() == {"none", "1"}
+        await eventually(one_serves, within_s=10)
+        assert replicas.SKIPPED.labels("chat")._value.get() == 1
+        frozen.close()
+        await twins.kill(0)
+        await twins.start(0, port)
+        await eventually(both_serve, within_s=10)
+        assert replicas.SKIPPED.labels("chat")._value.get() == 0
+
+
+async def test_a_slow_route_takes_no_replica_out(
+    open_edge: Any, upstream: Any, upstream_url: str, twins: Twins, sign_in: Any, helpers: Any, monkeypatch: Any
+) -> None:
+    """The probe is answered, so the replica is not skipped."""
+    monkeypatch.setattr(replicas, "SUSPECT_S", 0.05)
+    released, probed = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/livez":
+            probed.set()
+        else:
+            await released.wait()
+        await helpers.reply(send, 200, b"slow")
+
+    upstream.handler = slow
+    edge = await open_edge(upstreams={"chat": [upstream_url, twins.urls[1]]})
+    before = _unreachable()
+    async with httpx2.AsyncClient(base_url=edge.url, timeout=20) as client:
+        calls = []
+
+        async def another_is_probed() -> bool:
+            calls.append(asyncio.create_task(client.get(SIGNED, headers=sign_in("ann"))))
+            return probed.is_set()
+
+        await eventually(another_is_probed, every_s=0.1)
+        released.set()
+        replies = Counter([(await call).text for call in calls])
+    assert abs(replies["slow"] - replies["1"]) <= 1
+    assert _unreachable() == before
 
 
 async def test_a_request_that_was_sent_is_not_sent_to_another_replica(

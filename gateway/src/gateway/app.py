@@ -26,7 +26,7 @@ from gateway.policy.tenant import TenantRule
 from gateway.portal.app import Portal
 from gateway.proxy.aiohttp_client import AiohttpClient
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.replicas import Replicas
+from gateway.proxy.replicas import Replicas, prober
 from gateway.proxy.websocket_client import open_socket
 from gateway.routes import file
 from gateway.routes.matching import Matcher
@@ -105,7 +105,8 @@ def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_
     )
     tokens, streams = InternalTokens(process.get(Signer)), process.get(OpenStreams)
     scheme = urlsplit(settings.public_url).scheme
-    replicas = {name: Replicas(name, origins) for name, origins in settings.origins.items()}
+    probe = prober(process.get(AiohttpClient))
+    replicas = {name: Replicas(name, origins, probe) for name, origins in settings.origins.items()}
     return Edge(
         matcher=matcher,
         arrival=Arrival(settings.proxy.trusted, settings.telemetry.sample_ratio),
