@@ -1,7 +1,7 @@
 """Hints between replicas over the cache's publish/subscribe: fast, and allowed to get lost.
 
 Every stream has a channel, so a replica receives only the hints of streams that it serves. While the cache is
-unavailable there are none, and the comparison (forwarding.py) finds what was stored.
+unavailable there are none, and the once-a-second check of last numbers (forwarding.py) finds stored rows.
 """
 
 import asyncio

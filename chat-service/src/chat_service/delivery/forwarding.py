@@ -1,7 +1,7 @@
 """Moves every stream that is followed here forward, whatever hints get lost.
 
-A stored row arrives by a commit of this process, by a hint from another replica, or by the comparison once a second,
-which reads all last numbers from PostgreSQL in one query. Followers get it once and in order, whichever is first.
+A stored row arrives by a commit of this process, by a hint from another replica, or by the comparison: the check of all
+last numbers, once a second, in one query to PostgreSQL. Followers get it once and in order, whichever is first.
 """
 
 import asyncio

@@ -121,10 +121,10 @@ class Outgoing:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-        self._wake(whatever=True)
+        self._wake(force=True)
 
-    def _wake(self, *, whatever: bool = False) -> None:
-        if whatever or self._protocol.ended or (not self._waiting and self._protocol.can_write):
+    def _wake(self, *, force: bool = False) -> None:
+        if force or self._protocol.ended or (not self._waiting and self._protocol.can_write):
             for waiter in self._drained:
                 if not waiter.done():
                     waiter.set_result(None)

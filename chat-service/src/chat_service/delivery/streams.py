@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from chat_service.push import StreamKey
 
-_MOST_EARLY: Final = 500  # frames kept for after a gap; beyond it they are read again with what is missing
+_MAX_EARLY: Final = 500  # frames kept for after a gap; beyond it they are read again with what is missing
 
 
 class Follower(Protocol):
@@ -46,7 +46,7 @@ class NumberedStream:
         if head is not None and seq <= head:
             return
         is_next = head is not None and seq == head + 1  # never left out: all that is early waits for it
-        if is_next or len(self._early) < _MOST_EARLY:
+        if is_next or len(self._early) < _MAX_EARLY:
             self._early[seq] = frame
         self._release()
 
@@ -66,7 +66,7 @@ class NumberedStream:
 
 
 class RoomStream(NumberedStream):
-    """A room: which life of its numbering is followed, and as of which change of its members."""
+    """A room's messages. `epoch` changes when numbering restarts after a restore, `members_version` with members."""
 
     def __init__(self, key: StreamKey, head: int, epoch: str, members_version: int) -> None:
         super().__init__(key, head)

@@ -10,7 +10,7 @@ from chat_service.delivery.streams import Follower, RoomStream
 from chat_service.push import StreamKey
 from shared.identity.principal import Principal
 
-_MOST_HELD: Final = 500  # live frames kept while history is read; more are left to the next page
+_MAX_HELD: Final = 500  # live frames kept while history is read; more are left to the next page
 
 Rows = Sequence[tuple[int, bytes]]
 
@@ -59,7 +59,7 @@ class Subscription:
             self._on_lag(self)
         elif self.live:
             self._give(seq, frame)
-        elif len(self._held) < _MOST_HELD:
+        elif len(self._held) < _MAX_HELD:
             self._held.append((seq, frame))
 
     def hold_from_here(self) -> None:

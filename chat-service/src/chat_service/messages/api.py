@@ -35,7 +35,7 @@ async def send_message(
     rate: Annotated[MessageRate, resource(MessageRate)],
     response: Response,
 ) -> MessageOut:
-    """Send a message without a WebSocket; again under the same client_id: 200 and the message of then."""
+    """Send a message without a WebSocket; again under the same client_id: 200 and the message first stored."""
     await rate.take(tenant_of(user), user.user_id)
     message, is_new = await service.send(db, user, room_id, body.text, body.client_id)
     response.status_code = 201 if is_new else 200

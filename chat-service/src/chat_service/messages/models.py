@@ -33,7 +33,7 @@ class Message(Tenanted):
 async def store(db: AsyncSession, message: dict[str, object]) -> Message | None:
     """Insert the message; None where this sender's client_id is in the room already. Hold the room row's lock.
 
-    The time is taken under the lock, so it never runs against the numbers.
+    The time is taken under the lock, so times ascend with the numbers.
     """
     row = insert(Message).values(**message, sent_at=func.clock_timestamp())
     new = row.on_conflict_do_nothing(constraint="uq_messages_client_id").returning(Message)

@@ -62,8 +62,8 @@ class Tally:
         self._most, self._within_s, self._clock = most, within_s, clock
         self._times: deque[float] = deque(maxlen=most)
 
-    def full(self) -> bool:
-        """Count one more; whether that makes `most` within the time."""
+    def add(self) -> bool:
+        """Count one more; returns whether that makes `most` within the time."""
         now = self._clock()
         self._times.append(now)
         return len(self._times) == self._most and now - self._times[0] < self._within_s

@@ -18,7 +18,9 @@ READ, WRITE = [Depends(require_scopes("chat:read"))], [Depends(require_scopes("c
 _EXAMPLE = {"kind": "direct", "user_id": "01890a5d-ac96-774b-bcce-b302099a8057"}
 
 
-@router.post("", status_code=201, dependencies=WRITE, responses={200: {"model": RoomOut, "description": "Was there."}})
+@router.post(
+    "", status_code=201, dependencies=WRITE, responses={200: {"model": RoomOut, "description": "Already existed."}}
+)
 async def make_room(
     body: Annotated[RoomIn, Body(examples=[_EXAMPLE])],
     user: CurrentUser,

@@ -40,7 +40,7 @@ class Room(Tenanted):
 
     `name_key` is the form in which a public room's name is unique (shared.text.folded); null in rooms that had a name
     of the same form before there was this rule.
-    `epoch` names the life of the numbering: a restore from a backup renews it. `first_seq` is the oldest message kept.
+    `epoch` changes when numbering restarts after a restore. `first_seq` is the oldest message kept.
     `members_version` grows when a member is removed; replicas that serve the room compare it.
     """
 
@@ -130,7 +130,7 @@ async def drop_member(db: AsyncSession, tenant_id: UUID, room_id: UUID, user_id:
     )
     if await db.scalar(gone.returning(RoomMember.user_id)) is None:
         return False
-    await _told_of_leaving(db, tenant_id, [room_id])
+    await _count_members_version(db, tenant_id, [room_id])
     return True
 
 
@@ -138,10 +138,10 @@ async def drop_everywhere(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> N
     """Take the person out of every room of the tenant."""
     gone = delete(RoomMember).where(RoomMember.tenant_id == tenant_id, RoomMember.user_id == user_id)
     left = (await db.scalars(gone.returning(RoomMember.room_id))).all()
-    await _told_of_leaving(db, tenant_id, left)
+    await _count_members_version(db, tenant_id, left)
 
 
-async def _told_of_leaving(db: AsyncSession, tenant_id: UUID, room_ids: Collection[UUID]) -> None:
+async def _count_members_version(db: AsyncSession, tenant_id: UUID, room_ids: Collection[UUID]) -> None:
     if room_ids:
         rooms = update(Room).where(Room.tenant_id == tenant_id, Room.id.in_(room_ids))
         await db.execute(rooms.values(members_version=Room.members_version + 1))

@@ -24,7 +24,7 @@ class NamedRoomIn(Input):
 
 
 class DirectRoomIn(Input):
-    """A talk between two: the same two people always get the same room."""
+    """A conversation of two people: the same two people always get the same room."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"kind": "direct", "user_id": "01890a5d-ac96-774b-bcce-b302099a8057"}}
@@ -38,7 +38,10 @@ RoomIn = Annotated[NamedRoomIn | DirectRoomIn, Field(discriminator="kind")]
 
 
 class RoomOut(BaseModel):
-    """`epoch` names the life of the numbering, `last_seq` the newest message; a direct room's name is null."""
+    """`epoch` changes when numbering restarts after a restore; `last_seq` is the newest message.
+
+    A direct room's name is null.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -23,8 +23,8 @@ from shared.web.sockets import SocketProtocol
 
 log = structlog.get_logger(__name__)
 
-MOST_INVALID_FRAMES: Final = 10  # a minute: then the client does not follow the protocol
-MOST_REFUSALS: Final = 100  # a minute: then the client ignores `rate_limited`
+MAX_INVALID_FRAMES: Final = 10  # a minute: then the client does not follow the protocol
+MAX_REFUSALS: Final = 100  # a minute: then the client ignores `rate_limited`
 _MAX_WAITING: Final = 64  # frames taken ahead of their handling; more wait in the socket
 
 Handle = Callable[["Connection", Frame], Awaitable[None]]
@@ -42,9 +42,9 @@ class Connection:
         self.tasks: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue(_MAX_WAITING)
         self._gone = False
-        self._invalid_frames, self._refusals = Tally(MOST_INVALID_FRAMES), Tally(MOST_REFUSALS)
+        self._invalid_frames, self._refusals = Tally(MAX_INVALID_FRAMES), Tally(MAX_REFUSALS)
         self._expiry: asyncio.TimerHandle | None = None
-        self._ends_with_token()
+        self._schedule_expiry()
 
     @property
     def user_id(self) -> UUID:
@@ -74,15 +74,15 @@ class Connection:
         shown = for_frame(problem)
         error = {"type": "error", "code": shown.code, "title": shown.title, "detail": shown.detail, "ref": ref}
         self.outgoing.put(encoded(error))
-        if isinstance(shown, NOT_UNDERSTOOD) and self._invalid_frames.full():
+        if isinstance(shown, NOT_UNDERSTOOD) and self._invalid_frames.add():
             self.outgoing.close(Close.NOT_UNDERSTOOD)
-        elif isinstance(shown, RateLimited) and self._refusals.full():
+        elif isinstance(shown, RateLimited) and self._refusals.add():
             self.outgoing.close(Close.TOO_MANY_MESSAGES)
 
-    def renewed(self, principal: Principal) -> None:
+    def use_token(self, principal: Principal) -> None:
         """Continue with the new token."""
         self.principal = principal
-        self._ends_with_token()
+        self._schedule_expiry()
 
     async def read(self, websocket: WebSocket, admit: Admit) -> int:
         """Read frames until the connection ends; the close code. `admit` answers False where it has refused one."""
@@ -135,7 +135,7 @@ class Connection:
         elif admit(self, frame):
             await self._inbox.put(frame)
 
-    def _ends_with_token(self) -> None:
+    def _schedule_expiry(self) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
         left_s = max(0.0, self.principal.expires_at - time.time())

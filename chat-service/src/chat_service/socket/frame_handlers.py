@@ -52,7 +52,7 @@ class FrameHandlers:
             case Unsubscribe():
                 self._unsubscribe(connection, frame)
             case Typing():
-                self._tell_typing(connection, frame)
+                self._typing(connection, frame)
             case GetUsers():
                 await self._users(connection, frame)
             case Read():
@@ -97,7 +97,7 @@ class FrameHandlers:
             raise NotFound("You are not subscribed to this room.")
         connection.say("unsubscribed", {"room_id": str(frame.room_id), "reason": "asked"}, frame.ref)
 
-    def _tell_typing(self, connection: Connection, frame: Typing) -> None:
+    def _typing(self, connection: Connection, frame: Typing) -> None:
         _require(connection, "chat:write")
         if not self._hub.follows(connection, frame.room_id):
             raise NotFound("You are not subscribed to this room.")
@@ -125,7 +125,7 @@ class FrameHandlers:
             raise Forbidden("The token belongs to another person or tenant.")
         if self._revocations.ended(principal) is not None:
             raise Forbidden("The token has ended.")
-        connection.renewed(principal)
+        connection.use_token(principal)
         connection.say("renewed", {"expires_in": max(0, principal.expires_at - int(time.time()))}, frame.ref)
 
 
@@ -133,8 +133,8 @@ def _recovers(room: Room, frame: Subscribe) -> bool | None:
     """Whether everything after `after` follows; None where the client asked for no recovery."""
     if frame.after is None:
         return None
-    same_life = frame.epoch is None or frame.epoch == room.epoch
-    return same_life and room.first_seq - 1 <= frame.after <= room.last_seq
+    same_epoch = frame.epoch is None or frame.epoch == room.epoch
+    return same_epoch and room.first_seq - 1 <= frame.after <= room.last_seq
 
 
 def _require(connection: Connection, scope: str) -> None:
