@@ -124,6 +124,10 @@ contracts: .venv/.installed ## Regenerate the contracts (OpenAPI, AsyncAPI, even
 bench: .venv/.installed ## Measure the gateway against a direct call and nginx.
 	@$(PY) gateway/bench/proxy.py
 
+.PHONY: bench-idle
+bench-idle: .venv/.installed ## Measure the idle fleet: time to ready, CPU, memory, imports.
+	@$(PY) shared/bench/idle.py
+
 .PHONY: images
 images: .venv/.installed ## Build every service image and verify it: non-root, read-only, ready against servers on this host.
 	@$(PY) -m shared.dev.images.build
