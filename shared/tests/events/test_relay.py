@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event as engine_event
 from sqlalchemy import select, text
 
 from shared.background import PollingLoop, Progress, single_active
 from shared.data.database import Database
-from shared.events import Bus, BusUnavailable, Event, MessageRefused, outbox, replay
+from shared.events import Bus, BusUnavailable, Event, EventHandlers, MessageRefused, outbox, replay
 from shared.events.event import Envelope
+from shared.events.inbox import InboxWorker
 from shared.events.maintenance import prune
 from shared.events.models import OutboxRow
 from shared.events.relay import Relay
@@ -77,7 +79,7 @@ async def drain(relay: Relay) -> None:
 
 
 @asynccontextmanager
-async def running(relay: Relay) -> AsyncIterator[None]:
+async def running(relay: Relay | InboxWorker) -> AsyncIterator[None]:
     task = asyncio.create_task(relay.run())
     try:
         yield
@@ -240,6 +242,30 @@ async def test_the_relay_finds_what_another_process_wrote(database: Database, co
                 {"id": new_id(), "type": "thing.grew.v1"},
             )
         await eventually(lambda: len(collecting.events) == 1)
+
+
+async def test_an_idle_relay_and_inbox_ask_one_statement_a_poll(database: Database, collecting: Any) -> None:
+    statements: list[str] = []
+    engine = database.engine().sync_engine
+
+    @engine_event.listens_for(engine, "before_cursor_execute")
+    def _(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    @engine_event.listens_for(engine, "commit")
+    def _(connection: Any) -> None:
+        if connection.get_isolation_level() != "AUTOCOMMIT":
+            statements.append("COMMIT")
+
+    inbox = InboxWorker(database, EventHandlers(), poll_s=0.05)
+    async with running(Relay(database, collecting, "garden", poll_s=0.05)), running(inbox):
+        await eventually(lambda: asked(statements, "outbox") > 5 and asked(statements, "inbox") > 5)
+    first = [statement for statement in statements if "pg_try_advisory_xact_lock" in statement]
+    assert len(first) <= 4, statements  # each loop's first step, and their maintenance: no poll opens a transaction
+
+
+def asked(statements: list[str], table: str) -> int:
+    return sum(f"FROM {table}" in statement and "EXISTS" in statement.splitlines()[0] for statement in statements)
 
 
 async def test_a_broker_outage_delays_and_loses_nothing(database: Database, broker: Any, bus: Bus) -> None:

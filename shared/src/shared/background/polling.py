@@ -33,9 +33,18 @@ class Progress(Enum):
 Step = Callable[[], Awaitable[Progress | None]]
 """One unit of work. None means IDLE."""
 
+Due = Callable[[], Awaitable[bool]]
+"""Whether a step would find anything now: a cheaper question than the step itself."""
+
+
+async def _always() -> bool:
+    return True
+
 
 class PollingLoop:
     """Runs `step` every `every_s` seconds (±10 %), at once when woken or while a step returns MORE.
+
+    A poll, which nothing woke, asks `due` first and is over when nothing is due: an idle process pays for that only.
 
     A step that raises is tried again after `backoff`. An outage is logged when it begins and when it ends and counted
     in between; errors of the types in `outages` mean that a server is unreachable, and are logged without a traceback.
@@ -47,11 +56,13 @@ class PollingLoop:
         step: Step,
         *,
         every_s: float,
+        due: Due = _always,
         backoff: Backoff = _BACKOFF,
         outages: tuple[type[Exception], ...] = (ServiceUnavailable,),
     ) -> None:
         self.name = name
         self._step, self._every_s, self._backoff, self._outages = step, every_s, backoff, outages
+        self._due, self._polls = due, False
         self._woken = asyncio.Event()
         self._failures = 0
         self._ending: asyncio.TimerHandle | None = None
@@ -86,12 +97,16 @@ class PollingLoop:
             raise_if_cancelled()
             self._woken.clear()
             try:
-                progress = await self._step()
+                progress = await self._next_step()
             except Exception as error:  # noqa: BLE001 - one step ends here: recorded, and tried again after a backoff
                 await self._back_off(error)
             else:
                 self.recovered()
                 await self._rest(progress or Progress.IDLE)
+
+    async def _next_step(self) -> Progress | None:
+        polls, self._polls = self._polls, False
+        return None if polls and not await self._due() else await self._step()
 
     async def _rest(self, progress: Progress) -> None:
         if progress is Progress.BUSY:  # no longer: rows that this process wrote may be unknown to the active one
@@ -102,7 +117,7 @@ class PollingLoop:
                 async with asyncio.timeout(self._every_s * spread):
                     await self._woken.wait()
             except TimeoutError:
-                return
+                self._polls = True
 
     async def _back_off(self, error: Exception) -> None:
         LOOP_FAILURES.labels(self.name).inc()

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Executable, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
@@ -64,6 +64,9 @@ class Database:
             "app": self._engine("app", settings.database.pool_size),
             "fleet": self._engine("fleet", settings.database.fleet_pool_size),
         }
+        self._autocommit = {
+            role: engine.execution_options(isolation_level="AUTOCOMMIT") for role, engine in self._engines.items()
+        }
         self._listeners = Listeners()
 
     @property
@@ -113,6 +116,19 @@ class Database:
                     await _commit(session)
                 except TimeoutError:
                     await session.invalidate()  # a rollback would wait for the silent server as well
+                    raise
+
+    async def finds(self, anything: Executable, role: Role = "app") -> bool:
+        """Whether `anything` (a SELECT EXISTS) is true: one statement and no transaction, for a loop that polls.
+
+        Raises DatabaseUnavailable.
+        """
+        with translated():
+            async with self._autocommit[role].connect() as connection:
+                try:
+                    return bool(await connection.scalar(anything))
+                except TimeoutError:
+                    await connection.invalidate()  # as above
                     raise
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ later ones of its subject, and only those, until it succeeds or is parked.
 import asyncio
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -49,7 +50,9 @@ class InboxWorker:
 
     def __init__(self, database: Database, handlers: EventHandlers, *, poll_s: float = POLL_S) -> None:
         self._database, self._handlers = database, handlers
-        self._loop = PollingLoop("inbox worker", self.handle_next, every_s=poll_s)
+        self._loop = PollingLoop(
+            "inbox worker", self.handle_next, every_s=poll_s, due=partial(database.finds, _ANY_DUE)
+        )
         self._maintenance = inbox_maintenance(database)
 
     async def run(self) -> None:
@@ -175,4 +178,5 @@ def _next_due() -> Select[InboxRow]:
 
 # Built once: building them for each event costs more than running them.
 _NEXT_DUE: Final = _next_due()
+_ANY_DUE: Final = select(_NEXT_DUE.exists())
 _MARK: Final = text("UPDATE inbox SET handled_at = clock_timestamp(), fault = NULL WHERE id = :id")

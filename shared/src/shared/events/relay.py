@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import Final
 from uuid import UUID
@@ -51,7 +52,8 @@ class Relay:
         self._database, self._bus = database, bus
         self._source = f"/flotilla/{service}"
         outages = (ServiceUnavailable, BusUnavailable)
-        self._loop = PollingLoop("relay", self.publish_batch, every_s=poll_s, outages=outages)
+        due = partial(database.finds, _ANY_DUE)
+        self._loop = PollingLoop("relay", self.publish_batch, every_s=poll_s, due=due, outages=outages)
         self._maintenance = outbox_maintenance(database, bus)
 
     async def run(self) -> None:
@@ -159,4 +161,5 @@ async def _mark(db: AsyncSession, batch: _Batch) -> None:
 
 
 _DUE: Final = _due()
+_ANY_DUE: Final = select(_DUE.exists())
 _NO_SYNC: Final = {"synchronize_session": False}  # the rows in this session are not read again

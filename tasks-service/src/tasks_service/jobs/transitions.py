@@ -156,6 +156,9 @@ FROM chosen WHERE jobs.tenant_id = chosen.tenant_id AND jobs.id = chosen.id
 RETURNING jobs.tenant_id, jobs.id, jobs.attempt, kind, input::text AS input, user_id, username, tenant_slug,
     client_id, scopes, request_id, traceparent, created_at, extract(epoch FROM now() - run_at)::float8 AS waited_s
 """)
+ANY_DUE: Final = text("SELECT EXISTS (SELECT FROM jobs WHERE status = 'pending' AND run_at <= now())")
+"""Whether any job is due, of whatever kind: what a worker asks before it claims on its own. Needs the role `fleet`."""
+
 _REACH: Final = 4  # times the wanted number: enough for a handful of workers that claim at the same moment
 
 

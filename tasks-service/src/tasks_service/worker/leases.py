@@ -23,6 +23,8 @@ _OVERDUE = text("""
 SELECT tenant_id, id, attempt FROM jobs WHERE status = 'running' AND lease_until < now()
 ORDER BY lease_until LIMIT :limit
 """)
+ANY_OVERDUE: Final = text("SELECT EXISTS (SELECT FROM jobs WHERE status = 'running' AND lease_until < now())")
+"""Whether `overdue` would return anything. Needs the role `fleet`."""
 
 _DEPTH = text("""
 SELECT count(*) FILTER (WHERE run_at <= now()) AS due, count(*) AS waiting,

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -33,9 +34,11 @@ class Worker:
         self._attempts: dict[Lease, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         settings = self._settings
-        self._claiming = PollingLoop("claim", self._claim, every_s=settings.poll_s, backoff=_BACKOFF)
+        due = partial(tools.database.finds, transitions.ANY_DUE, "fleet")
+        overdue = partial(tools.database.finds, leases.ANY_OVERDUE, "fleet")
+        self._claiming = PollingLoop("claim", self._claim, every_s=settings.poll_s, due=due, backoff=_BACKOFF)
         self._heartbeat = PollingLoop("heartbeat", self._beat, every_s=settings.heartbeat_s, backoff=_BACKOFF)
-        self._reaper = PollingLoop("reaper", self._reap, every_s=settings.reap_s, backoff=_BACKOFF)
+        self._reaper = PollingLoop("reaper", self._reap, every_s=settings.reap_s, due=overdue, backoff=_BACKOFF)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
