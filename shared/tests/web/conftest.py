@@ -35,7 +35,8 @@ from shared.data.policies import enable_tenancy
 from shared.events.migration import create_event_tables
 from shared.web.idempotency_keys import create_idempotency_table
 
-revision, down_revision = "0001", None
+revision = "0001"
+down_revision = None
 
 
 def upgrade():
