@@ -171,6 +171,16 @@ class NotAcceptable(Problem):
     remedy = "Request a media type that the operation's documentation lists."
 
 
+class RequestTimeout(Problem):
+    """The body stopped arriving, so the request was not executed; the connection closes."""
+
+    status, title = 408, "The request did not arrive in time"
+    remedy = "Send the request again on a new connection."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"Connection": "close"})
+
+
 class Conflict(Problem):
     """The request conflicts with the current state of the object, such as a name that is already taken."""
 

@@ -21,6 +21,7 @@ HEAD_S: Final = 10.0  # deadline for a request's headers or a WebSocket handshak
 KEEP_ALIVE_S: Final = 75
 _HEAD_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 2.0  # how long the rest of a body is discarded after an early response: a reset would lose it
+_AWAITED_BYTES: Final = 64 * 1024  # a body up to this size is read after an early response, and the connection kept
 
 
 class RequestRejected(Exception):
@@ -111,6 +112,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self.handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
+        if self._discarding:
+            raise RequestRejected(400)
         super().on_message_begin()
         self.scope["extensions"] = {"flotilla.connection": self}  # type: ignore[dict-item]  # our own extension
         self.deadline = self.loop.time() + HEAD_S
@@ -150,11 +153,12 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         read_last = self.responding is self.cycle
         super().on_response_complete()
-        if self._message_complete or not read_last or self.transport.is_closing():
+        if not read_last or self.transport.is_closing():
             return
         if self._discarding:
             self.transport.write_eof()
-        self.loop.call_later(_LINGER_S, self._stop_lingering, self.cycle)
+        if self._discarding or not self._message_complete:
+            self.loop.call_later(_LINGER_S, self._stop_lingering, self.cycle)
 
     def _stop_lingering(self, cycle: object) -> None:
         if self.cycle is cycle and (self._discarding or not self._message_complete):
@@ -169,12 +173,24 @@ class EdgeProtocol(HttpToolsProtocol):
         authority = self.url.partition(b"://")[2].partition(b"/")[0]
         return any(name == b"host" and value.lower() == authority.lower() for name, value in self.headers)
 
-    def close_after_response(self) -> None:
-        """Make this response the last one and discard further input: closing at once would lose the response."""
+    @property
+    def responds_early(self) -> bool:
+        """Whether a response that begins now must be the last (RFC 9112, section 9.6): the body is still to come.
+
+        A short body is awaited, because most clients send it apart from its head. One that waits for `100 Continue` may
+        never come: the next request would be read as the body.
+        """
         cycle = self.responding
-        if cycle is self.cycle and not self._message_complete and not cycle.response_started:
-            cycle.keep_alive = True  # else uvicorn closes with the response's last byte
-            self._discarding = True
+        if cycle is None or cycle is not self.cycle or self._message_complete:
+            return False
+        declared = next((value for name, value in self.headers if name == b"content-length"), None)
+        return cycle.waiting_for_100_continue or declared is None or int(declared) > _AWAITED_BYTES
+
+    def discard_input(self) -> None:
+        """Make the response that has begun the last one. Closing at its end, with unread bytes, could lose it."""
+        self._discarding = True
+        if self.responding is not None:
+            self.responding.keep_alive = True  # else uvicorn closes with the response's last byte
 
     def abort(self) -> None:
         """Close without ending the response, so that the client sees that it is incomplete."""
@@ -191,6 +207,9 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _reject(self, status: int) -> None:
         """Respond with `status` and close. A response in progress is cut off, because nothing may follow inside it."""
+        if self._discarding and (self._message_complete or not self.busy):  # nothing follows the last response
+            self._message_complete = True
+            return
         REJECTED.labels(status).inc()
         if self.busy and (self.responding is not self.cycle or self.cycle.response_started):
             self.abort()

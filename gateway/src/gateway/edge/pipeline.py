@@ -190,8 +190,6 @@ class Edge:
         """Respond with the problem; a response that has begun can only be cut off."""
         connection = exchange.connection
         if exchange.status == 0:
-            if connection is not None and problem.status == 413:
-                connection.close_after_response()
             await exchange.refuse(problem)
         elif connection is not None:
             connection.abort()

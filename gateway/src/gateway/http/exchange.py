@@ -24,8 +24,12 @@ class Connection(Protocol):
     lost: bool
     task: asyncio.Task[None] | None
 
-    def close_after_response(self) -> None:
-        """Send the response in full and then close, even if the client is still sending its request."""
+    @property
+    def responds_early(self) -> bool:
+        """Whether a response that begins now must be the connection's last, because the body is still to come."""
+
+    def discard_input(self) -> None:
+        """Make the response that has begun the last one: it is sent in full, and further input is discarded."""
 
     def abort(self) -> None:
         """Close without ending the response, so that the client sees that it is incomplete."""
@@ -107,7 +111,13 @@ class Exchange:
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the response's status and headers, with those that the gateway adds."""
         self.status = status
-        await self.send({"type": "http.response.start", "status": status, "headers": headers + self.added_headers})
+        last = self.connection if self.connection is not None and self.connection.responds_early else None
+        headers = headers + self.added_headers
+        if last is not None:
+            headers.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        if last is not None:
+            last.discard_input()
 
     async def finish(self, body: bytes = b"") -> None:
         """Send the last piece of the response's body."""

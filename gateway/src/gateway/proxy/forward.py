@@ -19,7 +19,15 @@ from gateway.proxy.upstream import (
 )
 from gateway.routes.matching import Match
 from shared import deadline
-from shared.problems import BadUpstream, BodyTooLarge, MalformedRequest, Problem, ServiceUnavailable, UpstreamTimeout
+from shared.problems import (
+    BadUpstream,
+    BodyTooLarge,
+    MalformedRequest,
+    Problem,
+    RequestTimeout,
+    ServiceUnavailable,
+    UpstreamTimeout,
+)
 
 _DEADLINE: Final = deadline.HEADER.lower().encode()
 _BODILESS: Final = frozenset({204, 304})
@@ -30,16 +38,19 @@ class ClientDisconnected(Exception):
 
 
 class RequestBody:
-    """A request's body, piece by piece as it arrives. Raises, and keeps in `failure`, why it cannot continue."""
+    """A request's body, piece by piece as it arrives. Raises, and keeps in `failure`, why it cannot continue.
 
-    __slots__ = ("_complete", "_limit", "_piece", "_receive", "_received_bytes", "failure")
+    `awaited`: the next piece has not arrived; true after a time-out that the client caused.
+    """
+
+    __slots__ = ("_complete", "_limit", "_piece", "_receive", "_received_bytes", "awaited", "failure")
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
         self._received_bytes = 0
         self._piece: bytes | None = None
-        self._complete = False
+        self._complete = self.awaited = False
         self.failure: BodyTooLarge | ClientDisconnected | None = None
 
     async def first_if_whole(self) -> bytes | None:
@@ -59,7 +70,9 @@ class RequestBody:
         return piece
 
     async def _next(self) -> bytes:
+        self.awaited = True
         message = await self._receive()
+        self.awaited = False
         if message["type"] == "http.disconnect":
             self.failure = ClientDisconnected()
             raise self.failure
@@ -74,6 +87,10 @@ class RequestBody:
 
 def too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than the {limit} bytes that this path allows.")
+
+
+def _stalled() -> RequestTimeout:
+    return RequestTimeout("The request body did not arrive in time.")
 
 
 class Forwarder:
@@ -103,7 +120,7 @@ class Forwarder:
                 async with asyncio.timeout(route.timeout_s):  # the upstream request has its own
                     content = await body.first_if_whole()
             except TimeoutError:
-                raise MalformedRequest("The request body did not arrive in time.") from None
+                raise _stalled() from None
             if content is None:
                 content = body
         request = UpstreamRequest(
@@ -119,6 +136,8 @@ class Forwarder:
         except UpstreamError as error:
             if body is not None and body.failure is not None:
                 raise body.failure from error
+            if body is not None and body.awaited and isinstance(error, UpstreamTimedOut):
+                raise _stalled() from error
             raise problem_of(error, route.upstream) from error
         except UnicodeDecodeError as error:
             raise MalformedRequest("A header is not valid UTF-8.") from error

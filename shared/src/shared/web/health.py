@@ -76,6 +76,8 @@ def install(app: FastAPI, checks: HealthChecks, shown_settings: Callable[[], dic
     async def readyz(response: Response) -> Health:
         health = await checks.ready()
         response.status_code = 200 if health.status == "ok" else 503
+        if checks.draining:
+            response.headers["Connection"] = "close"
         return health
 
     @router.get("/health/detailed")
