@@ -5,7 +5,7 @@ nothing left out.
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -25,16 +25,13 @@ Columns = Mapping[str, InstrumentedAttribute[Any]]
 _MAX_LIMIT = 200
 
 
-class ListQuery(BaseModel):
-    """The query parameters that every list takes; a list adds its own filters by extending it."""
+class PageQuery(BaseModel):
+    """The query parameters of every list, and all that a list in memory takes."""
 
     model_config = ConfigDict(extra="forbid")
 
     cursor: str | None = Field(default=None, max_length=1024, description="The `next_cursor` of the previous page.")
     limit: int = Field(default=50, ge=1, le=_MAX_LIMIT)
-    sort: str = Field(default="-created_at", max_length=200, description="Fields, `-` for descending: -created_at,name")
-    created_after: Moment | None = None
-    created_before: Moment | None = None
 
     @field_validator("*")
     @classmethod
@@ -42,6 +39,14 @@ class ListQuery(BaseModel):
         if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list) else [value])):
             raise ValueError("contains the character NUL")
         return value
+
+
+class ListQuery(PageQuery):
+    """The query parameters of every list of rows; a list adds its own filters by extending it."""
+
+    sort: str = Field(default="-created_at", max_length=200, description="Fields, `-` for descending: -created_at,name")
+    created_after: Moment | None = None
+    created_before: Moment | None = None
 
 
 class CursorPage(BaseModel, Generic[T]):
@@ -82,6 +87,16 @@ async def by_cursor(
     last = found[query.limit - 1]
     values = [getattr(last, column.key) for _, column, _ in order]
     return found[: query.limit], _encoded(query.sort, [*values, getattr(last, tie.key)])
+
+
+def by_name(items: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> tuple[list[T], str | None]:
+    """One page of `items`, which are in memory and have unique names, and the cursor of the next."""
+    after = _decoded(query.cursor, "name") if query.cursor is not None else [""]
+    if len(after) != 1 or not isinstance(after[0], str):
+        raise _refused("cursor", "Use the value of `next_cursor` unchanged.")
+    left = sorted((item for item in items if name(item) > after[0]), key=name)
+    page = left[: query.limit]
+    return page, _encoded("name", [name(page[-1])]) if len(left) > len(page) else None
 
 
 async def by_page(db: AsyncSession, rows: Select[T], page: int, size: int) -> tuple[Sequence[T], Pagination]:

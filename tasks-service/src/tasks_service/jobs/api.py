@@ -12,12 +12,12 @@ from shared.telemetry.traces import traceparent
 from shared.web import sse
 from shared.web.errors import invalid_input
 from shared.web.idempotency import IdempotentJson
-from shared.web.paging import CursorPage
+from shared.web.paging import CursorPage, PageQuery, by_name
 from shared.web.router import Router
 from tasks_service.deps import HealthDep, ListenerDep, Settings
 from tasks_service.jobs import service
 from tasks_service.jobs.models import ENDED
-from tasks_service.jobs.schemas import JobIn, JobOut, JobQuery, KindList, KindOut
+from tasks_service.jobs.schemas import JobIn, JobOut, JobQuery, KindOut
 from tasks_service.jobs.watch import Watch, seen_of
 from tasks_service.kinds.kind import Kind
 from tasks_service.kinds.registry import available
@@ -105,20 +105,20 @@ async def watch_job(
 
 
 @router.get("/job-kinds", dependencies=READ)
-async def list_job_kinds(settings: Settings) -> KindList:
-    """The kinds of jobs there are here, and what each takes."""
-    return KindList(
-        items=[
-            KindOut(
-                name=kind.name,
-                description=kind.description,
-                scopes=sorted(kind.scopes),
-                timeout_s=kind.timeout_s,
-                max_attempts=kind.max_attempts,
-                input=kind.input.model_json_schema(),
-            )
-            for kind in available(settings).values()
-        ]
+async def list_job_kinds(settings: Settings, query: Annotated[PageQuery, Query()]) -> CursorPage[KindOut]:
+    """The kinds of jobs there are here, by name, and what each takes."""
+    found, following = by_name(available(settings).values(), query, lambda kind: kind.name)
+    return CursorPage(items=[_shown(kind) for kind in found], next_cursor=following)
+
+
+def _shown(kind: Kind) -> KindOut:
+    return KindOut(
+        name=kind.name,
+        description=kind.description,
+        scopes=sorted(kind.scopes),
+        timeout_s=kind.timeout_s,
+        max_attempts=kind.max_attempts,
+        input=kind.input.model_json_schema(),
     )
 
 

@@ -96,7 +96,3 @@ class KindOut(BaseModel):
     timeout_s: float = Field(description="How long one attempt may take.")
     max_attempts: int
     input: dict[str, JsonValue] = Field(description="JSON Schema of `input`.")
-
-
-class KindList(BaseModel):
-    items: list[KindOut]

@@ -1,0 +1,14 @@
+"""Every list of the service has the grammar of lists."""
+
+from fastapi import FastAPI
+
+from shared.testing.lists import check_lists
+
+from .door import Door, principal_of
+
+
+async def test_every_list_has_the_grammar_of_lists(door: Door, app: FastAPI) -> None:
+    tokens = await door.signed_up("ann", slug="acme")
+    tenant_id = principal_of(tokens).tenant_id
+    assert tenant_id is not None
+    await check_lists(door.client, app, door.bearer(tokens), tenant_id)
