@@ -121,6 +121,31 @@ async def test_a_forged_name_is_made_safe(client: httpx2.AsyncClient, ann: dict[
     assert reply.json()["name"] == "pass_wd_.csv"
 
 
+DIALECTS = {
+    ".NET": ("name=file; filename=\"=?utf-8?B?w6kicS50eHQ=?=\"; filename*=utf-8''%C3%A9%22q.txt", "é_q.txt"),
+    ".NET, plain": ("name=file; filename=a.txt; filename*=utf-8''a.txt", "a.txt"),
+    "filename* alone": ("name=\"file\"; filename*=utf-8''%C3%A9%0Aq.txt", "é_q.txt"),
+    "filename* first": ('name="file"; filename*=UTF-8\'en\'%e2%82%ac%2522.txt; filename="EURO.txt"', "€%22.txt"),
+    "filename* in a name": ('name="file"; filename="a; filename*=utf-8\'\'b.txt"', "a; filename_=utf-8''b.txt"),
+    "curl": ('name="file"; filename="é%22q.txt"', "é_q.txt"),
+    "curl --form-escape": ('name="file"; filename="é\\"q.txt"', "é_q.txt"),
+    "browsers": ('name="file"; filename="é%22q%0D%0A.txt"', "é_q_.txt"),
+    "httpx": ('name="file"; filename="é%22q%0A.txt"', "é_q_.txt"),
+    "requests": ("name=\"file\"; filename*=utf-8''%C3%A9%22q.txt", "é_q.txt"),
+    "undici": ('name="file"; filename="é%22q%0D%0A.txt"', "é_q_.txt"),
+    "Go": ('name="file"; filename="é\\"q%0A.txt"', "é_q_.txt"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "name"), DIALECTS.values(), ids=DIALECTS)
+async def test_each_clients_way_to_write_a_file_name_is_read(
+    client: httpx2.AsyncClient, ann: dict[str, str], parameters: str, name: str
+) -> None:
+    body, headers = form((parameters, CSV))
+    reply = await client.post("/api/v1/files", content=body, headers=ann | headers)
+    assert (reply.status_code, reply.json().get("name")) == (201, name)
+
+
 async def test_a_form_that_is_wrong_is_refused_and_leaves_nothing(
     client: httpx2.AsyncClient, ann: dict[str, str], storage_folder: Path, database: Database
 ) -> None:
@@ -139,6 +164,8 @@ async def test_a_form_that_is_wrong_is_refused_and_leaves_nothing(
         ([file, ('name="category"', b"\xff")], "not_utf8"),
         ([('name="file"; filename="a\0.csv"', CSV)], "nul_character"),
         ([('name="file"; filename="\ud800.csv"', CSV)], "not_utf8"),
+        ([("name=\"file\"; filename*=utf-8''%FF", CSV)], "not_utf8"),
+        ([("name=\"file\"; filename*=iso-8859-1''%E9", CSV)], "not_utf8"),
     ]
     for parts, code in wrong:
         body, headers = form(*parts)

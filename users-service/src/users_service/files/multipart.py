@@ -1,7 +1,9 @@
 """multipart/form-data (RFC 7578) as it arrives: each chunk in, what it completes out; nothing is spooled."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -10,6 +12,8 @@ from shared.problems import FieldError, InvalidInput, MalformedRequest, Unsuppor
 
 _MAX_HEADERS: Final = 8
 _MAX_HEADER_BYTES: Final = 4096
+_PARAMETER: Final = re.compile(r""";\s*([^=;\s]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""")
+_EXTENDED: Final = re.compile(r"utf-8'[^']*'(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +96,35 @@ class FormParser:
 
     def _on_headers_finished(self) -> None:
         # latin-1 and back: the parser's own way to hand over bytes that are UTF-8 (RFC 7578, section 5.1)
-        kind, options = parse_options_header(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+        disposition = self._headers.get(b"content-disposition", b"").decode("latin-1")
+        kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options:
             raise MalformedRequest("A part of the multipart body has no name.")
-        filename = options.get(b"filename")
-        self._pieces.append(Begun(_text(options[b"name"]), None if filename is None else _text(filename)))
+        filename = _extended_filename(disposition)
+        if filename is None and b"filename" in options:
+            filename = _text(options[b"filename"])
+        self._pieces.append(Begun(_text(options[b"name"]), filename))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._pieces.append(Data(data[start:end]))
 
     def _on_end(self) -> None:
         self.complete = True
+
+
+def _extended_filename(disposition: str) -> str | None:
+    """`filename*` (RFC 8187), or None. It wins over `filename`, in which .NET sends an encoded word beside it.
+
+    RFC 7578, section 4.2, forbids it in forms, so python-multipart ignores it; .NET and older Python clients send it.
+    Raises InvalidInput for a charset other than UTF-8.
+    """
+    sent = next((value for name, value in _PARAMETER.findall(disposition) if name.lower() == "filename*"), None)
+    if sent is None:
+        return None
+    found = _EXTENDED.fullmatch(sent.strip().strip('"'))
+    if found is None:
+        raise InvalidInput(errors=[FieldError("`filename*` must be UTF-8 (RFC 8187).", "not_utf8", "#/file")])
+    return decoded(unquote_to_bytes(found[1]), "#/file")
 
 
 def _text(value: bytes) -> str:
