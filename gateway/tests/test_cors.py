@@ -27,3 +27,48 @@ async def test_only_configured_origins_are_allowed(open_edge: Any, sign_in: Any)
         other = await client.get(SIGNED, headers=sign_in("ann") | theirs)
         assert "access-control-allow-origin" not in other.headers
         assert reply.headers["vary"] == other.headers["vary"] == "Origin"  # for caches on the way
+
+
+_ALWAYS_SHOWN = {"cache-control", "content-language", "content-length", "content-type", "expires", "last-modified"}
+"""Fetch shows these without being asked (WHATWG Fetch, section 2.2.2: CORS-safelisted response-header names)."""
+
+_FOR_BROWSERS = {
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "content-security-policy",
+    "date",
+    "referrer-policy",
+    "x-content-type-options",
+    "x-frame-options",
+}
+"""Addressed to the browser; no page needs to read them."""
+
+
+async def test_a_page_reads_every_header_that_it_needs(
+    open_edge: Any, sign_in: Any, upstream: Any, helpers: Any
+) -> None:
+    """What the services send, and what the gateway adds to it; a refusal has headers of its own."""
+    services_headers = [
+        b"Accept-Ranges", b"Allow", b"Cache-Control", b"Content-Disposition", b"Content-Range", b"Content-Type",
+        b"Content-Security-Policy", b"Deprecation", b"ETag", b"Idempotency-Replayed", b"Link", b"Location",
+        b"Retry-After", b"Sunset", b"Traceparent", b"Vary", b"WWW-Authenticate",
+    ]  # fmt: skip
+
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        await helpers.reply(send, 200, b"", [(name, b"x") for name in services_headers])
+
+    upstream.handler = service
+    edge = await open_edge(cors={"origins": ("https://app.example",)})
+    origin = {"Origin": "https://app.example"}
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+        replies = [
+            await client.get(SIGNED, headers=sign_in("ann") | origin),
+            await client.get(SIGNED, headers=origin),
+            await client.get(SIGNED, headers=sign_in("ann", scopes=[]) | origin),
+            await client.put("/api/v1/jobs", headers=sign_in("ann") | origin),
+        ]
+    assert [reply.status_code for reply in replies] == [200, 401, 403, 405]
+    for reply in replies:
+        shown = {name.strip().lower() for name in reply.headers["access-control-expose-headers"].split(",")}
+        assert set(reply.headers) - shown - _ALWAYS_SHOWN - _FOR_BROWSERS == set()

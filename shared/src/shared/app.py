@@ -33,6 +33,7 @@ from shared.settings import ServiceSettings, load
 from shared.telemetry import traces
 from shared.web import errors, openapi
 from shared.web import health as health_pages
+from shared.web.cors import EXPOSED_HEADERS
 from shared.web.health import HealthChecks
 from shared.web.requests import RequestContext
 
@@ -107,7 +108,12 @@ class Service:
         for router in self.routers:
             app.include_router(router)
         if settings.cors.origins:
-            app.add_middleware(CORSMiddleware, allow_origins=settings.cors.origins, allow_methods=["*"])
+            app.add_middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors.origins,
+                allow_methods=["*"],
+                expose_headers=EXPOSED_HEADERS,
+            )
         app.add_middleware(RequestContext)
         return app
 

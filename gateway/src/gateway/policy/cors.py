@@ -4,11 +4,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.http.exchange import Exchange
+from shared.web.cors import EXPOSED_HEADERS
 
-_EXPOSED: Final = (
-    b"ETag, Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, "
-    b"X-RateLimit-Reset, X-RateLimit-Tier, X-Request-ID, WWW-Authenticate"
-)
+_EXPOSED: Final = ", ".join(EXPOSED_HEADERS).encode()
 _MAX_AGE_S: Final = b"600"
 
 
