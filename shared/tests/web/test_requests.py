@@ -159,6 +159,32 @@ async def test_a_repeat_gets_the_first_answer(client: httpx2.AsyncClient, as_use
     assert bo.status_code == 201
 
 
+async def test_two_keys_are_ambiguous(client: httpx2.AsyncClient, as_user: People) -> None:
+    keys = [*as_user("ann").items(), ("Idempotency-Key", "k1"), ("Idempotency-Key", "k2")]
+    reply = await client.post("/pages", json={"title": "a"}, headers=keys)
+    assert (reply.status_code, reply.json()["code"]) == (400, "malformed_request")
+    assert (await client.get("/pages", headers=as_user("ann"))).json()["items"] == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip"])
+async def test_an_encoded_body_is_refused(client: httpx2.AsyncClient, as_user: People, coding: str) -> None:
+    headers = as_user("ann") | JSON | {"Content-Encoding": coding}
+    reply = await client.post("/pages", content=b'{"title": "a"}', headers=headers)
+    assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type")
+    plain = await client.post("/pages", content=b'{"title": "a"}', headers=headers | {"Content-Encoding": "identity"})
+    assert plain.status_code == 201
+
+
+async def test_header_bytes_outside_ascii_are_harmless(client: httpx2.AsyncClient, as_user: People) -> None:
+    """RFC 9110, section 5.5: opaque bytes."""
+    for name in ("User-Agent", "Referer", "Cookie", "X-Request-ID"):
+        headers = [
+            *((key.encode(), value.encode()) for key, value in as_user("ann").items()),
+            (name.encode(), b"a=\xe9"),
+        ]
+        assert (await client.get("/pages", headers=headers)).status_code == 200, name
+
+
 async def test_many_at_once_with_one_key_make_one(client: httpx2.AsyncClient, as_user: People) -> None:
     headers = as_user("ann") | {"Idempotency-Key": "k2"}
     replies = await asyncio.gather(*(client.post("/pages", json={"title": "a"}, headers=headers) for _ in range(10)))

@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.identity.access import CurrentUser
-from shared.problems import Conflict, InvalidInput
+from shared.problems import Conflict, InvalidInput, MalformedRequest
 from shared.web.early_responses import Replayed
 from shared.web.idempotency_keys import OLD, IdempotencyKey
 from shared.web.session import Db
@@ -102,6 +102,8 @@ _KeyHeader = Annotated[
 
 async def idempotent_upload(request: Request, db: Db, user: CurrentUser, key: _KeyHeader = None) -> IdempotentRequest:
     """For uploads: the operation calls `begin` itself, once it knows the content's sha256."""
+    if len(request.headers.getlist("Idempotency-Key")) > 1:
+        raise MalformedRequest("Send one Idempotency-Key.")
     return IdempotentRequest(db, user.user_id, user.tenant_id, f"{request.method} {request.url.path}", key)
 
 

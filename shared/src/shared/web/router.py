@@ -41,6 +41,8 @@ class StrictRequest(Request):
         return self._json
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(UnsupportedMediaType("Send the body without Content-Encoding: it is read as it is."))
         limit_bytes, seen_bytes = self._limit_bytes(), 0
         declared = self.headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > limit_bytes:
