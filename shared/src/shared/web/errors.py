@@ -13,6 +13,7 @@ from shared import problems
 from shared.data.errors import problem_of
 from shared.problems import FieldError, InternalError, InvalidInput, MalformedRequest, Problem
 from shared.web.early_responses import AnswerInstead, Refused
+from shared.web.field_errors import code_and_detail, sentence
 from shared.web.json_input import escape
 from shared.web.router import allowed_methods
 
@@ -96,15 +97,14 @@ def invalid_input(errors: Any, sent: Any = None) -> InvalidInput:
 
 def _field_error(error: dict[str, Any], sent: Any) -> FieldError:
     place, *path = error["loc"] or ("body",)
-    code, detail = error["type"], error["msg"].removeprefix("Value error, ")
-    if code == "uuid_parsing":  # its own words quote the character that does not fit
-        detail = "Input should be a UUID"
+    code, detail = code_and_detail(error)
     if place in ("query", "path", "header", "cookie"):
         return FieldError(detail, code, parameter=str(path[0]) if path else str(place))
     if code in ("union_tag_invalid", "union_tag_not_found"):  # Pydantic's message quotes the tag and mentions unions
         path = [*path, error["ctx"]["discriminator"].strip("'")]
         expected = error["ctx"].get("expected_tags")
-        code, detail = ("literal_error", f"Input should be {expected}") if expected else ("missing", "Field required")
+        code = "literal_error" if expected else "missing"
+        detail = sentence(code, expected=expected)
     return FieldError(detail, code, pointer="/".join(["#", *(escape(str(part)) for part in _places(path, sent))]))
 
 
