@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from shared.events.event import Envelope, Event
+from pydantic import BaseModel
+
+from shared.events.event import Consumed, Envelope, Event
 from shared.events.handlers import EventHandlers
 
 _EXAMPLE_ID = UUID("01980000-0000-7000-8000-000000000001")
@@ -40,7 +42,9 @@ def asyncapi(service: str, publishes: Sequence[type[Event]], handlers: EventHand
     """What the service sends and receives, as AsyncAPI 3.0."""
     sent = {event.type: event for event in publishes}
     channels = {name: {"address": name, "messages": {name: _message(event, service)}} for name, event in sent.items()}
-    channels |= {name: {"address": name, "messages": {name: {"name": name}}} for name in handlers.types}
+    channels |= {
+        event.type: {"address": event.type, "messages": {event.type: _read(event)}} for event in handlers.events
+    }
     operations = {f"send {name}": _operation("send", name, external=event.external) for name, event in sent.items()}
     operations |= {f"receive {name}": _operation("receive", name) for name in handlers.types}
     return {
@@ -60,18 +64,25 @@ def write(folder: Path, service: str, publishes: Sequence[type[Event]], handlers
 
 
 def _message(event: type[Event], service: str) -> dict[str, Any]:
-    schema = event.model_json_schema()
-    envelope = ("id", "subject", "tenant_id", "subject_version")
-    schema["properties"] = {name: value for name, value in schema["properties"].items() if name not in envelope}
-    schema["required"] = [name for name in schema.get("required", []) if name not in envelope]
     summary = (event.__doc__ or event.type).partition("\n")[0]
-    payload = {"type": "object", "properties": {"data": schema}}
     return {
         "name": event.type,
         "summary": summary,
-        "payload": payload,
+        "payload": _payload(event, set(Event.model_fields)),
         "examples": [{"payload": example(event, service)}],
     }
+
+
+def _read(event: type[Consumed]) -> dict[str, Any]:
+    """What a consumer reads of the event: `make check` compares it with the publisher's contract."""
+    return {"name": event.type, "payload": _payload(event, set(Consumed.model_fields))}
+
+
+def _payload(event: type[BaseModel], envelope: set[str]) -> dict[str, Any]:
+    schema = event.model_json_schema()
+    schema["properties"] = {name: value for name, value in schema["properties"].items() if name not in envelope}
+    schema["required"] = [name for name in schema.get("required", []) if name not in envelope]
+    return {"type": "object", "properties": {"data": schema}}
 
 
 def _operation(action: str, name: str, *, external: bool = False) -> dict[str, Any]:

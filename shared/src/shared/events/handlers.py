@@ -35,6 +35,11 @@ class EventHandlers:
         """The event types that the service consumes; its queue is bound to them."""
         return sorted(self._by_type)
 
+    @property
+    def events(self) -> list[type[Consumed]]:
+        """The same, as what the service reads of each."""
+        return [self._by_type[name].event for name in self.types]
+
     def get(self, type: str) -> Handler | None:  # noqa: A002 - CloudEvents' own word
         return self._by_type.get(type)
 
