@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from gateway.settings import GatewaySettings
 from shared.identity import Principal
 from shared.identity.access_tokens import sign_access_token
 from shared.identity.keys import SigningKey
-from shared.testing.fakes import Fake, FakeAuth, FakeUsers
+from shared.testing.fakes import Answers, Fake, FakeAuth, FakeUsers
 from shared.testing.people import People
 from shared.testing.running import PromptServer, running
 from shared.testing.waiting import eventually
@@ -124,16 +124,37 @@ async def users(people: People, upstream: Upstream) -> AsyncIterator[FakeUsers]:
         yield fake
 
 
+class FakeChat(Fake):
+    """Only its document: what else a client asks of it is the upstream's."""
+
+    service = "chat"
+
+    def answers(self) -> Mapping[str, Answers]:
+        return {}
+
+
+class FakeTasks(FakeChat):
+    service = "tasks"
+
+
 @pytest.fixture
-def services(auth: FakeAuth, users: FakeUsers, upstream_url: str) -> dict[str, str]:
+async def chat(people: People, upstream: Upstream) -> AsyncIterator[FakeChat]:
+    fake = FakeChat(people)
+    async with serving(fake, upstream):
+        yield fake
+
+
+@pytest.fixture
+async def tasks(people: People, upstream: Upstream) -> AsyncIterator[FakeTasks]:
+    fake = FakeTasks(people)
+    async with serving(fake, upstream):
+        yield fake
+
+
+@pytest.fixture
+def services(auth: FakeAuth, users: FakeUsers, chat: FakeChat, tasks: FakeTasks) -> dict[str, str]:
     """The URL of each service."""
-    return {"auth": auth.url, "users": users.url, "chat": upstream_url, "tasks": upstream_url}
-
-
-@pytest.fixture
-async def upstream_url(upstream: Upstream) -> AsyncIterator[str]:
-    async with running(upstream, lifespan="off") as url:
-        yield url
+    return {fake.service: fake.url for fake in (auth, users, chat, tasks)}
 
 
 OpenEdge: TypeAlias = Callable[..., Awaitable[Edge]]
@@ -143,7 +164,7 @@ OpenEdge: TypeAlias = Callable[..., Awaitable[Edge]]
 async def open_edge(
     services: dict[str, str], auth: FakeAuth, people: People, cache_url: str
 ) -> AsyncIterator[OpenEdge]:
-    """Starts gateways; keyword arguments replace settings."""
+    """Starts gateways; keyword arguments replace settings. `upstreams` see what clients send, and no other request."""
     async with AsyncExitStack() as stack:
 
         async def opened(**changes: Any) -> Edge:
@@ -151,7 +172,7 @@ async def open_edge(
                 "environment": "testing",
                 "public_url": PUBLIC_URL,
                 "redis_url": cache_url,
-                "services": services | changes.pop("services", {}),
+                "services": services,
                 "identity": {
                     "key_file": people.key_file("gateway"),
                     "trust_file": people.trust_file,

@@ -119,7 +119,7 @@ async def test_the_response_comes_back_unchanged(edge: Any, sign_in: Any, raw_up
         await writer.drain()
 
     url = await raw_upstream(service)
-    other = await open_edge(services={"chat": url})
+    other = await open_edge(upstreams={"chat": [url]})
     async with httpx2.AsyncClient(base_url=other.url) as client:
         async with client.stream("GET", SIGNED, headers=sign_in("ann")) as reply:
             assert b"".join([part async for part in reply.aiter_raw()]) == body
@@ -233,7 +233,7 @@ async def test_a_service_that_fails_within_the_body_cuts_the_response_off(
         writer.write(b"HTTP/1.1 200 OK\r\n" + framing + b"abc")
         await writer.drain()
 
-    edge = await open_edge(services={"chat": await raw_upstream(service)})
+    edge = await open_edge(upstreams={"chat": [await raw_upstream(service)]})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.get(SIGNED, headers=sign_in("ann"))
@@ -245,7 +245,7 @@ async def test_a_service_that_closes_too_early_is_a_502(sign_in: Any, raw_upstre
     async def service(reader: Any, writer: Any) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
 
-    edge = await open_edge(services={"chat": await raw_upstream(service)})
+    edge = await open_edge(upstreams={"chat": [await raw_upstream(service)]})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.post(SIGNED, json={}, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (502, "bad_upstream")
@@ -263,7 +263,7 @@ async def test_a_get_survives_a_kept_alive_connection_that_the_service_closed(
         await writer.drain()
         await reader.readexactly(1)
 
-    edge = await open_edge(services={"chat": await raw_upstream(service)})
+    edge = await open_edge(upstreams={"chat": [await raw_upstream(service)]})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         for _ in range(10):
             assert (await client.get(SIGNED, headers=sign_in("ann"))).status_code == 200
@@ -281,7 +281,7 @@ async def test_a_repeated_request_takes_a_fresh_connection(sign_in: Any, raw_ups
         await writer.drain()
         await reader.readexactly(1)
 
-    edge = await open_edge(services={"chat": await raw_upstream(service)})
+    edge = await open_edge(upstreams={"chat": [await raw_upstream(service)]})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
 
         async def get() -> int:
@@ -297,7 +297,7 @@ async def test_a_response_that_is_not_http_is_a_502(sign_in: Any, raw_upstream: 
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
         await writer.drain()
 
-    edge = await open_edge(services={"chat": await raw_upstream(service)})
+    edge = await open_edge(upstreams={"chat": [await raw_upstream(service)]})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.get(SIGNED, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (502, "bad_upstream")
@@ -311,7 +311,7 @@ async def test_a_header_that_is_not_utf8_is_a_400(raw: Any, sign_in: Any, upstre
 
 
 async def test_an_unreachable_service_is_a_503(sign_in: Any, open_edge: Any) -> None:
-    edge = await open_edge(services={"chat": "http://127.0.0.1:1"})
+    edge = await open_edge(upstreams={"chat": ["http://127.0.0.1:1"]})
     async with httpx2.AsyncClient(base_url=edge.url) as client:
         reply = await client.get(SIGNED, headers=sign_in("ann"))
         assert (reply.status_code, reply.json()["code"]) == (503, "service_unavailable")

@@ -28,7 +28,7 @@ async def test_own_paths_accept_head_and_options(client: Any, path: str) -> None
     assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-@pytest.mark.parametrize("path", ["/health/detailed", "/metrics", "/config", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/health/detailed", "/metrics", "/config", "/internal/openapi.json"])
 async def test_details_are_not_on_the_public_port(client: Any, path: str) -> None:
     assert (await client.get(path)).status_code == 404
 

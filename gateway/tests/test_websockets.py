@@ -175,7 +175,7 @@ async def test_a_lost_service_closes_with_a_code_for_reconnecting(edge: Any, sig
 
 
 async def test_an_unreachable_service_closes_with_try_again_later(open_edge: Any, sign_in: Any) -> None:
-    edge = await open_edge(services={"chat": "http://127.0.0.1:1"})
+    edge = await open_edge(upstreams={"chat": ["http://127.0.0.1:1"]})
     token = sign_in.token(sign_in.principal("ann"))
     async with opened(edge, subprotocols=[FLOTILLA, f"bearer.{token}"]) as socket:
         assert (await close_of(socket))[0] == 1013

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
@@ -24,6 +25,8 @@ from gateway.policy.limits import Tiers
 from gateway.policy.streams import OpenStreams
 from gateway.policy.tenant import TenantRule
 from gateway.portal.app import Portal
+from gateway.portal.merge import Document
+from gateway.portal.openapi import SOURCE, Collector, Published, ReadDocument
 from gateway.proxy.aiohttp_client import AiohttpClient
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.replicas import Replicas, prober
@@ -49,6 +52,7 @@ class Gateway:
     """A running gateway: the application, and the state that shutdown, reload and the admin port need."""
 
     edge: Edge
+    documents: Collector
     checks: HealthChecks
     streams: OpenStreams
     limiter: Limiter
@@ -62,11 +66,17 @@ class Gateway:
     def reload_routes(self) -> None:
         """Reload the route file. An invalid one is logged and changes nothing."""
         try:
-            self.edge.matcher = file.load(self.settings.routes_file, self.settings.origins)
+            matcher = file.load(self.settings.routes_file, self.settings.origins)
         except file.TableInvalid as error:
             log.error("routes_reload_failed", reason=str(error))
         else:
+            self.edge.matcher = matcher
+            self.documents.use(matcher)
             log.info("routes_reloaded")
+
+
+class ReplicaClients(Clients):
+    """Calls the first replica of each service that has no URL of a load balancer."""
 
 
 @asynccontextmanager
@@ -76,10 +86,13 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     checks, access_log = HealthChecks("gateway"), AccessLog(settings.log)
     async with open_process(settings, checks) as process:
         _open_resources(process, settings)
-        edge = _edge(process, settings, matcher, access_log)
+        published = Published()
+        portal = Portal(checks, settings.shown, published)
+        documents = _collect_documents(process, settings, matcher, portal.document, published)
+        edge = _edge(process, settings, matcher, access_log, portal)
         try:
             async with supervise(process.tasks):
-                yield Gateway(edge, checks, process.get(OpenStreams), process.get(Limiter), settings)
+                yield Gateway(edge, documents, checks, process.get(OpenStreams), process.get(Limiter), settings)
         finally:
             access_log.flush()
 
@@ -93,9 +106,27 @@ def _open_resources(process: Process, settings: GatewaySettings) -> None:
     if limiter.connection is not None:
         process.run("limits", limiter.connection.run)
     process.add(OpenStreams(process.get(Revocations)))
+    first = {name: urls[0] for name, urls in settings.origins.items() if name not in settings.services}
+    replicas = ReplicaClients(first, process.get(Signer))
+    process.add_closing(replicas, replicas.close)
 
 
-def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_log: AccessLog) -> Edge:
+def _collect_documents(
+    process: Process, settings: GatewaySettings, matcher: Matcher, own: Document, published: Published
+) -> Collector:
+    """Merge the OpenAPI documents of all services in the background."""
+    clients, replicas = process.get(Clients), process.get(ReplicaClients)
+    sources: dict[str, ReadDocument] = {
+        name: partial((clients if name in settings.services else replicas).to(name).read, SOURCE, Document)
+        for name in settings.origins
+    }
+    public_url, every_s = settings.public_url, settings.portal.refresh_s
+    collector = Collector(published, own, sources, matcher, public_url=public_url, every_s=every_s)
+    process.loop(collector.loop)
+    return collector
+
+
+def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_log: AccessLog, portal: Portal) -> Edge:
     tenants = TenantRule(settings.public_url)
     admission = Admission(
         Identity(process.get(AccessTokenVerifier), process.get(Revocations), process.get(Clients).to("auth")),
@@ -117,7 +148,7 @@ def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_
         streams=streams,
         handshakes=Handshakes(admission, tokens, streams, open_socket, replicas, scheme),
         cors=Cors(settings.cors.origins),
-        pages=Portal(process.health, settings.shown),
+        pages=portal,
         access_log=access_log,
         spans=_spans(settings),
         secure=scheme == "https",

@@ -35,6 +35,12 @@ class ProxySettings(Section):
     connections: int = Field(default=512, ge=1, description="The maximum number of open connections to each replica.")
 
 
+class PortalSettings(Section):
+    refresh_s: float = Field(
+        default=60, gt=0, description="How often the services' OpenAPI documents are read, to merge them again."
+    )
+
+
 class GatewaySettings(ServiceSettings):
     service: ClassVar[str] = "gateway"
     default_port: ClassVar[int] = 8000
@@ -49,6 +55,7 @@ class GatewaySettings(ServiceSettings):
     routes_file: Path | None = Field(default=None, description="A route table that replaces the built-in one.")
     limits: LimitSettings = LimitSettings()
     admin: AdminSettings = AdminSettings()
+    portal: PortalSettings = PortalSettings()
     proxy: ProxySettings = ProxySettings()
     upstreams: dict[ServiceName, tuple[HttpUrl, ...]] = Field(
         default={},

@@ -9,11 +9,14 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from gateway.http.exchange import Exchange, Message
 from gateway.portal.catalogue import Explained, catalogue
+from gateway.portal.merge import Document
+from gateway.portal.openapi import Published
+from shared.deps import Conditions
 from shared.problems import NotFound
-from shared.web import errors, health
+from shared.web import errors, health, openapi
 
 ALLOW: Final = "GET, HEAD, OPTIONS"
-_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/health"})
+_PATHS: Final = frozenset({"/", "/openapi.json", "/livez", "/readyz", "/health"})
 _PROBLEMS: Final = "/problems/"
 
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
@@ -26,8 +29,15 @@ _PAGE_HEADERS: Final = {"Content-Security-Policy": "default-src 'none'; style-sr
 class Portal:
     """Serves the gateway's own paths."""
 
-    def __init__(self, checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> None:
-        self._app = application(checks, shown_settings)
+    def __init__(
+        self, checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]], published: Published
+    ) -> None:
+        self._app = application(checks, shown_settings, published)
+
+    @property
+    def document(self) -> Document:
+        """The OpenAPI document of the gateway's own paths."""
+        return Document.model_validate(self._app.openapi())
 
     def name_of(self, path: str) -> str | None:
         """The template of one of the gateway's own public paths, None for any other."""
@@ -47,10 +57,20 @@ class Portal:
         await self._app({**exchange.scope, "method": "GET"}, exchange.receive, send)
 
 
-def application(checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]]) -> FastAPI:
+def application(
+    checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]], published: Published
+) -> FastAPI:
     """The application that serves the gateway's own public paths."""
-    app = FastAPI(title="Flotilla gateway", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Flotilla gateway",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     errors.install(app)
+    openapi.describe(app)
     health.install(app, checks, shown_settings)
     known = catalogue()
 
@@ -58,8 +78,14 @@ def application(checks: health.HealthChecks, shown_settings: Callable[[], dict[s
     async def front() -> HTMLResponse:
         return _page("Flotilla", "<h1>Flotilla</h1><p>The gateway is running. Sign in with POST /auth/login.</p>")
 
-    @app.get("/problems/{code}", response_model=Explained)
-    async def problem(code: str, request: Request) -> Response:
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi_document(response: Response, conditions: Conditions) -> Response:
+        conditions.shows(published.version, cache_control="no-cache")
+        headers = {"ETag": response.headers["ETag"], "Cache-Control": "no-cache"}
+        return Response(published.body, media_type="application/json", headers=headers)
+
+    @app.get("/problems/{code}", response_model=Explained, tags=["problems"])
+    async def explain_problem(code: str, request: Request) -> Response:
         """Explain a problem code, as JSON or as an HTML page."""
         found = known.get(code)
         if found is None:

@@ -40,8 +40,15 @@ class Matcher:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
+        self._upstreams: dict[str, None] = {}
         for route in routes:
             self._add(route)
+            self._upstreams[route.upstream] = None
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The services that have routes, in the order of the table."""
+        return tuple(self._upstreams)
 
     def _add(self, route: Route) -> None:
         node = self._root

@@ -42,6 +42,8 @@ _LISTED: Final[list[dict[str, Any]]] = json.loads((files("shared.identity") / "s
 
 ALL_SCOPES: Final[frozenset[str]] = frozenset(scope["name"] for scope in _LISTED)
 
+DESCRIPTIONS: Final[dict[str, str]] = {scope["name"]: scope["description"] for scope in _LISTED}
+
 ROLES: Final[frozenset[str]] = frozenset(role for scope in _LISTED for role in scope["roles"])
 
 SCOPES_OF_ROLE: Final[dict[str, frozenset[str]]] = {
