@@ -120,6 +120,10 @@ generate: .venv/.installed ## Write the blocks of build and deploy files that re
 contracts: .venv/.installed ## Regenerate the contracts (OpenAPI, AsyncAPI, event examples) and docs/problems.md.
 	@$(PY) -m shared.dev.checks.contracts
 
+.PHONY: vendor
+vendor: .venv/.installed ## Download the pinned packages of the API pages (Swagger UI, ReDoc) into the gateway, verified.
+	@$(PY) -m shared.dev.vendor
+
 .PHONY: bench
 bench: .venv/.installed ## Measure the gateway against a direct call and nginx.
 	@$(PY) gateway/bench/proxy.py

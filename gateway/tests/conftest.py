@@ -157,6 +157,12 @@ def services(auth: FakeAuth, users: FakeUsers, chat: FakeChat, tasks: FakeTasks)
     return {fake.service: fake.url for fake in (auth, users, chat, tasks)}
 
 
+@pytest.fixture
+async def upstream_url(upstream: Upstream) -> AsyncIterator[str]:
+    async with running(upstream, lifespan="off") as url:
+        yield url
+
+
 OpenEdge: TypeAlias = Callable[..., Awaitable[Edge]]
 
 

@@ -10,7 +10,7 @@ import uvloop
 
 from gateway import app
 from gateway.edge.server import PortTaken
-from gateway.portal.app import application
+from gateway.portal.app import Entrance, application
 from gateway.portal.catalogue import explain
 from gateway.portal.openapi import Published
 from gateway.routes import file
@@ -59,9 +59,9 @@ def openapi(
     write: Annotated[Path | None, typer.Option(help="Write openapi.json and problems.json into this folder.")] = None,
 ) -> None:
     """Print the OpenAPI document of the gateway's own paths, or write its contracts to a folder."""
-    document = (
-        json.dumps(application(HealthChecks("gateway"), dict, Published()).openapi(), indent=2, sort_keys=True) + "\n"
-    )
+    entrance = Entrance(docs=False, url="", development=False)
+    described = application(HealthChecks("gateway"), dict, Published(), entrance).openapi()
+    document = json.dumps(described, indent=2, sort_keys=True) + "\n"
     if write is None:
         typer.echo(document, nl=False)
         return

@@ -24,7 +24,7 @@ from gateway.policy.identity import Identity, InternalTokens
 from gateway.policy.limits import Tiers
 from gateway.policy.streams import OpenStreams
 from gateway.policy.tenant import TenantRule
-from gateway.portal.app import Portal
+from gateway.portal.app import Entrance, Portal
 from gateway.portal.merge import Document
 from gateway.portal.openapi import SOURCE, Collector, Published, ReadDocument
 from gateway.proxy.aiohttp_client import AiohttpClient
@@ -87,7 +87,8 @@ async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     async with open_process(settings, checks) as process:
         _open_resources(process, settings)
         published = Published()
-        portal = Portal(checks, settings.shown, published)
+        entrance = Entrance(docs=settings.docs_shown, url=settings.public_url, development=settings.development)
+        portal = Portal(checks, settings.shown, published, entrance)
         documents = _collect_documents(process, settings, matcher, portal.document, published)
         edge = _edge(process, settings, matcher, access_log, portal)
         try:

@@ -1,1 +1,1 @@
-"""The gateway's own public paths: health for load balancers, and an explanation of every problem."""
+"""The gateway's own public paths: the front page, the merged OpenAPI document and its viewers, problems, health."""

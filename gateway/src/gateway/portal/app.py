@@ -1,13 +1,14 @@
 """The FastAPI application for the gateway's own public paths; forwarded requests do not pass through FastAPI."""
 
 from collections.abc import Callable
-from html import escape
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from gateway.http.exchange import Exchange, Message
+from gateway.portal import pages
 from gateway.portal.catalogue import Explained, catalogue
 from gateway.portal.merge import Document
 from gateway.portal.openapi import Published
@@ -17,22 +18,30 @@ from shared.web import errors, health, openapi
 
 ALLOW: Final = "GET, HEAD, OPTIONS"
 _PATHS: Final = frozenset({"/", "/openapi.json", "/livez", "/readyz", "/health"})
-_PROBLEMS: Final = "/problems/"
+_PREFIXES: Final = {"/problems/": "/problems/{code}", f"{pages.ASSETS}/": f"{pages.ASSETS}/{{file}}"}
 
-_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title><style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>
-{body}</html>"""
-_PAGE_HEADERS: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """What the pages show: whether Swagger UI and ReDoc are on, the gateway's URL, and the demo account."""
+
+    docs: bool
+    url: str
+    development: bool
 
 
 class Portal:
     """Serves the gateway's own paths."""
 
     def __init__(
-        self, checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]], published: Published
+        self,
+        checks: health.HealthChecks,
+        shown_settings: Callable[[], dict[str, Any]],
+        published: Published,
+        entrance: Entrance,
     ) -> None:
-        self._app = application(checks, shown_settings, published)
+        self._app = application(checks, shown_settings, published, entrance)
+        self._paths = _PATHS | ({pages.DOCS, pages.REDOC} if entrance.docs else set())
 
     @property
     def document(self) -> Document:
@@ -41,7 +50,9 @@ class Portal:
 
     def name_of(self, path: str) -> str | None:
         """The template of one of the gateway's own public paths, None for any other."""
-        return path if path in _PATHS else f"{_PROBLEMS}{{code}}" if path.startswith(_PROBLEMS) else None
+        if path in self._paths:
+            return path
+        return next((template for prefix, template in _PREFIXES.items() if path.startswith(prefix)), None)
 
     async def respond(self, exchange: Exchange) -> None:
         """Respond to a GET or HEAD request by FastAPI, with the headers that the gateway adds to every response."""
@@ -58,7 +69,10 @@ class Portal:
 
 
 def application(
-    checks: health.HealthChecks, shown_settings: Callable[[], dict[str, Any]], published: Published
+    checks: health.HealthChecks,
+    shown_settings: Callable[[], dict[str, Any]],
+    published: Published,
+    entrance: Entrance,
 ) -> FastAPI:
     """The application that serves the gateway's own public paths."""
     app = FastAPI(
@@ -72,11 +86,15 @@ def application(
     errors.install(app)
     openapi.describe(app)
     health.install(app, checks, shown_settings)
+    pages.install(app, docs=entrance.docs)
     known = catalogue()
 
-    @app.get("/", include_in_schema=False)
-    async def front() -> HTMLResponse:
-        return _page("Flotilla", "<h1>Flotilla</h1><p>The gateway is running. Sign in with POST /auth/login.</p>")
+    @app.get("/", response_model=pages.Front, tags=["front"])
+    async def read_front(request: Request) -> Response:
+        """What this is and where to go on, as JSON or as an HTML page."""
+        if pages.wants_html(request):
+            return pages.front_page(docs=entrance.docs, url=entrance.url, development=entrance.development)
+        return JSONResponse(pages.front(docs=entrance.docs).model_dump(), headers={"Vary": "Accept"})
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi_document(response: Response, conditions: Conditions) -> Response:
@@ -90,19 +108,8 @@ def application(
         found = known.get(code)
         if found is None:
             raise NotFound("No problem has this code.")
-        if "text/html" in request.headers.get("accept", ""):
-            return _page(found.title, _explained(found))
+        if pages.wants_html(request):
+            return pages.problem_page(found)
         return JSONResponse(found.model_dump(), headers={"Vary": "Accept"})
 
     return app
-
-
-def _page(title: str, body: str) -> HTMLResponse:
-    return HTMLResponse(_PAGE.format(title=escape(title), body=body), headers={**_PAGE_HEADERS, "Vary": "Accept"})
-
-
-def _explained(problem: Explained) -> str:
-    return (
-        f"<h1>{escape(problem.title)}</h1><p><code>{escape(problem.code)}</code>, status {problem.status}</p>"
-        f"<p>{escape(problem.cause)}</p><p>{escape(problem.remedy)}</p>"
-    )

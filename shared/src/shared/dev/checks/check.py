@@ -12,6 +12,7 @@ from pathlib import Path
 
 import typer
 
+from shared.dev import vendor
 from shared.dev.checks import contracts, docs_references, event_flow, manifests, phrases
 from shared.dev.fleet import fleet, repository
 from shared.dev.generate import differences
@@ -57,7 +58,9 @@ async def _generated(root: Path) -> str:
         changed = differences(root)
     except BlockInvalid as invalid:
         return f"{invalid}\n"
-    return "".join(f"{name} differs from the fleet's list in pyproject.toml; run: make generate\n" for name in changed)
+    report = [f"{name} differs from the fleet's list in pyproject.toml; run: make generate\n" for name in changed]
+    report += [f"{name} is not the published one; run: make vendor\n" for name in vendor.differences(root)]
+    return "".join(report)
 
 
 async def _manifests(root: Path) -> str:
