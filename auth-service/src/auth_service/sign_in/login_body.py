@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from auth_service.sign_in.schemas import LoginForm, LoginIn
 from shared.problems import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
-from shared.web.errors import invalid_input
+from shared.web.errors import invalid_body
 from shared.web.json_input import Input, checked, parse
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -45,8 +45,7 @@ def _validated(model: type[Body], value: Any) -> Body:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        entries = error.errors(include_input=False, include_url=False, include_context=False)
-        raise invalid_input([{**entry, "loc": ("body", *entry["loc"])} for entry in entries]) from None
+        raise invalid_body(error) from None
 
 
 LoginBody = Annotated[LoginIn, Depends(login_body)]

@@ -6,6 +6,7 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
@@ -88,6 +89,12 @@ async def _database_fault(request: Request, error: Exception) -> Response:
 async def _answer_instead(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnswerInstead)  # noqa: S101 - as above
     return error.response
+
+
+def invalid_body(error: ValidationError, *place: str) -> InvalidInput:
+    """Pydantic's findings in the part of the body at `place`, for an operation that reads the body itself."""
+    entries = error.errors(include_url=False)
+    return invalid_input([{**entry, "loc": ("body", *place, *entry["loc"])} for entry in entries])
 
 
 def invalid_input(errors: Any, sent: Any = None) -> InvalidInput:

@@ -10,7 +10,7 @@ from shared.deps import Conditions, CurrentUser, DatabaseDep, Db, RevocationsDep
 from shared.problems import FieldError, InvalidInput
 from shared.telemetry.traces import traceparent
 from shared.web import sse
-from shared.web.errors import invalid_input
+from shared.web.errors import invalid_body
 from shared.web.idempotency import IdempotentJson
 from shared.web.paging import CursorPage, PageQuery, by_name
 from shared.web.router import Router
@@ -133,5 +133,4 @@ def _checked(kind: Kind, body: JobIn) -> BaseModel:
     try:
         return kind.input.model_validate(body.input)
     except ValidationError as error:
-        entries = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid_input([{**entry, "loc": ("body", "input", *entry["loc"])} for entry in entries]) from None
+        raise invalid_body(error, "input") from None
