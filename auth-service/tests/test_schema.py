@@ -132,4 +132,3 @@ def test_production_must_name_who_may_register() -> None:
     with pytest.raises(ValueError, match="REGISTRATION__PEOPLE") as fault:
         AuthSettings(_env_file=None, environment=Environment.PRODUCTION, public_url="https://flotilla.example")
     assert "REGISTRATION__TENANTS" in str(fault.value)
-    assert "KEYS__ENCRYPTION_KEY" in str(fault.value)

@@ -44,7 +44,6 @@ async def test_who_brings_a_tenant_is_its_admin(register: Register, published: P
         "username": "ann",
         "roles": ["admin"],
         "status": "active",
-        "version": 1,
     }
 
 
