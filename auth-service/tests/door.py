@@ -49,6 +49,10 @@ class Door:
         """What the gateway sends on for the access token of these tokens."""
         return self.people.headers(self.people.signer("gateway").forward(principal_of(tokens), "auth"))
 
+    def sent_from(self, address: str) -> dict[str, str]:
+        """What the gateway adds for a client at that address."""
+        return {"X-Client-Address": self.people.signer("gateway").sign_address(address, "auth")}
+
     async def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """What the database says."""
         async with self.database.transaction() as db:

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import httpx2
+import jwt
 import pytest
 
 from gateway.edge.arrival import is_ambiguous
@@ -83,6 +84,24 @@ async def test_request_id_and_trace_are_created_or_continued(client: Any, sign_i
     assert "tracestate" not in headers_of(refused)  # it belongs to no trace
     assert refused.headers["x-request-id"] != "no good"
     assert headers_of(refused)["traceparent"] != ["00-xyz"]
+
+
+async def test_the_client_address_is_signed_for_the_service(open_edge: Any, people: Any) -> None:
+    """A client can neither forge it nor send a signature that it saw."""
+    edge = await open_edge()
+    key = people.keys["gateway"].key.public_key()
+    for address in ("127.0.0.1", "127.0.0.2"):
+        transport = httpx2.AsyncHTTPTransport(local_address=address)
+        forged = {
+            "X-Forwarded-For": "10.1.1.1",
+            "X-Client-Address": people.signer("gateway").sign_address("::9", "auth"),
+        }
+        async with httpx2.AsyncClient(base_url=edge.url, transport=transport) as client:
+            seen = headers_of(await client.post("/auth/login", json={}, headers=forged))["x-client-address"]
+            assert headers_of(await client.post("/auth/login", json={}, headers=forged))["x-client-address"] == seen
+        claims = [jwt.decode(token, key, ["ES256"], audience="auth") for token in seen]
+        assert [(claim["iss"], claim["address"], "sub" in claim) for claim in claims] == [("gateway", address, False)]
+        assert claims[0]["exp"] - claims[0]["iat"] <= 60
 
 
 async def test_the_client_address_is_believed_from_trusted_load_balancers_only(open_edge: Any) -> None:

@@ -8,7 +8,9 @@ from fastapi import Depends, Header, Request
 from auth_service.keyring import Keyring
 from auth_service.settings import AuthSettings
 from shared.clients import ServiceClient, client_of
-from shared.resources import resource
+from shared.identity.tokens import ADDRESS_HEADER
+from shared.identity.verifier import Verifier
+from shared.resources import resource, resources_of
 
 Settings = Annotated[AuthSettings, resource(AuthSettings)]
 KeyringDep = Annotated[Keyring, resource(Keyring)]
@@ -16,7 +18,10 @@ UsersClient = Annotated[ServiceClient, client_of("users")]
 
 
 async def address(request: Request) -> str:
-    """Where the request came from; behind the gateway the server has read it from the forwarded header by then."""
+    """The client's address as the gateway signed it; the peer's for a request that did not come through a gateway."""
+    signed, verifier = request.headers.get(ADDRESS_HEADER), resources_of(request).find(Verifier)
+    if signed is not None and verifier is not None and (found := verifier.client_address(signed)) is not None:
+        return found
     return request.client.host if request.client else "unknown"
 
 

@@ -20,7 +20,7 @@ from gateway.edge.server import EdgeServer, bound_sockets
 from gateway.edge.tracing import Spans
 from gateway.policy.admission import Admission
 from gateway.policy.cors import Cors
-from gateway.policy.identity import Identity, InternalTokens
+from gateway.policy.identity import ClientAddresses, Identity, InternalTokens
 from gateway.policy.limits import Tiers
 from gateway.policy.streams import OpenStreams
 from gateway.policy.tenant import TenantRule
@@ -145,7 +145,7 @@ def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_
         admission=admission,
         tenants=tenants,
         tokens=tokens,
-        forwarder=Forwarder(process.get(AiohttpClient), replicas, scheme),
+        forwarder=Forwarder(process.get(AiohttpClient), replicas, scheme, ClientAddresses(process.get(Signer)).header),
         streams=streams,
         handshakes=Handshakes(admission, tokens, streams, open_socket, replicas, scheme),
         cors=Cors(settings.cors.origins),

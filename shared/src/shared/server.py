@@ -37,6 +37,7 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # a client's address comes signed (identity/tokens.py), never by a plain header
                 server_header=False,
                 date_header=True,
                 timeout_keep_alive=KEEP_ALIVE_S,

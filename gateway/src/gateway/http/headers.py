@@ -47,7 +47,7 @@ _READ_BY_GATEWAY: Final = frozenset(
 _DROPPED: Final = (
     _HOP_BY_HOP
     | (_READ_BY_GATEWAY - {b"origin", b"access-control-request-method"})
-    | {b"x-deadline", b"x-real-ip", b"x-original-url", b"x-rewrite-url", b"x-http-method-override"}
+    | {b"x-deadline", b"x-client-address", b"x-real-ip", b"x-original-url", b"x-rewrite-url", b"x-http-method-override"}
 )
 _IDENTITY_PREFIXES: Final = (
     b"x-user",

@@ -42,6 +42,27 @@ class InternalTokens:
         return header
 
 
+class ClientAddresses:
+    """Signs the address of each client for each service, and reuses the signature while it is fresh."""
+
+    def __init__(self, signer: Signer, clock: Callable[[], float] = time.time) -> None:
+        self._signer, self._clock = signer, clock
+        self._signed: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
+
+    def header(self, address: str, upstream: str) -> bytes:
+        """The value of `X-Client-Address` for a request of the client at `address` to `upstream`."""
+        key = (address, upstream)
+        now = self._clock()
+        cached = self._signed.get(key)
+        if cached is not None and now < cached[0]:
+            return cached[1]
+        value = self._signer.sign_address(address, upstream).encode()
+        self._signed[key] = (now + INTERNAL_TTL_S - _MIN_REMAINING_S, value)
+        if len(self._signed) > _CACHED_TOKENS:
+            self._signed.popitem(last=False)
+        return value
+
+
 class _Ticket(BaseModel):
     ticket: str
     path: str

@@ -1,7 +1,7 @@
 """Forwards one HTTP request to the service of its route, streaming in both directions with bounded memory."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from gateway.proxy.upstream import (
 )
 from gateway.routes.matching import Match
 from shared import deadline
+from shared.identity.tokens import ADDRESS_HEADER
 from shared.problems import (
     BadUpstream,
     BodyTooLarge,
@@ -29,6 +30,7 @@ from shared.problems import (
     UpstreamTimeout,
 )
 
+_ADDRESS: Final = ADDRESS_HEADER.lower().encode()
 _DEADLINE: Final = deadline.HEADER.lower().encode()
 _BODILESS: Final = frozenset({204, 304})
 
@@ -94,10 +96,20 @@ def _stalled() -> RequestTimeout:
 
 
 class Forwarder:
-    """Forwards exchanges to the `replicas` of each upstream, by its name."""
+    """Forwards exchanges to the `replicas` of each upstream, by its name.
 
-    def __init__(self, client: UpstreamClient, replicas: Mapping[str, Replicas], scheme: str) -> None:
+    `signed_address(address, upstream)` is the client's address in the form that the upstream believes.
+    """
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        replicas: Mapping[str, Replicas],
+        scheme: str,
+        signed_address: Callable[[str, str], bytes],
+    ) -> None:
         self._client, self._replicas, self._scheme = client, replicas, scheme
+        self._signed_address = signed_address
 
     async def __call__(self, exchange: Exchange, route: Match, authorization: bytes | None) -> None:
         """Forward `exchange` and send the response back. Raises Problem only while no response has begun."""
@@ -123,10 +135,12 @@ class Forwarder:
                 raise _stalled() from None
             if content is None:
                 content = body
+        headers = request_headers(exchange, self._scheme, authorization, route.timeout_s)
+        headers.append((_ADDRESS, self._signed_address(exchange.address, route.upstream)))
         request = UpstreamRequest(
             method=exchange.method,
             target=target(exchange),
-            headers=request_headers(exchange, self._scheme, authorization, route.timeout_s),
+            headers=headers,
             body=content,
             content_length=head.content_length if content is body and body is not None else None,
             timeout_s=route.timeout_s,

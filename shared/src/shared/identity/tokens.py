@@ -26,6 +26,11 @@ INTERNAL_TTL_S: Final = 60  # the longest life of an internal token, kept by the
 LEEWAY_S: Final = CLOCK_DIFFERENCE_S  # an honest token of a clock that is ahead or behind is accepted
 MAX_TOKEN_BYTES: Final = 8 * 1024  # the fleet's are about 1 KiB; longer ones are not parsed
 
+ADDRESS_HEADER: Final = "X-Client-Address"
+"""Carries the address of a request's client, signed by the gateway: services believe no forwarding header."""
+
+_ADDRESS_TYP: Final = "client-address+jwt"  # a type of its own: it identifies nobody
+_ADDRESS_REQUIRED: Final = ("iss", "aud", "exp", "iat", "address")
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "jti")
 
 
@@ -102,13 +107,17 @@ class Signer:
         """A token by which this service speaks for itself: `sub` = `iss`, no person, no tenant."""
         return self._sign({"sub": self.service, "jti": str(new_id())}, audience, ttl_s, ends_by=None)
 
-    def _sign(self, claims: dict[str, Any], audience: str, ttl_s: int, *, ends_by: int | None) -> str:
+    def sign_address(self, address: str, audience: str, ttl_s: int = INTERNAL_TTL_S) -> str:
+        """The address of a request's client, for a request with or without a person."""
+        return self._sign({"address": address}, audience, ttl_s, ends_by=None, typ=_ADDRESS_TYP)
+
+    def _sign(self, claims: dict[str, Any], audience: str, ttl_s: int, *, ends_by: int | None, typ: str = "JWT") -> str:
         if not 0 < ttl_s <= INTERNAL_TTL_S:
             raise ValueError(f"the lifetime of an internal token must be 1 to {INTERNAL_TTL_S} s, not {ttl_s}")
         now = int(self._clock())
         ends = now + ttl_s if ends_by is None else min(now + ttl_s, ends_by)
         frame = {"iss": self.service, "aud": audience, "iat": now, "exp": ends}
-        return sign({**claims, **frame}, self._key(), typ="JWT")
+        return sign({**claims, **frame}, self._key(), typ=typ)
 
 
 class InternalVerifier:
@@ -129,6 +138,17 @@ class InternalVerifier:
         if claims["sub"] == signer.service:
             return ServiceCaller.from_claims(claims, signer.terms.grants)
         return _person(claims, signer)
+
+    def client_address(self, token: str) -> str:
+        """The client's address as a service that forwards people's requests signed it. Raises InvalidToken."""
+        header = read_header(token)
+        signer = self._trust().services.get(header.kid)
+        if header.typ != _ADDRESS_TYP or signer is None or not signer.terms.forwards:
+            raise InvalidToken("The address was not signed by a gateway.")
+        claims = verified_claims(
+            token, signer.key, audience=self.service, issuer=signer.service, required=_ADDRESS_REQUIRED
+        )
+        return str(claims["address"])
 
 
 def _person(claims: Mapping[str, Any], signer: TrustedKey) -> Principal:

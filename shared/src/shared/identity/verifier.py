@@ -31,6 +31,13 @@ class Verifier:
             raise InvalidToken("Access tokens are not accepted here; send the request through the gateway.")
         return await self._access.verify(token)
 
+    def client_address(self, token: str) -> str | None:
+        """The client's address from ADDRESS_HEADER, or None where the gateway did not sign it for now and here."""
+        try:
+            return self._internal.client_address(token)
+        except InvalidToken:
+            return None
+
     async def verify(self, token: str) -> Principal:
         """The person whom the token identifies. Raises InvalidToken, also for a service's own token."""
         caller = await self.caller(token)

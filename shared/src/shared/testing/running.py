@@ -86,6 +86,7 @@ async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[S
         "ws_per_message_deflate": False,
         "log_config": None,
         "access_log": False,
+        "proxy_headers": False,
         "server_header": False,
         "lifespan": "on",
         "timeout_graceful_shutdown": 2,
