@@ -13,8 +13,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from shared.dev.servers.binaries import postgres_binaries
-from shared.dev.servers.guard import Guard
 from shared.dev.servers.postgres import Postgres
 from shared.testing import People, databases, eventually, running_service
 from tasks_service.app import service
@@ -125,17 +123,6 @@ async def test_a_job_whose_worker_dies_every_time_fails_in_the_end(
     async with start_worker():
         found = await jobs.ended(job)
     assert (found["status"], found["error"]["code"]) == ("failed", "lease_expired")
-
-
-@pytest.fixture
-async def own_postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
-    """A PostgreSQL that this test may restart."""
-    guard = Guard()
-    server = Postgres(tmp_path / "postgres", guard, postgres_binaries(), password="for-tests-only")
-    await server.start()
-    yield server
-    await server.stop()
-    guard.close()
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from typing import Any
 import typer
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from sqlalchemy import text
 
 from shared.background import supervise
 from shared.data.database import Database
@@ -159,10 +158,9 @@ class _Schema:
         self._database, self._wanted, self._refusals, self._at_head = database, wanted, refusals, False
 
     async def __call__(self) -> str:
-        async with self._database.engine().connect() as connection:
-            if self._at_head:
-                await connection.execute(text("SELECT 1"))
-                return "reachable"
+        await self._database.ping()
+        if self._at_head:
+            return "reachable"
         found = await current(self._database.engine())
         if found != self._wanted:
             raise NotMigrated(found, self._wanted)

@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from shared.data.database import Database, Role
 from shared.testing.people import People
-from shared.testing.running import running_service
+from shared.testing.running import running_service, serving_service
+from shared.testing.waiting import eventually
 
 PATIENCE_S = 20.0
 
@@ -20,9 +23,26 @@ class Wire:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self.whole = asyncio.Event()
-        self.whole.set()
+        self.whole = self._new()
+        self.cut: list[asyncio.Event] = []
         self.ends: set[asyncio.StreamWriter] = set()
+
+    def replace(self) -> None:
+        """Carry bytes again for new connections only, as after a failover of the network."""
+        self.cut.append(self.whole)
+        self.whole = self._new()
+
+    def end(self) -> None:
+        for event in (self.whole, *self.cut):
+            event.set()
+        for end in self.ends:
+            end.close()
+
+    @staticmethod
+    def _new() -> asyncio.Event:
+        whole = asyncio.Event()
+        whole.set()
+        return whole
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self._host, self._port)
@@ -30,8 +50,9 @@ class Wire:
         await asyncio.gather(self._carry(reader, back), self._carry(there, writer), return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        whole = self.whole
         while piece := await reader.read(65536):
-            await self.whole.wait()
+            await whole.wait()
             writer.write(piece)
         writer.close()
 
@@ -46,10 +67,8 @@ async def wired(database_url: str) -> AsyncIterator[tuple[Wire, str]]:
     try:
         yield wire, url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
     finally:
-        wire.whole.set()
         server.close()
-        for end in wire.ends:
-            end.close()
+        wire.end()
 
 
 @pytest.fixture
@@ -77,3 +96,41 @@ async def test_a_silent_database_is_503_and_comes_back(
             wire.whole.set()
             again = await client.get("/pages", headers=as_user("ann"))
             assert (again.status_code, len(again.json()["items"])) == (200, 1)
+
+
+async def test_connections_that_stay_silent_are_replaced_in_every_pool(
+    service: Any, settings_values: dict[str, Any], as_user: People
+) -> None:
+    async with wired(settings_values["database_url"]) as (wire, url):
+        settings = service.settings(_env_file=None, **settings_values | {"database_url": url})
+        app = service.create_app(settings, events=False)  # a relay would hold one in the middle of a statement
+        async with (
+            serving_service(app) as served,
+            httpx2.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client,
+        ):
+            database = served.resources.get(Database)
+
+            async def use_all(role: Role, connections: int) -> None:
+                met = asyncio.Barrier(connections)
+
+                async def use_one() -> None:
+                    async with database.transaction(role=role) as db:
+                        await db.execute(text("SELECT 1"))
+                        await met.wait()
+
+                await asyncio.gather(*(use_one() for _ in range(connections)))
+
+            await use_all("app", 5)
+            await use_all("fleet", 2)
+            wire.whole.clear()
+            assert (await client.get("/readyz")).status_code == 503
+            wire.replace()
+
+            async def ready() -> bool:
+                return (await client.get("/readyz")).status_code == 200
+
+            await eventually(ready, within_s=PATIENCE_S, saying="the service is ready again")
+            async with asyncio.timeout(2):
+                await use_all("fleet", 2)
+                await use_all("app", 5)
+            assert (await client.get("/pages", headers=as_user("ann"))).status_code == 200

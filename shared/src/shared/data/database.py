@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session, SessionTransaction
 
 from shared.data.after_commit import Listeners, run_callbacks, session_info
+from shared.data.connections import Connections
 from shared.data.errors import translated
 from shared.data.roles import database_name, role_name
 from shared.problems import Problem
@@ -60,6 +61,7 @@ class Database:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
+        self._connections = Connections()
         self._engines: dict[str, AsyncEngine] = {
             "app": self._engine("app", settings.database.pool_size),
             "fleet": self._engine("fleet", settings.database.fleet_pool_size),
@@ -131,6 +133,20 @@ class Database:
                     await connection.invalidate()  # as above
                     raise
 
+    async def ping(self) -> None:
+        """Ask the server for an answer. Where none comes, every pool replaces its connections before their next use."""
+        try:
+            async with self.engine().connect() as connection:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                try:
+                    await driver.execute("SELECT 1")
+                except BaseException:
+                    driver.terminate()  # a graceful end would keep its place in the pool until the server answers
+                    raise
+        except BaseException:  # cancelled, too: the health check that asks does not wait for long
+            self._connections.doubt()
+            raise
+
     async def close(self) -> None:
         for engine in self._engines.values():
             await engine.dispose()
@@ -159,4 +175,5 @@ class Database:
             hide_parameters=True,  # an error's text is logged, and a statement's values may be secrets
         )
         event.listen(engine.sync_engine, "handle_error", _hide_row)
+        self._connections.follow(engine)
         return engine

@@ -9,6 +9,7 @@ def service() -> Service:
 
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import httpx2
@@ -16,6 +17,9 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from shared.dev.servers.binaries import postgres_binaries
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.postgres import Postgres
 from shared.resources import Resources
 from shared.settings import LogSettings, ServiceSettings
 from shared.telemetry import logs
@@ -51,6 +55,17 @@ async def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session")
 async def postgres_admin_url(servers: Servers) -> str:
     return await servers.postgres_admin_url()
+
+
+@pytest.fixture
+async def own_postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
+    """A PostgreSQL that the test may stop and start."""
+    guard = Guard()
+    server = Postgres(tmp_path / "postgres", guard, postgres_binaries(), password="for-tests-only", durable=False)
+    await server.start()
+    yield server
+    await server.stop()
+    guard.close()
 
 
 @pytest.fixture
