@@ -19,6 +19,7 @@ from shared.data.after_commit import Listeners, run_callbacks, session_info
 from shared.data.connections import Connections
 from shared.data.errors import translated
 from shared.data.roles import database_name, role_name
+from shared.data.tenant_connection import TenantConnection, begin_as, forget_tenant
 from shared.problems import Problem
 from shared.settings import ServiceSettings
 
@@ -33,15 +34,15 @@ class TenantSession(Session):
 
 @event.listens_for(TenantSession, "after_begin")
 def _set_tenant(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-    tenant_id = session.info.get("tenant_id")
-    if tenant_id is not None and not transaction.nested:
-        connection.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+    if not transaction.nested:
+        begin_as(connection, session.info.get("tenant_id"))
 
 
 async def enter_tenant(db: AsyncSession, tenant_id: UUID) -> None:
     """Go on as `tenant_id` from here: for an entry point that learns its tenant only on the way (a sign-in)."""
     db.info["tenant_id"] = tenant_id
-    await db.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+    if db.in_transaction():
+        await db.execute(_SET_TENANT, {"tenant": str(tenant_id)})
 
 
 async def _commit(db: AsyncSession) -> None:
@@ -161,6 +162,7 @@ class Database:
             "idle_in_transaction_session_timeout": str(int(limits.idle_in_transaction_timeout_s * 1000)),
         }
         connect_args: dict[str, Any] = {
+            "connection_class": TenantConnection,
             "server_settings": server_settings,
             "timeout": limits.connect_timeout_s,
             # The server ends a statement itself, unless the connection is lost.
@@ -175,5 +177,6 @@ class Database:
             hide_parameters=True,  # an error's text is logged, and a statement's values may be secrets
         )
         event.listen(engine.sync_engine, "handle_error", _hide_row)
+        event.listen(engine.sync_engine, "checkin", forget_tenant)
         self._connections.follow(engine)
         return engine
