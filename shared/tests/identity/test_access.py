@@ -219,11 +219,17 @@ async def test_a_service_passes_where_services_do_and_nowhere_else(fleet: Fleet,
     assert (await client.put("/internal/thing")).status_code == 401
 
 
+@pytest.mark.parametrize("internal", [True, False])
 async def test_a_revoked_session_is_refused_and_no_cache_can_bring_it_back(
-    fleet: Fleet, client: httpx2.AsyncClient, resources: Resources, verifier: Counting, access: AccessTokenVerifier
+    fleet: Fleet,
+    client: httpx2.AsyncClient,
+    resources: Resources,
+    verifier: Counting,
+    access: AccessTokenVerifier,
+    internal: bool,
 ) -> None:
     ann = person()
-    token = fleet.access_token(ann)
+    token = fleet.signer("gateway").forward(ann, "chat") if internal else fleet.access_token(ann)
     verifier.inner = fleet.verifier("chat", access)
     assert (await client.get("/me", headers=bearer(token))).status_code == 200
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from shared.identity.keys import generate_key
 from shared.identity.principal import Principal, ServiceCaller
-from shared.identity.tokens import INTERNAL_TTL_S, LEEWAY_S, MAX_TOKEN_BYTES
+from shared.identity.tokens import INTERNAL_TTL_S, LEEWAY_S, MAX_TOKEN_BYTES, InternalVerifier
 from shared.identity.verifier import Verifier
 from shared.problems import InvalidToken
 
-from .fleet import Fleet, hmac_token, person, segment
+from .fleet import Clock, Fleet, hmac_token, person, segment
 
 NOW = int(time.time())
 
@@ -40,6 +40,22 @@ async def test_an_internal_token_is_short_and_remembers_the_end_of_the_persons_o
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == INTERNAL_TTL_S
     assert (await verifier.verify(token)).expires_at == ann.expires_at
+
+
+async def test_a_token_is_verified_once(fleet: Fleet, verifier: Verifier, ann: Principal) -> None:
+    token = fleet.signer("gateway").forward(ann, "chat")
+    assert await verifier.caller(token) is await verifier.caller(token)
+
+
+async def test_a_remembered_token_ends_when_it_expires(fleet: Fleet, ann: Principal) -> None:
+    clock, trust = Clock(time.time()), fleet.trust()
+    internal = InternalVerifier("chat", lambda: trust, clock=clock)
+    token = fleet.signer("gateway").forward(ann, "chat")
+    await Verifier(internal).caller(token)
+    clock.now += INTERNAL_TTL_S
+    assert internal.remembered(token) is not None
+    clock.now += LEEWAY_S
+    assert internal.remembered(token) is None
 
 
 async def test_an_internal_token_never_outlives_the_persons_own(fleet: Fleet) -> None:

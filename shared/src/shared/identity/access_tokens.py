@@ -1,10 +1,7 @@
 """People's access tokens (RFC 9068): verified at the gateway, and by chat-service when a connection is renewed."""
 
-import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.identity.jwks import Jwks
@@ -12,6 +9,7 @@ from shared.identity.keys import SigningKey, VerifyingKey
 from shared.identity.principal import Principal
 from shared.identity.tokens import Header, read_header, sign, verified_claims
 from shared.identity.trust import Trust
+from shared.identity.verified_tokens import VerifiedTokens
 from shared.problems import InvalidToken
 
 ACCESS_TTL_S: Final = 600  # short: between refreshes only the revocation feed can end a token
@@ -19,15 +17,6 @@ TYP: Final = "at+jwt"  # RFC 9068, section 2.1: an ID token or an internal token
 CACHE_SIZE: Final = 20_000  # about 1.5 KiB each
 
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "jti", "client_id")
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A verification that is remembered: until the token ends or the keys change."""
-
-    principal: Principal
-    generation: int
-    ends: int
 
 
 class AccessTokenVerifier:
@@ -46,8 +35,7 @@ class AccessTokenVerifier:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._jwks, self._public_url, self._trust = jwks, public_url, trust
-        self._clock, self._cache_size = clock, cache_size
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._verified: VerifiedTokens[Principal] = VerifiedTokens(cache_size, clock=clock)
 
     @property
     def loaded(self) -> bool:
@@ -60,8 +48,7 @@ class AccessTokenVerifier:
         None when its key is unknown: `await verify(token)` then asks for it. Raises InvalidToken. Says nothing about
         revocation: `Revocations.admit` is asked on every request.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        if (principal := self._remembered(digest)) is not None:
+        if (principal := self._verified.find(token, self._generation)) is not None:
             return principal
         header = self._header(token)
         if (development := self._development_key(header.kid)) is not None:
@@ -69,7 +56,8 @@ class AccessTokenVerifier:
         key = self._jwks.find(header.kid) if self._jwks else None
         if key is None:
             return None
-        return self._remember(digest, self._principal(token, key, self._public_url))
+        principal = self._principal(token, key, self._public_url)
+        return self._verified.add(token, principal, keys=self._generation, ends=principal.expires_at)
 
     async def verify(self, token: str) -> Principal:
         """Who shows the token, fetching auth-service's keys once if it names a new one. Raises InvalidToken."""
@@ -82,7 +70,7 @@ class AccessTokenVerifier:
 
     def forget(self) -> None:
         """Empty the memory of verified tokens; nothing but time is lost."""
-        self._known.clear()
+        self._verified.clear()
 
     def _header(self, token: str) -> Header:
         header = read_header(token)
@@ -100,22 +88,6 @@ class AccessTokenVerifier:
         claims = verified_claims(token, key, audience=self._public_url, issuer=issuer, required=_REQUIRED)
         # these two are words of internal tokens; an access token ends when it says and has no actor of the fleet
         return Principal.from_claims({**claims, "person_exp": claims["exp"], "act": None})
-
-    def _remembered(self, digest: bytes) -> Principal | None:
-        known = self._known.get(digest)
-        if known is None:
-            return None
-        if self._clock() >= known.ends or known.generation != self._generation:
-            del self._known[digest]
-            return None
-        self._known.move_to_end(digest)
-        return known.principal
-
-    def _remember(self, digest: bytes, principal: Principal) -> Principal:
-        self._known[digest] = _Known(principal, self._generation, principal.expires_at)
-        if len(self._known) > self._cache_size:
-            self._known.popitem(last=False)
-        return principal
 
     @property
     def _generation(self) -> int:

@@ -18,6 +18,7 @@ from shared.deadline import CLOCK_DIFFERENCE_S
 from shared.identity.keys import KeyInvalid, SigningKey, VerifyingKey, parse_private_key
 from shared.identity.principal import Principal, ServiceCaller, lifetime_s
 from shared.identity.trust import Trust, TrustedKey
+from shared.identity.verified_tokens import VerifiedTokens
 from shared.identity.watched_file import WatchedFile
 from shared.ids import new_id
 from shared.problems import InvalidToken
@@ -25,6 +26,9 @@ from shared.problems import InvalidToken
 INTERNAL_TTL_S: Final = 60  # the longest life of an internal token, kept by the signer and checked by the verifier
 LEEWAY_S: Final = CLOCK_DIFFERENCE_S  # an honest token of a clock that is ahead or behind is accepted
 MAX_TOKEN_BYTES: Final = 8 * 1024  # the fleet's are about 1 KiB; longer ones are not parsed
+REMEMBERED: Final = 4096  # about 1 KiB each; a caller has one token for a minute
+
+Clock = Callable[[], float]
 
 ADDRESS_HEADER: Final = "X-Client-Address"
 """Carries the address of a request's client, signed by the gateway: services believe no forwarding header."""
@@ -123,21 +127,33 @@ class Signer:
 class InternalVerifier:
     """Believes the services that the trust file names, for what it says they may."""
 
-    def __init__(self, service: str, trust: Callable[[], Trust]) -> None:
+    def __init__(
+        self, service: str, trust: Callable[[], Trust], *, remembered: int = REMEMBERED, clock: Clock = time.time
+    ) -> None:
         self.service = service
         self._trust = trust
+        self._verified: VerifiedTokens[Principal | ServiceCaller] = VerifiedTokens(remembered, clock=clock)
+
+    def remembered(self, token: str) -> Principal | ServiceCaller | None:
+        """The caller of a token that `verify` accepted before, until it expires or the trust file changes."""
+        return self._verified.find(token, self._trust())
 
     def verify(self, token: str, header: Header) -> Principal | ServiceCaller:
-        """Whom the token speaks for. Raises InvalidToken."""
-        signer = self._trust().services.get(header.kid)
+        """The caller whom the token identifies. Raises InvalidToken."""
+        trust = self._trust()
+        signer = trust.services.get(header.kid)
         if header.typ != "jwt" or signer is None:
             raise InvalidToken("The token was not issued by this fleet.")
         claims = verified_claims(token, signer.key, audience=self.service, issuer=signer.service)
         if lifetime_s(claims) > INTERNAL_TTL_S:
             raise InvalidToken("The token's lifetime is too long.")
-        if claims["sub"] == signer.service:
-            return ServiceCaller.from_claims(claims, signer.terms.grants)
-        return _person(claims, signer)
+        return self._verified.add(token, _caller(claims, signer), keys=trust, ends=claims["exp"] + LEEWAY_S)
+
+
+def _caller(claims: Mapping[str, Any], signer: TrustedKey) -> Principal | ServiceCaller:
+    if claims["sub"] == signer.service:
+        return ServiceCaller.from_claims(claims, signer.terms.grants)
+    return _person(claims, signer)
 
     def client_address(self, token: str) -> str:
         """The client's address as a service that forwards people's requests signed it. Raises InvalidToken."""
