@@ -59,7 +59,7 @@ async def test_redoc_shows_the_document(town: Town, page: Page) -> None:
     url = town.urls[0]
     await page.send("Page.navigate", url=f"{url}/redoc")
     for shown in ("/auth/login", "profiles", "notifications", "jobs"):
-        await page.until(f"document.body.innerText.includes('{shown}')")
+        await page.until(f"document.body?.innerText.includes('{shown}')")
     stayed(page, url)
 
 
