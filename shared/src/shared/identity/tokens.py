@@ -149,12 +149,6 @@ class InternalVerifier:
             raise InvalidToken("The token's lifetime is too long.")
         return self._verified.add(token, _caller(claims, signer), keys=trust, ends=claims["exp"] + LEEWAY_S)
 
-
-def _caller(claims: Mapping[str, Any], signer: TrustedKey) -> Principal | ServiceCaller:
-    if claims["sub"] == signer.service:
-        return ServiceCaller.from_claims(claims, signer.terms.grants)
-    return _person(claims, signer)
-
     def client_address(self, token: str) -> str:
         """The client's address as a service that forwards people's requests signed it. Raises InvalidToken."""
         header = read_header(token)
@@ -165,6 +159,12 @@ def _caller(claims: Mapping[str, Any], signer: TrustedKey) -> Principal | Servic
             token, signer.key, audience=self.service, issuer=signer.service, required=_ADDRESS_REQUIRED
         )
         return str(claims["address"])
+
+
+def _caller(claims: Mapping[str, Any], signer: TrustedKey) -> Principal | ServiceCaller:
+    if claims["sub"] == signer.service:
+        return ServiceCaller.from_claims(claims, signer.terms.grants)
+    return _person(claims, signer)
 
 
 def _person(claims: Mapping[str, Any], signer: TrustedKey) -> Principal:
