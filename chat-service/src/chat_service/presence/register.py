@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -66,6 +66,7 @@ class Presence:
         self._unpublished: set[RoomKey] = set()
         self._departing: dict[RoomKey, dict[UUID, Departure]] = {}
         self._due = 0.0
+        self._written: asyncio.Future[list[Any]] | None = None
         self.syncing = PollingLoop("presence", self._step, every_s=TICK_S)
         """Background work: keeps the register and this replica's view of it true."""
 
@@ -122,6 +123,8 @@ class Presence:
             for user_id in room.here:
                 leaving.setdefault(user_id, (room.names[user_id], self._settings.grace_s))
             room.here.clear()
+        if self._written is not None:  # an exchange that was cancelled could otherwise arrive after the last one
+            await asyncio.wait([self._written])
         await self._sync(set(self._departing))
 
     def _changed(self, key: RoomKey) -> None:
@@ -152,7 +155,8 @@ class Presence:
         for key in keys:
             pipeline.eval(_SYNC, 1, _name(key), *self._arguments(key, departures[key]))
         try:
-            replies = await pipeline.execute()
+            self._written = asyncio.ensure_future(pipeline.execute())
+            replies = await asyncio.shield(self._written)
         except (RedisError, OSError):
             self._forget(departures)
             raise

@@ -11,7 +11,7 @@ from shared.problems import DatabaseUnavailable, InvalidInput, Problem, ServiceU
 
 # A lost server shows as any of these, depending on where the connection breaks.
 _LOST = (ConnectionError, TimeoutError, OSError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
-_LOST_SQLSTATES = ("08", "53", "57", "58")  # connection, resources, operator intervention, system error
+_LOST_SQLSTATES = ("08", "53", "57", "58", "55000")  # connection, resources, operator, system; closed for connections
 _RETRY_SQLSTATES = ("40001", "40P01", "55P03", "25P03")  # serialization, deadlock, lock not available, idle too long
 _INPUT_SQLSTATES = ("22", "54001")  # data exception, statement too complex: the last net below validation
 

@@ -21,7 +21,8 @@ _NEXT = "[tool.flotilla.services.gateway]"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """What is generated here, without the sources."""
-    shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
+    for folder in ("k8s", "gateway/src/gateway/portal"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     for name in ("pyproject.toml", "compose.yaml", "skaffold.yaml", ".dockerignore"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     return tmp_path
