@@ -6,10 +6,10 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import Connection
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # no circle: the class is generic for the type checker alone
     _Base = asyncpg.Connection[asyncpg.Record]
 else:
-    _Base = asyncpg.Connection  # generic in its stubs only
+    _Base = asyncpg.Connection
 
 _SET_TENANT: Final = "SELECT set_config('app.tenant_id', '{}', true)"
 
