@@ -104,6 +104,11 @@ async def test_the_client_address_is_signed_for_the_service(open_edge: Any, peop
         assert claims[0]["exp"] - claims[0]["iat"] <= 60
 
 
+async def test_only_a_route_that_asks_for_it_gets_the_client_address(client: Any, sign_in: Any, people: Any) -> None:
+    forged = {"X-Client-Address": people.signer("gateway").sign_address("::9", "users")}
+    assert "x-client-address" not in headers_of(await client.get("/api/v1/profile", headers=sign_in("ann") | forged))
+
+
 async def test_the_client_address_is_believed_from_trusted_load_balancers_only(open_edge: Any) -> None:
     edge = await open_edge(limits={"scale": 1, "anonymous": 1}, proxy={"trusted": ("127.0.0.0/8", "10.0.0.0/8")})
     async with httpx2.AsyncClient(base_url=edge.url) as client:

@@ -136,7 +136,8 @@ class Forwarder:
             if content is None:
                 content = body
         headers = request_headers(exchange, self._scheme, authorization, route.timeout_s)
-        headers.append((_ADDRESS, self._signed_address(exchange.address, route.upstream)))
+        if route.client_address:
+            headers.append((_ADDRESS, self._signed_address(exchange.address, route.upstream)))
         request = UpstreamRequest(
             method=exchange.method,
             target=target(exchange),

@@ -20,6 +20,7 @@ class Match:
     streaming: bool
     websocket: str | None
     tickets: bool
+    client_address: bool
 
 
 _ANY: Final = ""
@@ -91,4 +92,5 @@ def compiled(route: Route) -> Match:
         streaming=route.streaming,
         websocket=route.websocket,
         tickets=route.tickets,
+        client_address=route.client_address,
     )

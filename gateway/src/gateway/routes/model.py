@@ -75,7 +75,7 @@ class Route(Strict):
     Without `exact` deeper paths belong to the route too. `timeout_s` limits the whole exchange, from the request's
     first byte to the response's last; a `streaming` route has no time-out and ends with its client, session,
     membership, tenant or token. `websocket` is the subprotocol that a client must offer. `tickets`: GET accepts
-    `?ticket=` instead of a bearer token.
+    `?ticket=` instead of a bearer token. `client_address`: the service gets the client's address, signed.
     """
 
     path: Path
@@ -87,6 +87,7 @@ class Route(Strict):
     streaming: bool = False
     websocket: str | None = None
     tickets: bool = False
+    client_address: bool = False
 
     @field_validator("upstream")
     @classmethod
