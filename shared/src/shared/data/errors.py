@@ -11,7 +11,7 @@ from shared.problems import DatabaseUnavailable, InvalidInput, Problem, ServiceU
 
 # A lost server shows as any of these, depending on where the connection breaks.
 _LOST = (ConnectionError, TimeoutError, OSError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
-_LOST_SQLSTATES = ("08", "53", "57", "58", "55000")  # connection, resources, operator, system; closed for connections
+_LOST_SQLSTATES = ("08", "53", "57", "58")  # connection, resources, operator intervention, system error
 _RETRY_SQLSTATES = ("40001", "40P01", "55P03", "25P03")  # serialization, deadlock, lock not available, idle too long
 _INPUT_SQLSTATES = ("22", "54001")  # data exception, statement too complex: the last net below validation
 
@@ -35,10 +35,15 @@ def problem_of(error: BaseException) -> Problem | None:
         return ServiceUnavailable("The object is being changed by other requests; nothing was changed.")
     if state.startswith(_INPUT_SQLSTATES):
         return InvalidInput("A value is outside the range that can be stored.")
-    if state.startswith(_LOST_SQLSTATES) or isinstance(error, _LOST):
+    if state.startswith(_LOST_SQLSTATES) or isinstance(error, _LOST) or _is_closed(error, state):
         return DatabaseUnavailable()
     lost = isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error.orig, _LOST))
     return DatabaseUnavailable() if lost else None
+
+
+def _is_closed(error: BaseException, state: str) -> bool:
+    """Whether the database accepts no connections now (ALTER DATABASE … ALLOW_CONNECTIONS false): no statement ran."""
+    return state == "55000" and isinstance(error, DBAPIError) and error.statement is None
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def _welcome(run: Fleet, demo: "demo_tenant.Demo") -> None:
 @line.command()
 def demo(data: Data = None) -> None:
     """Walk the main job through the running fleet, as someone new."""
-    with _told_plainly():
+    with _errors_as_sentences():
         running = DataFolder(_data(data)).running()
     if running is None or not running.gateway_url:
         typer.echo("no fleet runs here; start one by: make up", err=True)
@@ -133,7 +133,7 @@ def run(
 ) -> None:
     """Run one service alone with what it needs; or the process that a running fleet left out."""
     folder = DataFolder(_data(data))
-    running = _run(handover.told(folder))
+    running = _run(handover.running_launcher(folder))
     if running is not None and service in running.without:
         _become(service, folder)
     if service not in fleet(repository()):
@@ -182,7 +182,7 @@ def token(
 ) -> None:
     """Print an access token of the development issuer, for a service run alone."""
     folder = DataFolder(_data(data))
-    with _told_plainly():
+    with _errors_as_sentences():
         running = folder.running()
         public_url = running.public_url if running else "http://localhost:8000"
         known = demo_tenant.Demo.of(folder).known
@@ -210,7 +210,7 @@ def logs(
 @line.command()
 def doctor(data: Data = None) -> None:
     """Name what this machine lacks, and the command that brings it."""
-    with _told_plainly():
+    with _errors_as_sentences():
         fine = checkup.report(checkup.findings(repository(), DataFolder(_data(data))), typer.echo)
     if not fine:
         raise typer.Exit(1)
@@ -220,7 +220,7 @@ def doctor(data: Data = None) -> None:
 def reset(data: Data = None) -> None:
     """Remove the development data: databases, files, keys, logs."""
     folder = DataFolder(_data(data))
-    with _told_plainly():
+    with _errors_as_sentences():
         folder.remove()
     typer.echo(f"{folder.path} is removed")
 
@@ -247,12 +247,12 @@ def _numbers(pairs: list[str] | None) -> dict[str, int]:
 
 def _run(main: Coroutine[Any, Any, T]) -> T | None:
     """The result of `main`; None if it was asked to stop."""
-    with _told_plainly():
+    with _errors_as_sentences():
         return asyncio.run(_interruptible(main))
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
+def _errors_as_sentences() -> Iterator[None]:
     """What a person can do something about is said in a sentence, not as a traceback."""
     try:
         yield

@@ -162,7 +162,7 @@ async def test_replicas_of_what_there_is_not_are_refused(
 async def test_a_service_left_out_gets_its_environment_in_a_file(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(replace(plan, without=frozenset({"chat"})), screen) as fleet:
         assert "chat" not in fleet.children
-        assert DataFolder(plan.data).running() == fleet.told()
+        assert DataFolder(plan.data).running() == fleet.announcement()
         path = fleet.around.folder.environment_file("chat")
         wanted = fleet.around.settings(fleet.services["chat"], fleet.around.ports["chat"])
         shell = started("/bin/sh", "-c", f"set -a; . '{path}'; exec env")
@@ -211,10 +211,10 @@ async def test_a_service_that_runs_alone_joins_a_fleet_that_leaves_it_out(plan: 
 async def test_a_launcher_that_is_starting_is_waited_for(plan: Plan, screen: Recorded) -> None:
     folder = DataFolder(plan.data)
     with folder.held() as lock:
-        asked = asyncio.create_task(handover.told(folder))
+        asked = asyncio.create_task(handover.running_launcher(folder))
         await asyncio.sleep(0)
         assert not asked.done()
-        lock.tell(RunningFleet(pid=1, gateway_url="", mail_url="", without=["chat"]))
+        lock.announce(RunningFleet(pid=1, gateway_url="", mail_url="", without=["chat"]))
         running = await asked
     assert running is not None
     assert running.without == ["chat"]
@@ -245,8 +245,8 @@ def test_what_make_is_told_is_no_setting_of_a_service() -> None:
 async def test_one_service_runs_alone(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(plan, screen, only="chat") as fleet:
         assert set(fleet.children) == {"chat", "worker"}
-        assert (fleet.told().alone, fleet.told().mail_url) == ("chat", "")
-        assert fleet.told().gateway_url == ""
+        assert (fleet.announcement().alone, fleet.announcement().mail_url) == ("chat", "")
+        assert fleet.announcement().gateway_url == ""
         environment = await about(fleet.children["chat"].command.url)
         worker = await about(fleet.children["worker"].command.url)
     assert environment["REVOCATIONS__FEEDS"] == "[]"

@@ -39,8 +39,8 @@ class RunningFleet:
     """The service that runs without a fleet; empty for a fleet."""
 
     @property
-    def told(self) -> bool:
-        """Whether the launcher has told this already; until then it is starting."""
+    def announced(self) -> bool:
+        """Whether the launcher has announced itself; until then it is starting."""
         return self.pid != 0
 
 
@@ -94,7 +94,7 @@ class DataFolder:
         with opened as file:
             if _locked(file.fileno()):
                 return None  # the lock was free: its holder is gone, however it ended
-            return _told(file.read())
+            return _announced(file.read())
 
     @contextmanager
     def held(self) -> Iterator["Lock"]:
@@ -141,7 +141,7 @@ class Lock:
     def __init__(self, file: Any) -> None:
         self._file = file
 
-    def tell(self, fleet: RunningFleet) -> None:
+    def announce(self, fleet: RunningFleet) -> None:
         self._file.seek(0)
         self._file.truncate()
         self._file.write(json.dumps(asdict(fleet)))
@@ -158,8 +158,8 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _told(text: str) -> RunningFleet:
-    """What the holder has told so far; while it is starting that is nothing."""
+def _announced(text: str) -> RunningFleet:
+    """The announcement of the holder; while it is starting, an empty one."""
     return RunningFleet(**json.loads(text)) if text else RunningFleet(pid=0, gateway_url="", mail_url="")
 
 

@@ -23,7 +23,7 @@ async def ask_to_join(folder: DataFolder, without: Collection[str], say: Callabl
 
     Returns as well, with the folder in use, if another fleet or service runs there.
     """
-    running = await told(folder)
+    running = await running_launcher(folder)
     if running is None or running.alone not in without:
         return
     say(f"{running.alone} runs alone; it ends there and joins this fleet …")
@@ -31,9 +31,9 @@ async def ask_to_join(folder: DataFolder, without: Collection[str], say: Callabl
     await _until(lambda: folder.running() is None)
 
 
-async def told(folder: DataFolder) -> RunningFleet | None:
+async def running_launcher(folder: DataFolder) -> RunningFleet | None:
     """What runs on the folder; None if nothing does. A launcher that is starting is waited for."""
-    await _until(lambda: (running := folder.running()) is None or running.told)
+    await _until(lambda: (running := folder.running()) is None or running.announced)
     return folder.running()
 
 

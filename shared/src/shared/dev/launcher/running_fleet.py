@@ -86,7 +86,7 @@ class Fleet:
     def backing(self) -> Backing:
         return self.around.backing
 
-    def told(self) -> RunningFleet:
+    def announcement(self) -> RunningFleet:
         """What other commands on this machine may know."""
         whole = not self.around.alone
         return RunningFleet(
@@ -267,11 +267,11 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         stack.push_async_callback(run.stop)
         run.start()
         if plan.without:
-            lock.tell(run.told())  # the others may wait for it, so it must be able to join now
+            lock.announce(run.announcement())  # the others may wait for it, so it must be able to join now
         await run.ready()
         word = "started" if run.waiting() else "ready"
         screen.say(f"{word} after {time.monotonic() - began:.1f} s")
-        lock.tell(run.told())
+        lock.announce(run.announcement())
         yield run
 
 
