@@ -94,10 +94,10 @@ async def test_hashing_is_bounded_and_renewed() -> None:
     passwords, dearer = Passwords(cheap), Passwords(cheap.model_copy(update={"time_cost": 2}))
     stored = await passwords.hash(PASSWORD)
     assert stored.startswith("$argon2id$")
-    assert await passwords.matches(stored, PASSWORD)
-    assert not await passwords.matches(stored, "else")
-    assert not await passwords.matches(None, "nobody has this password")
-    assert not await passwords.matches("no hash", PASSWORD)
+    assert await passwords.matching_form(stored, PASSWORD) == PASSWORD
+    assert await passwords.matching_form(stored, "else") is None
+    assert await passwords.matching_form(None, "nobody has this password") is None
+    assert await passwords.matching_form("no hash", PASSWORD) is None
     assert dearer.is_outdated(stored, PASSWORD)
     assert not passwords.is_outdated(stored, PASSWORD)
     first = passwords.hash(PASSWORD)

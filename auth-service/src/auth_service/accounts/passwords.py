@@ -45,26 +45,26 @@ class Passwords:
         """The encoded hash to store, of the password's one form. Raises HashingBusy."""
         return await self._run(lambda: self._hasher.hash(forms(password)[0]))
 
-    async def matches(self, stored: str | None, password: str) -> bool:
-        """Whether the password has the hash `stored`; None means an unknown account, and takes the same time.
+    async def matching_form(self, stored: str | None, password: str) -> str | None:
+        """The form of the password that has the hash `stored`; None if no form has.
 
-        Raises HashingBusy.
+        `stored` is None for an unknown account, which takes the same time. Raises HashingBusy.
         """
-        right = await self._run(lambda: self._verify_any(stored or self._unknown_account, password))
-        return right and stored is not None
+        form = await self._run(lambda: self._matching(stored or self._unknown_account, password))
+        return form if stored is not None else None
 
-    def is_outdated(self, stored: str, password: str) -> bool:
-        """Whether the matching hash has other costs than the settings, or may be of another form than the password's.
+    def is_outdated(self, stored: str, form: str) -> bool:
+        """Whether a sign-in should renew the hash: its costs are not those of the settings, or its form is not the one.
 
-        A sign-in should renew it then.
+        `form` is the form that matched.
         """
-        return self._hasher.check_needs_rehash(stored) or len(forms(password)) > 1
+        return self._hasher.check_needs_rehash(stored) or form != forms(form)[0]
 
     async def close(self) -> None:
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
-    def _verify_any(self, stored: str, password: str) -> bool:
-        return any(self._verify(stored, form) for form in forms(password))
+    def _matching(self, stored: str, password: str) -> str | None:
+        return next((form for form in forms(password) if self._verify(stored, form)), None)
 
     def _verify(self, stored: str, password: str) -> bool:
         try:

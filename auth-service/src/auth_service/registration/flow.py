@@ -111,9 +111,10 @@ class Registration:
             return await self._new_pending(wanted, await self.passwords.hash(wanted.password))
         counts = throttle.counters_of(unfinished.username, unfinished.id, self.address, self.settings)
         limits = self.settings.sign_in
-        if not await verify_password(
+        form = await verify_password(
             self.database, self.passwords, wanted.password, unfinished.password_hash, counts, limits
-        ):
+        )
+        if form is None:
             raise UsernameTaken
         if not _is_the_same(unfinished, wanted):
             await end(self.database, self.users, unfinished.id)

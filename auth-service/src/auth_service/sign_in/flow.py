@@ -40,21 +40,23 @@ async def verify_password(
     stored: str | None,
     counters: tuple[Counter, ...],
     limits: SignInSettings,
-) -> bool:
-    """Whether `password` has the hash `stored`; a failure is counted. None costs the same time and never matches.
+) -> str | None:
+    """The form of `password` that has the hash `stored`; None, which is counted as a failure, if no form has.
+
+    Without a hash (`stored` is None) it takes the same time and never matches.
 
     Every verification of a password comes through here. Raises HashingBusy, and SignInThrottled, also if the
     failures arrived while this password was being verified.
     """
     async with database.transaction() as db:
         await throttle.check(db, counters, limits)
-    matches = await passwords.matches(stored, password)
+    form = await passwords.matching_form(stored, password)
     async with database.transaction() as db:
-        if matches:
+        if form is not None:
             await throttle.check(db, counters, limits)
         else:
             await throttle.count_failure(db, counters, limits)
-    return matches
+    return form
 
 
 @dataclass(frozen=True)
@@ -147,12 +149,10 @@ class SignIn:
             identifier, account.id if account else None, self.visitor.address, self.settings
         )
         limits = self.settings.sign_in
-        if (
-            not await verify_password(self.database, self.passwords, password, stored, counters, limits)
-            or account is None
-        ):
+        form = await verify_password(self.database, self.passwords, password, stored, counters, limits)
+        if form is None or account is None:
             await self._refuse(account)
-        await self._renew_hash(account, password)
+        await self._renew_hash(account, form)
         return await self._open(account, named_tenant, by=None, also=in_request)
 
     async def in_tenant(self, user: Principal, named_tenant: str) -> Tokens:
@@ -188,11 +188,12 @@ class SignIn:
             )
             raise SignInRefused
 
-    async def _renew_hash(self, account: Account, password: str) -> None:
-        if not self.passwords.is_outdated(account.password_hash, password):
+    async def _renew_hash(self, account: Account, form: str) -> None:
+        """Store a new hash if the stored one is outdated; `form` is the form of the password that matched it."""
+        if not self.passwords.is_outdated(account.password_hash, form):
             return
         try:
-            new_hash = await self.passwords.hash(password)
+            new_hash = await self.passwords.hash(form)
         except HashingBusy:  # not needed to sign in: the next sign-in tries again
             return
         async with self.database.transaction() as db:
