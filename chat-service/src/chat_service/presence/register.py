@@ -29,6 +29,7 @@ Listener = Callable[[RoomKey, Changed], None]
 """Receives who came or left; neither waits nor raises."""
 
 TICK_S: Final = 1.0
+_DUE_S: Final = 0.8 * TICK_S  # a poll comes up to a tenth early; it must not wait for the next one
 _COALESCE_S: Final = 0.03
 _BATCH: Final = 50
 
@@ -112,7 +113,7 @@ class Presence:
         is_due = now >= self._due
         keys = set(self._rooms) if is_due else self._stale & self._rooms.keys()
         if is_due:
-            self._due = now + TICK_S
+            self._due = now + _DUE_S
         self._stale -= keys
         await self._sync(keys)
 
@@ -124,7 +125,7 @@ class Presence:
                 leaving.setdefault(user_id, (room.names[user_id], self._settings.grace_s))
             room.here.clear()
         if self._written is not None:  # an exchange that was cancelled could otherwise arrive after the last one
-            await asyncio.wait([self._written])
+            await asyncio.gather(self._written, return_exceptions=True)
         await self._sync(set(self._departing))
 
     def _changed(self, key: RoomKey) -> None:
