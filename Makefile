@@ -128,6 +128,10 @@ vendor: .venv/.installed ## Download the pinned packages of the API pages (Swagg
 bench: .venv/.installed ## Measure the gateway against a direct call and nginx.
 	@$(PY) gateway/bench/proxy.py
 
+.PHONY: bench-service
+bench-service: .venv/.installed ## Measure a request at a service against a bare FastAPI route with the same SELECT.
+	@$(PY) shared/bench/service.py
+
 .PHONY: bench-idle
 bench-idle: .venv/.installed ## Measure the idle fleet: time to ready, CPU, memory, imports.
 	@$(PY) shared/bench/idle.py

@@ -12,13 +12,11 @@ once it has imported everything and read its settings. Results: median and range
 
 import asyncio
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,6 +24,7 @@ from typing import Annotated, Final
 import psutil
 import typer
 
+from shared.dev.bench import calibration_s, cpu_s, spread
 from shared.dev.fleet import FleetService, fleet, processes, repository
 from shared.dev.launcher.logs import Screen
 from shared.dev.launcher.running_fleet import Fleet, Plan, running_fleet
@@ -34,7 +33,6 @@ IDLE_PERCENT: Final = 3.0
 PSS_MIB: Final = 70.0
 READY_S: Final = 8.0
 _IMPORT_RUNS: Final = 3
-_CALIBRATION: Final = 5_000_000
 _SERVERS: Final = ("DATABASE_URL", "REDIS_URL", "AMQP_URL", "BUS_URL")
 
 Usage = Mapping[str, float]
@@ -50,28 +48,11 @@ class Measured:
     windows: Sequence[Usage] = field(default_factory=tuple)
 
 
-def calibration_s() -> float:
-    """The time of a fixed Python loop: figures of two runs compare only where it is within 10 %."""
-    began = time.process_time()
-    for _ in range(_CALIBRATION):
-        pass
-    return time.process_time() - began
-
-
 def roots(run: Fleet) -> dict[str, psutil.Process]:
     """The first process of each part of the fleet. Parts without a process of their own are left out."""
     pids = {name: child.pid for name, child in run.children.items()}
     pids |= {name: server.process.pid for name, server in run.backing.servers.items() if server.process}
     return {name: psutil.Process(pid) for name, pid in pids.items() if pid is not None}
-
-
-def cpu_s(root: psutil.Process) -> float:
-    """CPU seconds of a process, its descendants, and those of them that ended and were waited for."""
-    used = sum(root.cpu_times()[:4])
-    for child in root.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # ended since: it counts in its parent's
-            used += sum(child.cpu_times()[:4])
-    return used
 
 
 def pss_mib(root: psutil.Process) -> float:
@@ -155,20 +136,17 @@ def report(found: Measured, imports: Usage) -> None:
     """A line for each process, then the totals."""
     typer.echo(f"\n{'':12}{'idle CPU % of a core':>24}{'PSS MiB':>10}{'import CPU s':>14}{'CPU s to ready':>16}")
     for name in sorted(found.start_cpu_s, key=lambda name: (name not in imports, name)):
-        cpu = _median([usage[name] for usage in found.windows])
+        cpu = spread([usage[name] for usage in found.windows], "{:.2f}")
         pss = f"{found.pss_mib[name]:.0f}" if name in found.pss_mib else "-"
         imported = f"{imports[name]:.2f}" if name in imports else "-"
         start = f"{found.start_cpu_s[name]:.2f}" if name != "launcher" else "-"
         typer.echo(f"{name:12}{cpu:>24}{pss:>10}{imported:>14}{start:>16}")
     largest = max(found.pss_mib[name] for name in imports)
-    typer.echo(f"\nidle fleet: {_median([sum(usage.values()) for usage in found.windows])} % of a core", nl=False)
+    total = spread([sum(usage.values()) for usage in found.windows], "{:.2f}")
+    typer.echo(f"\nidle fleet: {total} % of a core", nl=False)
     typer.echo(f" (target {IDLE_PERCENT:g})")
     typer.echo(f"ready after {found.ready_s:.1f} s on an empty data folder (target {READY_S:g})")
     typer.echo(f"largest service: {largest:.0f} MiB PSS (target {PSS_MIB:g})")
-
-
-def _median(figures: Sequence[float]) -> str:
-    return f"{statistics.median(figures):.2f} ({min(figures):.2f}-{max(figures):.2f})"
 
 
 if __name__ == "__main__":
