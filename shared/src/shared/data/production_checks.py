@@ -1,4 +1,4 @@
-"""Databases that a process must not run on; settings.py checks what the settings show.
+"""Databases that a process must not run on; shared/settings/service.py checks what the settings show.
 
 Checked before production starts, and by `/readyz` until all checks have passed once. An unavailable server does not
 prevent the start, but the process is not ready before it was checked.

@@ -1,165 +1,36 @@
-"""Settings that every service shares: nested, typed, read once at the start from the environment and dotenv files.
+"""What every service reads, and what production refuses."""
 
-`DATABASE__POOL_SIZE=20` sets `database.pool_size`. `.env` is read first, then `.env.<environment>`, then the process
-environment, the later one winning. All errors are reported at once, and production refuses what only development may
-use.
-"""
-
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Final, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.settings.sections import (
+    CorsSettings,
+    DatabaseSettings,
+    Environment,
+    HttpUrl,
+    IdentitySettings,
+    LogSettings,
+    RevocationSettings,
+    ServerSettings,
+    ServiceName,
+    TelemetrySettings,
 )
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from shared.settings.sources import LenientDotenv, LenientEnvironment
 
 DEMO_SECRETS = frozenset({"flotilla", "postgres", "changeme", "demo"})
 """Values that stand in this repository's examples: never a secret in production."""
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
-
-def _base_url(written: str) -> str:
-    try:
-        parts = urlsplit(written)
-        fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.username
-    except ValueError:  # not a valid port
-        fit = False
-    if not fit or parts.query or parts.fragment:
-        raise ValueError("must be a URL such as http://host:8001")
-    return written.rstrip("/")
-
-
-HttpUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
-"""Where a service is: a base URL, without the slash that paths begin with."""
-
-
-ServiceName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-"""The name of a service in the fleet's list."""
-
-
 MountedFile: TypeAlias = tuple[str, Path | None, Callable[[bytes], object]]
 """A setting, the file that it names, and what reads the file's content or raises ValueError."""
-
-
-class Environment(StrEnum):
-    DEVELOPMENT = "development"
-    TESTING = "testing"
-    STAGING = "staging"
-    PRODUCTION = "production"
-
-
-class Section(BaseModel):
-    """A nested group of settings: a misspelt name is an error, not a silent default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServerSettings(Section):
-    host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 in a container.")
-    port: int | None = Field(
-        default=None, ge=0, le=65535, description="The port to listen on; unset: the service's default, 8000 to 8004."
-    )
-    max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="The largest JSON body; a larger one is 413.")
-    drain_s: int = Field(default=20, ge=0, description="How long open requests may continue after SIGTERM.")
-
-
-class DatabaseSettings(Section):
-    name: str | None = Field(default=None, description="The name of the database; unset: flotilla_<service>.")
-    pool_size: int = Field(default=10, ge=1, description="The maximum number of connections per process.")
-    fleet_pool_size: int = Field(default=3, ge=1, description="The connection limit for queries across tenants.")
-    pool_wait_s: float = Field(default=5.0, gt=0, description="How long to wait for a free connection; then 503.")
-    connect_timeout_s: float = Field(default=3.0, gt=0, description="How long a connection attempt may take; then 503.")
-    statement_timeout_s: float = Field(default=15.0, gt=0, description="Statements that run longer are cancelled.")
-    idle_in_transaction_timeout_s: float = Field(
-        default=15.0, gt=0, description="Ends transactions idle for this long, which frees their locks."
-    )
-
-
-class IdentitySettings(Section):
-    key_file: Path | None = Field(default=None, description="This service's private key (PEM), shared by its replicas.")
-    trust_file: Path | None = Field(
-        default=None, description="The trusted services, their public keys and grants (JSON)."
-    )
-    accept_access_tokens: bool = Field(
-        default=False, description="Development: accept client access tokens without a gateway."
-    )
-    jwks_url: HttpUrl | None = Field(default=None, description="The URL of auth-service's public keys.")
-
-
-class RevocationSettings(Section):
-    feeds: tuple[ServiceName, ...] = Field(
-        default=(), description="The services whose revocation feeds are followed, as a JSON list."
-    )
-    interval_s: float = Field(default=0.5, gt=0, le=5, description="The interval between two polls of a feed.")
-    stale_after_s: float = Field(default=30.0, gt=0, description="A feed without an answer for this long is stale.")
-    on_stale: Literal["go_on", "refuse"] = Field(
-        default="go_on",
-        description="While a feed is stale: go_on rejects only routes marked `fresh`, refuse rejects every request.",
-    )
-
-
-class LogSettings(Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="The minimum level.")
-    format: Literal["json", "console"] = Field(default="json", description="json for machines, console for a terminal.")
-    file: Path | None = Field(default=None, description="A file to which JSON lines are also written, with rotation.")
-    file_max_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="The size at which the file is rotated.")
-    file_backups: int = Field(default=5, ge=0, description="The number of rotated files to keep.")
-
-    @field_validator("file")
-    @classmethod
-    def _has_a_folder(cls, file: Path | None) -> Path | None:
-        if file is not None and not file.absolute().parent.is_dir():
-            raise ValueError(f"the folder {file.absolute().parent} does not exist")
-        return file
-
-
-class TelemetrySettings(Section):
-    otlp_endpoint: str | None = Field(
-        default=None, description="The OTLP/HTTP endpoint for traces, such as http://collector:4318; unset: no export."
-    )
-    sample_ratio: float = Field(default=1.0, ge=0, le=1, description="The fraction of traces that is sampled.")
-
-
-class CorsSettings(Section):
-    origins: tuple[str, ...] = Field(default=(), description="The web origins that may call the API, as a JSON list.")
-
-
-class _LeftAsItIs(EnvSettingsSource):
-    """Leaves what should be JSON and is not to the validation, which names it beside every other entry."""
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
-
-
-class _Dotenv(_LeftAsItIs, DotEnvSettingsSource):
-    """The same for the dotenv files."""
 
 
 class ServiceSettings(BaseSettings):
@@ -235,7 +106,7 @@ class ServiceSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         files = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
-        return init_settings, _LeftAsItIs(settings_cls), _Dotenv(settings_cls, env_file=files)
+        return init_settings, LenientEnvironment(settings_cls), LenientDotenv(settings_cls, env_file=files)
 
     @property
     def development(self) -> bool:
@@ -272,7 +143,7 @@ class ServiceSettings(BaseSettings):
         needs = {**self.needs, **(self.production_needs if self.guarded else {})}
         return [f"{name} is not set: {reason}" for name, reason in needs.items() if not _value_of(self, name)]
 
-    def mounted_files(self) -> list["MountedFile"]:
+    def mounted_files(self) -> list[MountedFile]:
         """The service's own files that a process must be able to use from its start."""
         return []
 
@@ -290,7 +161,7 @@ class ServiceSettings(BaseSettings):
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         if self.guarded and (errors := self.production_errors()):
-            raise _Unfit(self, errors)
+            raise Unfit(self, errors)
         return self
 
     def shown(self) -> dict[str, Any]:
@@ -350,7 +221,7 @@ def _value_of(settings: ServiceSettings, variable: str) -> Any:
     return reduce(getattr, variable.lower().split("__"), settings)
 
 
-class _Unfit(ValueError):
+class Unfit(ValueError):
     """Settings that are whole, and for development alone."""
 
     def __init__(self, settings: ServiceSettings, errors: Sequence[str]) -> None:
@@ -367,45 +238,3 @@ class OwnerSettings(BaseSettings):
         default=None,
         description="The PostgreSQL server and an administrator's login: postgresql://login:password@host:port.",
     )
-
-
-S = TypeVar("S", bound=ServiceSettings)
-
-
-class SettingsInvalid(Exception):
-    """The environment does not describe a service that can run; the message lists every entry.
-
-    `unfit` are the settings where they are whole, and production refuses them.
-    """
-
-    def __init__(self, message: str, *, unfit: ServiceSettings | None = None) -> None:
-        super().__init__(message)
-        self.unfit = unfit
-
-
-def load(cls: type[S], folder: Path | None = None) -> S:
-    """The settings of `cls` from `folder`'s dotenv files (default: the working folder) and the environment.
-
-    Raises SettingsInvalid with every error, a line each.
-    """
-    folder = folder or Path.cwd()
-    environment = os.environ.get("ENVIRONMENT") or _named_in(folder / ".env") or Environment.PRODUCTION
-    files: Sequence[Path] = (folder / ".env", folder / f".env.{environment}")
-    try:
-        return cls(_env_file=files)
-    except ValidationError as error:
-        causes = [entry.get("ctx", {}).get("error") for entry in error.errors(include_input=False, include_url=False)]
-        unfit = next((cause.settings for cause in causes if isinstance(cause, _Unfit)), None)
-        raise SettingsInvalid("\n".join(_lines(cls, error)), unfit=unfit) from None
-
-
-def _named_in(dotenv: Path) -> str | None:
-    return dotenv_values(dotenv).get("ENVIRONMENT") if dotenv.is_file() else None
-
-
-def _lines(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
-    lines = [f"{cls.service}: invalid settings:"]
-    for entry in error.errors(include_input=False, include_url=False):
-        name = "__".join(str(part) for part in entry["loc"] if part != "[key]").upper() or "settings"
-        lines += [f"  {name}: {sentence}" for sentence in entry["msg"].removeprefix("Value error, ").split("; ")]
-    return lines

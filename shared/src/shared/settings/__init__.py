@@ -1,0 +1,33 @@
+"""Settings that every service shares: nested, typed, read once at the start from the environment and dotenv files.
+
+`DATABASE__POOL_SIZE=20` sets `database.pool_size`. `.env` is read first, then `.env.<environment>`, then the process
+environment, the later one winning. All errors are reported at once, and production refuses what only development may
+use.
+"""
+
+from shared.settings.loading import S, SettingsInvalid, load
+from shared.settings.sections import (
+    Environment,
+    HttpUrl,
+    LogSettings,
+    Section,
+    ServiceName,
+    TelemetrySettings,
+)
+from shared.settings.service import MountedFile, OwnerSettings, ServiceSettings, variable_of
+
+__all__ = [
+    "Environment",
+    "HttpUrl",
+    "LogSettings",
+    "MountedFile",
+    "OwnerSettings",
+    "S",
+    "Section",
+    "ServiceName",
+    "ServiceSettings",
+    "SettingsInvalid",
+    "TelemetrySettings",
+    "load",
+    "variable_of",
+]
