@@ -14,7 +14,8 @@ from auth_service.settings import AuthSettings
 from auth_service.sign_in import throttle
 from auth_service.signing_keys import service as signing_keys
 from auth_service.tickets import service as tickets
-from shared.background import PollingLoop, single_active
+from shared.background import PollingLoop
+from shared.background.single_active import single_active
 from shared.clients import ServiceClient
 from shared.data.database import Database
 

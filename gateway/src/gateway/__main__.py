@@ -15,8 +15,8 @@ from gateway.portal.catalogue import explain
 from gateway.portal.openapi import Published
 from gateway.routes import file
 from gateway.settings import GatewaySettings
+from shared.checked_settings import load_checked
 from shared.problems import every_problem
-from shared.process import load_checked
 from shared.resources import MissingSetting
 from shared.settings import SettingsInvalid
 from shared.telemetry import logs, traces

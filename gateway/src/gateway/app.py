@@ -39,7 +39,7 @@ from shared.clients import Clients
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
 from shared.identity.tokens import Signer
-from shared.limits import Limiter
+from shared.limits import Limiter, PipelinedConnection
 from shared.process import Process, open_process
 from shared.telemetry import traces
 from shared.web.health import HealthChecks
@@ -106,10 +106,16 @@ def _open_resources(process: Process, settings: GatewaySettings) -> None:
     limiter = process.add(Limiter(url.get_secret_value() if url else None, settings.limits.gateways))
     if limiter.connection is not None:
         process.run("limits", limiter.connection.run)
+        process.health.others["cache"] = partial(_ping, limiter.connection)
     process.add(OpenStreams(process.get(Revocations)))
     first = {name: urls[0] for name, urls in settings.origins.items() if name not in settings.services}
     replicas = ReplicaClients(first, process.get(Signer))
     process.add_closing(replicas, replicas.close)
+
+
+async def _ping(cache: PipelinedConnection) -> str:
+    await cache.call("PING")
+    return "reachable"
 
 
 def _collect_documents(

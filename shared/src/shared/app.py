@@ -29,8 +29,9 @@ from shared.identity import requirements
 from shared.identity.scopes import Scope
 from shared.process import Process, open_process
 from shared.settings import ServiceSettings, load
+from shared.stores import open_stores
 from shared.telemetry import traces
-from shared.web import errors, openapi
+from shared.web import database_errors, errors, openapi
 from shared.web import health as health_pages
 from shared.web.cors import EXPOSED_HEADERS
 from shared.web.health import HealthChecks
@@ -101,6 +102,7 @@ class Service:
             telemetry={"tracer_provider": provider, "operation_spans": False, "metrics": False, "logs": False},
         )
         errors.install(app)
+        database_errors.install(app)
         openapi.describe(app)
         openapi.install(app)
         health_pages.install(app, checks, settings.shown)
@@ -123,6 +125,7 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     """Open everything, run the background work, and hand the resources to every request."""
     async with open_process(settings, checks) as process:
+        open_stores(process)
         database = process.get(Database)
         checks.required["database"] = _Schema(database, head(service.migrations), service.refusals(settings))
         await service.open(process)
@@ -146,6 +149,7 @@ def _run_events(service: Service, process: Process) -> None:
 async def run_events(service: Service, settings: ServiceSettings) -> None:
     """The relay, the receiver and the inbox worker of `service` until cancelled, without its API."""
     async with open_process(settings, HealthChecks(service.name)) as process:
+        open_stores(process)
         _run_events(service, process)
         async with supervise(process.tasks):
             await asyncio.Event().wait()

@@ -18,6 +18,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.engine import make_url
 
 from shared.app import Service, run_events
+from shared.checked_settings import load_checked
 from shared.data import production_checks, revisions, roles
 from shared.data.database import Database
 from shared.data.models import Base
@@ -27,7 +28,6 @@ from shared.events.bus import BusUnavailable
 from shared.events.cli import events_commands
 from shared.identity.requirements import UnknownRequirements, grants_of
 from shared.problems import DatabaseUnavailable, every_problem
-from shared.process import load_checked
 from shared.server import Server
 from shared.settings import OwnerSettings, S, ServiceSettings, SettingsInvalid, load
 from shared.telemetry import logs, traces

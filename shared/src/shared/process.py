@@ -1,5 +1,7 @@
 """What one process opens, by type, in one lifespan: shared resources first, then the service's own; closed in reverse.
 
+The gateway has no database and imports no client of one: the database, the bus and the cache are in shared/stores.py.
+
 A service adds its own in one function, which its `Service(open=…)` names:
 
     async def open_resources(process: Process) -> None:
@@ -15,25 +17,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from shared.background import BackgroundTask, PollingLoop
 from shared.clients import Clients, PlainClient
-from shared.data.database import Database
-from shared.events import Bus, open_bus
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
-from shared.identity.keys import KeyInvalid, parse_private_key
 from shared.identity.revocation_entries import FeedPage
 from shared.identity.revocations import Revocations
 from shared.identity.tokens import InternalVerifier, Signer
-from shared.identity.trust import TrustInvalid, parse_trust, watch_trust
+from shared.identity.trust import watch_trust
 from shared.identity.verifier import Verifier
 from shared.problems import ServiceUnavailable
 from shared.resources import Resources
-from shared.settings import MountedFile, S, ServiceSettings, SettingsInvalid, load
+from shared.settings import ServiceSettings
 from shared.telemetry import metrics
 from shared.web.health import Check, HealthChecks
 
@@ -77,38 +72,15 @@ class Process:
 
 @asynccontextmanager
 async def open_process(settings: ServiceSettings, health: HealthChecks) -> AsyncIterator[Process]:
-    """Open the resources that every process shares. Background tasks are collected; the caller supervises them."""
+    """Open what every process needs to identify callers. Background tasks are collected; the caller supervises them."""
     async with AsyncExitStack() as stack:
         process = Process(settings, health, stack)
         process.add(settings)
         process.add(settings, ServiceSettings)
         process.add(health)
         process.loop(PollingLoop("metrics", metrics.sample, every_s=0))
-        _open_stores(process)
         _open_identity(process)
         yield process
-
-
-def _open_stores(process: Process) -> None:
-    settings, resources = process.settings, process.resources
-    if settings.database_url is None:
-        resources.miss(Database, "DATABASE_URL")
-    else:
-        database = Database(settings)
-        process.add_closing(database, database.close)
-        process.health.before_metrics.append(partial(_measure_pools, database))
-    if settings.redis_url is None:
-        resources.miss(Redis, "REDIS_URL")
-    else:
-        cache = _connect_cache(settings.redis_url.get_secret_value())
-        process.add_closing(cache, cache.aclose, Redis)
-        process.health.others["cache"] = partial(_ping, cache)
-    if settings.bus_url is None:
-        resources.miss(Bus, "BUS_URL")
-    else:
-        bus = open_bus(settings.bus_url.get_secret_value())
-        process.add_closing(bus, bus.close, Bus)
-        process.health.others["broker"] = partial(_bus_depth, bus, settings.service)
 
 
 def _open_identity(process: Process) -> None:
@@ -178,11 +150,6 @@ async def _read_feed(clients: Clients, service: str, after: str | None) -> FeedP
     return page
 
 
-def _connect_cache(url: str) -> "Redis":
-    """The cache, for data that may be lost: no retries and 50 ms, since requests wait for it."""
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=0.05, socket_connect_timeout=0.05)
-
-
 def loaded(is_loaded: Callable[[], bool], otherwise: str, word: str = "loaded") -> Check:
     """A check that passes once `is_loaded` is true; `otherwise` says why it fails."""
 
@@ -192,55 +159,3 @@ def loaded(is_loaded: Callable[[], bool], otherwise: str, word: str = "loaded") 
         return word
 
     return check
-
-
-async def _measure_pools(database: Database) -> None:
-    for role, connections in database.pool_in_use().items():
-        metrics.POOL_IN_USE.labels(role).set(connections)
-
-
-async def _ping(cache: "Redis") -> str:
-    await cache.ping()
-    return "reachable"
-
-
-async def _bus_depth(bus: Bus, service: str) -> str:
-    return f"{await bus.depth(service)} waiting"
-
-
-def load_checked(kind: type[S]) -> tuple[S, list[str]]:
-    """The settings of a long-running process, and all errors that prevent its start, a line each.
-
-    Raises SettingsInvalid if a setting cannot be read at all.
-    """
-    errors = []
-    try:
-        settings = load(kind)
-    except SettingsInvalid as invalid:
-        if not isinstance(invalid.unfit, kind):
-            raise
-        settings, errors = invalid.unfit, [str(invalid)]
-    if missing := settings.missing_settings():
-        errors += [f"{kind.service}: missing settings; .env.example lists all:", *(f"  {line}" for line in missing)]
-    if found := _mounted_file_errors(settings):
-        errors += [f"{kind.service}: invalid mounted files:", *found]
-    return settings, errors
-
-
-def _mounted_file_errors(settings: ServiceSettings) -> list[str]:
-    mounted: list[MountedFile] = [
-        ("IDENTITY__KEY_FILE", settings.identity.key_file, parse_private_key),
-        ("IDENTITY__TRUST_FILE", settings.identity.trust_file, partial(parse_trust, development=settings.development)),
-        *settings.mounted_files(),
-    ]
-    errors = []
-    for name, path, parse in mounted:
-        if path is None:
-            continue
-        try:
-            parse(path.read_bytes())
-        except OSError as error:
-            errors.append(f"  {name} is {path}: {error.strerror}")
-        except (KeyInvalid, TrustInvalid, ValueError) as error:
-            errors += [f"  {name} is {path}: {line}" for line in str(error).splitlines()]
-    return errors

@@ -14,6 +14,9 @@ PROCESSES = processes(fleet(repository()).values())
 UNUSED = {"aio_pika", "alembic", "mako", "opentelemetry.exporter", "opentelemetry.instrumentation"}
 """The bus that no setting named, the schema's migrations, the collector that no setting named."""
 
+STORES = {"asyncpg", "redis", "sqlalchemy"}
+"""The clients of the stores (shared/stores.py): for services with a database only."""
+
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_process_without_settings_imports_nothing_that_it_would_not_use(name, tmp_path):
@@ -26,4 +29,5 @@ def test_a_process_without_settings_imports_nothing_that_it_would_not_use(name, 
     imported = set(re.findall(r"^import time: .* \| +(\S+)$", ended.stderr, re.MULTILINE))
     assert ended.returncode == 2, ended.stderr[-2000:]
     assert {f"{service.package}.settings", "shared.settings"} <= imported
-    assert not {module for module in imported if module.startswith(tuple(UNUSED))}
+    unused = UNUSED if service.database else UNUSED | STORES
+    assert not {module for module in imported if module.startswith(tuple(unused))}

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import event as engine_event
 from sqlalchemy import select, text
 
-from shared.background import PollingLoop, Progress, single_active
+from shared.background import PollingLoop, Progress
+from shared.background.single_active import single_active
 from shared.data.database import Database
 from shared.events import Bus, BusUnavailable, Event, EventHandlers, MessageRefused, outbox, replay
 from shared.events.event import Envelope

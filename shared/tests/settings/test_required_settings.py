@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.checked_settings import load_checked
 from shared.dev.fleet import FleetService, fleet, inner_address, repository, service_urls
 from shared.dev.images.secret_files import write_keys
-from shared.process import load_checked
 from shared.settings import ServiceSettings, SettingsInvalid, variable_of
 
 FLEET = fleet(repository())

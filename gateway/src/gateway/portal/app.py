@@ -12,9 +12,9 @@ from gateway.portal import pages
 from gateway.portal.catalogue import Explained, catalogue
 from gateway.portal.merge import Document
 from gateway.portal.openapi import Published
-from shared.deps import Conditions
 from shared.problems import NotFound
 from shared.web import errors, health, openapi
+from shared.web.conditional import Conditions
 
 ALLOW: Final = "GET, HEAD, OPTIONS"
 _PATHS: Final = frozenset({"/", "/openapi.json", "/livez", "/readyz", "/health"})

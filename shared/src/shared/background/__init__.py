@@ -2,7 +2,6 @@
 
 from shared.background.backoff import Backoff
 from shared.background.polling import PollingLoop, Progress
-from shared.background.single_active import single_active
 from shared.background.supervision import BackgroundTask, raise_if_cancelled, supervise
 
 __all__ = [
@@ -11,6 +10,5 @@ __all__ = [
     "PollingLoop",
     "Progress",
     "raise_if_cancelled",
-    "single_active",
     "supervise",
 ]

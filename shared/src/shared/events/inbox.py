@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from shared import deadline
-from shared.background import Backoff, PollingLoop, Progress, single_active
+from shared.background import Backoff, PollingLoop, Progress
+from shared.background.single_active import single_active
 from shared.data.database import Database, enter_tenant
 from shared.events import metrics
 from shared.events.bus import POLL_S

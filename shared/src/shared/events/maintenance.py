@@ -5,7 +5,8 @@ from typing import Any, Final
 from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.background import PollingLoop, Progress, single_active
+from shared.background import PollingLoop, Progress
+from shared.background.single_active import single_active
 from shared.data.database import Database
 from shared.events import metrics
 from shared.events.bus import Bus, BusUnavailable

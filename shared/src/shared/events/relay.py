@@ -18,7 +18,8 @@ from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from shared.background import Backoff, PollingLoop, Progress, single_active
+from shared.background import Backoff, PollingLoop, Progress
+from shared.background.single_active import single_active
 from shared.data.database import Database
 from shared.events import metrics
 from shared.events.bus import POLL_S, Bus, BusUnavailable, MessageRefused

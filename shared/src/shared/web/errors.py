@@ -7,11 +7,9 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from shared import problems
-from shared.data.errors import problem_of
 from shared.problems import FieldError, InternalError, InvalidInput, MalformedRequest, Problem
 from shared.web.early_responses import AnswerInstead, Refused
 from shared.web.field_errors import code_and_detail, sentence
@@ -42,7 +40,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(DBAPIError, _database_fault)
     app.add_exception_handler(AnswerInstead, _answer_instead)
 
 
@@ -52,38 +49,32 @@ def answer(problem: Problem, *, instance: str, request_id: str | None) -> Respon
     return Response(body, problem.status, headers=problem.headers, media_type=problems.MEDIA_TYPE)
 
 
-def _reply(request: Request, problem: Problem) -> Response:
+def reply_with(request: Request, problem: Problem) -> Response:
+    """The problem as the response to `request`."""
     request.scope.setdefault("state", {})["problem_code"] = problem.code
     return answer(problem, instance=request.url.path, request_id=request.scope["state"].get("request_id"))
 
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 - Starlette's handlers are typed for any Exception
-    return _reply(request, error)
+    return reply_with(request, error)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     if isinstance(error, Refused):
-        return _reply(request, error.problem)
+        return reply_with(request, error.problem)
     kind = _BY_STATUS.get(error.status_code, InternalError if error.status_code >= 500 else MalformedRequest)
     problem = kind()
     problem.headers.update(error.headers or {})
     if error.status_code == 405:
         problem.headers["Allow"] = ", ".join(allowed_methods(request.scope))
-    return _reply(request, problem)
+    return reply_with(request, problem)
 
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    return _reply(request, invalid_input(error.errors(), error.body))
-
-
-async def _database_fault(request: Request, error: Exception) -> Response:
-    problem = problem_of(error)
-    if problem is None:
-        raise error
-    return _reply(request, problem)
+    return reply_with(request, invalid_input(error.errors(), error.body))
 
 
 async def _answer_instead(request: Request, error: Exception) -> Response:

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from sqlalchemy import CursorResult, text
 
-from shared.background import PollingLoop, Progress, single_active
+from shared.background import PollingLoop, Progress
+from shared.background.single_active import single_active
 from shared.data.database import Database
 
 EVERY_S: Final = 600.0
