@@ -16,7 +16,7 @@ log = structlog.get_logger("gateway.server")
 
 _UNACKNOWLEDGED_MS: Final = 30_000  # a peer that acknowledges nothing for so long is disconnected
 _PING_S: Final = 25.0
-_PONG_S: Final = 10.0
+_PONG_S: Final = 35.0  # long: a service that pings decides by its own settings when a client is gone
 
 
 class EdgeServer(uvicorn.Server):

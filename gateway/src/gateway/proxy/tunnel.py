@@ -3,7 +3,8 @@
     client ──receive──▶ up ──send──▶ service          a side that does not read stops the gateway from reading the other
     client ◀──send── down ◀──receive── service
 
-The gateway answers the pings of both sides itself. A client that answers none is disconnected, and so is its service.
+Pings and pongs pass too: only the other end answers, so a service sees a client that is frozen. The gateway pings
+clients itself as well (edge/server.py), for services that do not.
 """
 
 import asyncio
@@ -30,7 +31,10 @@ class Tunnel:
 
     def __init__(self, exchange: Exchange, upstream: UpstreamSocket) -> None:
         self._exchange, self._upstream = exchange, upstream
-        sockets.of(exchange.scope).bound(send_buffer_bytes=_SEND_BUFFER_BYTES, unacknowledged_s=_UNACKNOWLEDGED_S)
+        client = sockets.of(exchange.scope)
+        client.bound(send_buffer_bytes=_SEND_BUFFER_BYTES, unacknowledged_s=_UNACKNOWLEDGED_S)
+        client.forward_control_frames()
+        upstream.forward_control_frames(client.put_ping, client.put_pong)
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
 
     def end(self, code: int, reason: str) -> None:
@@ -51,10 +55,16 @@ class Tunnel:
 
     async def _up(self) -> SocketClosed:
         """Carry messages from the client to the service; return how the client closed."""
-        receive = self._exchange.receive
-        while (message := await receive())["type"] == "websocket.receive":
-            text = message.get("text")
-            await self._upstream.send(text if text is not None else message["bytes"])
+        receive, upstream = self._exchange.receive, self._upstream
+        while (message := await receive())["type"] != "websocket.disconnect":
+            match message["type"]:
+                case "websocket.ping":
+                    await upstream.ping(message["bytes"])
+                case "websocket.pong":
+                    await upstream.pong(message["bytes"])
+                case _:
+                    text = message.get("text")
+                    await upstream.send(text if text is not None else message["bytes"])
         return SocketClosed(message.get("code", _NO_CODE), message.get("reason") or "")
 
     async def _down(self) -> None:

@@ -1,6 +1,6 @@
 """The interface to upstream HTTP and WebSocket clients. Implementations are chosen by measurement and may change."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,13 +69,22 @@ class SocketClosed(Exception):
 
 
 class UpstreamSocket(Protocol):
-    """An open WebSocket to an upstream. `send` waits while the upstream does not read."""
+    """An open WebSocket to an upstream. What is sent waits while the upstream does not read."""
 
     async def receive(self) -> str | bytes:
         """The next message. Raises SocketClosed."""
 
     async def send(self, message: str | bytes) -> None:
         """Raises SocketClosed."""
+
+    async def ping(self, payload: bytes) -> None:
+        """Raises SocketClosed."""
+
+    async def pong(self, payload: bytes) -> None:
+        """Raises SocketClosed."""
+
+    def forward_control_frames(self, on_ping: Callable[[bytes], None], on_pong: Callable[[bytes], None]) -> None:
+        """Pass on the upstream's pings, which nothing here answers, and its pongs."""
 
     async def close(self, code: int, reason: str = "") -> None: ...
 

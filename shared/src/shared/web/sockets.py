@@ -6,6 +6,8 @@ waits for a reader that may never read, and so does uvicorn's close: here a clos
 Reading stops while READ_AHEAD_BYTES of messages wait for the application, or when frames of any kind come faster than
 FRAMES_PER_S. Until then pings are answered and pongs are noticed whatever the application waits for; while reading is
 stopped, no answer to a ping is due.
+
+A proxy calls `forward_control_frames`: pings and pongs are then messages, so that the two ends answer each other.
 """
 
 import asyncio
@@ -16,9 +18,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import CloseCode, Frame
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State
+from websockets.protocol import Protocol, State
 
 EXTENSION: Final = "flotilla.socket"
 FLUSH_S: Final = 2.0  # how long a peer gets to read what was written before the close, once we are through with it
@@ -41,6 +43,19 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+def leave_pings(connection: Protocol, on_ping: Callable[[bytes], None]) -> None:
+    """Pass the peer's pings to `on_ping`; websockets itself would answer each at once."""
+    receive = connection.recv_frame
+
+    def recv_frame(frame: Frame) -> None:
+        if frame.opcode is Opcode.PING:
+            on_ping(bytes(frame.data))
+        else:
+            receive(frame)
+
+    connection.recv_frame = recv_frame  # type: ignore[method-assign]  # it has no option for this
+
+
 _log = logging.getLogger("shared.web.sockets")
 _log.setLevel(logging.WARNING)  # uvicorn logs each handshake with its whole URL, tickets included
 
@@ -49,11 +64,19 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket connection. `on_writable` is called when the peer has caught up with its reading."""
 
     on_writable: Callable[[], None] | None = None
+    unresponsive = False
+    """Whether the connection was dropped because its peer did not answer a ping in time."""
     _lingering = False
+    _forwards = False
+    _forwarded_ping: bytes | None = None
+    """The last ping that was sent for another and is unanswered."""
+    _pings = 0
+    """Received since frames were counted last."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.logger = self.conn.logger = _log
+        leave_pings(self.conn, self._on_ping)
         self._unparsed, self._message = bytearray(), bytearray()
         self._waiting_bytes = 0
         self._paced_until = 0.0
@@ -97,6 +120,30 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.stop_keepalive()
         self.ping_interval, self.ping_timeout = interval_s, answer_s
         self.start_keepalive()
+
+    def forward_control_frames(self) -> None:
+        """Receive the peer's pings and pongs as `websocket.ping` and `websocket.pong`, and answer none of them."""
+        self._forwards = True
+
+    def put_ping(self, payload: bytes) -> None:
+        """Send another's ping. While reading is stopped, its answer cannot be read: it is reported as given."""
+        self._forwarded_ping = payload
+        self._put_control(Opcode.PING, payload)
+        if self.read_paused:
+            self._report_answer()
+
+    def put_pong(self, payload: bytes) -> None:
+        """Send another's pong, unless the peer does not read: they would fill the memory."""
+        if self.writable.is_set():
+            self._put_control(Opcode.PONG, payload)
+
+    def _put_control(self, opcode: Opcode, payload: bytes) -> None:
+        self.put((Frame(opcode, payload).serialize(mask=False),))
+
+    def _report_answer(self) -> None:
+        if self._forwarded_ping is not None:
+            self._message_waits({"type": "websocket.pong", "bytes": self._forwarded_ping})
+            self._forwarded_ping = None
 
     async def send(self, message: Any) -> None:
         """As in ASGI; but a close does not wait."""
@@ -159,6 +206,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def _stop_reading(self) -> None:
         self.read_paused = True
         self.transport.pause_reading()
+        self._report_answer()
 
     def _resume_reading(self) -> None:
         """Restart the pong deadline: the pong may be among the bytes that were not read."""
@@ -179,7 +227,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def handle_events(self) -> None:
-        self._pace(len(self.conn.events))
+        self._pace(len(self.conn.events) + self._pings)
+        self._pings = 0
         super().handle_events()
 
     def _pace(self, frames: int) -> None:
@@ -221,15 +270,27 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.conn.fail(CloseCode.INVALID_DATA)
             self.handle_parser_exception()
             return
+        self._message_waits(message)
+
+    def _message_waits(self, message: Mapping[str, Any]) -> None:
         self._waiting_bytes += _waiting_bytes(message)
         self.queue.put_nowait(cast(Any, message))
 
-    def handle_ping(self) -> None:
-        """Answer, unless the peer does not read: its pings would fill the memory with pongs."""
-        if self.writable.is_set():
-            super().handle_ping()
+    def _on_ping(self, payload: bytes) -> None:
+        self._pings += 1
+        if self._forwards:
+            self._message_waits({"type": "websocket.ping", "bytes": payload})
         else:
-            self.conn.data_to_send()
+            self.put_pong(payload)
+
+    def handle_pong(self, event: Frame) -> None:
+        payload = bytes(event.data)
+        if payload == self._forwarded_ping:
+            self._report_answer()
+        elif payload == self.pending_ping_payload or not self._forwards:
+            super().handle_pong(event)
+        else:
+            self._message_waits({"type": "websocket.pong", "bytes": payload})
 
     def keepalive_timeout(self) -> None:
         """Abort: a close would wait for a peer that is gone. While reading is stopped, its pong may be unread."""
@@ -237,6 +298,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.send_keepalive_ping()
         else:
+            self.unresponsive = True
             self.transport.abort()
 
     def handle_parser_exception(self) -> None:
@@ -262,7 +324,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
 def _waiting_bytes(message: Mapping[str, Any]) -> int:
     """The memory that a client's message takes while it waits; 0 for other events."""
-    if message["type"] != "websocket.receive":
+    if message["type"] in ("websocket.connect", "websocket.disconnect"):
         return 0
     return _MESSAGE_OVERHEAD_BYTES + len(message.get("text") or message.get("bytes") or b"")
 
