@@ -18,7 +18,9 @@ from shared.dev.launcher.running_fleet import Fleet, Plan, running_fleet
 from shared.dev.servers.binaries import rabbitmq_binary
 
 REPLICAS = {"gateway": 2, "chat": 2, "worker": 2}
+HEARTBEAT_S = 3
 SETTINGS = {
+    "SOCKET__HEARTBEAT_S": str(HEARTBEAT_S),  # tests wait for clients that do not answer
     "LIMITS__ANONYMOUS": "1000000",
     "SESSIONS__REFRESH_GRACE_S": "3",  # a test waits for its end
     "FILES__MAX_BYTES": str(4 * 1024 * 1024),  # a test sends more

@@ -209,16 +209,27 @@ async def test_a_server_that_stops_says_1012_and_leaves_nobody_present(
         assert (await ann.expect("user_left"))["user"]["username"] == "bob"
 
 
-async def test_a_peer_that_answers_no_ping_is_dropped(settings: ServiceSettings, members: Members) -> None:
+async def test_a_peer_that_answers_no_ping_is_dropped(
+    settings: ServiceSettings, members: Members, make_room: MakeRoom
+) -> None:
+    """It is absent at once, without the grace period of a close."""
     quick = settings.model_copy(
-        update={"socket": settings.socket.model_copy(update={"heartbeat_s": 0.2, "answer_s": 0.2})}  # type: ignore[attr-defined]  # ChatSettings
+        update={
+            "socket": settings.socket.model_copy(update={"heartbeat_s": 0.2, "answer_s": 0.2}),  # type: ignore[attr-defined]  # ChatSettings
+            "presence": settings.presence.model_copy(update={"grace_s": 60.0}),  # type: ignore[attr-defined]  # as above
+        }
     )
+    room = await make_room("ann", "bob")
     async with serving_service(chat.create_app(quick), ws=SocketProtocol) as served:
         ann, deaf = await talk(served.url, members("ann")), await talk(served.url, members("bob"))
         hub = served.resources.get(Hub)
         await eventually(lambda: hub.size == 2)
+        for one in (ann, deaf):
+            await one.subscribe(room)
+        await ann.expect("user_joined")
         deaf.stop_reading()
         await eventually(lambda: hub.size == 1, saying="the deaf one is gone")
+        await ann.expect("user_left")
         await ann.say("ping")
         await ann.expect("pong")
         await deaf.drop()

@@ -55,9 +55,10 @@ class Hub:
         if stream.head is None:
             await self._forwarding.begin(stream)
 
-    def remove(self, connection: Peer) -> None:
+    def remove(self, connection: Peer, *, unresponsive: bool = False) -> None:
+        """The connection is gone. An unresponsive person has had the time to answer: no grace period is added."""
         for subscription in tuple(self._connections[connection].values()):
-            self._drop(subscription, at_once=False)
+            self._drop(subscription, at_once=unresponsive)
         del self._connections[connection]
         CONNECTIONS.dec()
         if (stream := self._forwarding.stream(connection.person)) is not None:

@@ -66,8 +66,8 @@ async def _serve(websocket: WebSocket, principal: Principal, resources: Resource
         code = await connection.read(websocket, handlers.admit)
     finally:
         worker.cancel()
-        hub.remove(connection)
-        log.info("connection_closed", code=code)
+        hub.remove(connection, unresponsive=protocol.unresponsive)
+        log.info("connection_closed", code=code, unresponsive=protocol.unresponsive or None)
 
 
 async def _caller(websocket: WebSocket, resources: Resources) -> Principal:
