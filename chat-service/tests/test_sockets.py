@@ -156,6 +156,32 @@ async def test_typing_is_told_to_the_others(connected: Talking, make_room: MakeR
         assert [f for f in ann.heard if f["type"] == "typing"] == []
 
 
+async def test_typing_above_its_rate_is_dropped_and_counted(
+    client: httpx2.AsyncClient, connected: Talking, make_room: MakeRoom
+) -> None:
+    """Ten at once, then five a second, per person; the connection stays and nothing is answered."""
+    room = await make_room("ann", "bob")
+
+    async def dropped() -> float:
+        lines = (await client.get("/metrics")).text.splitlines()
+        return sum(float(line.split()[1]) for line in lines if line.startswith("flotilla_chat_typing_dropped_total "))
+
+    before = await dropped()
+    async with connected("ann") as ann, connected("bob") as bob:
+        await ann.subscribe(room)
+        await bob.subscribe(room)
+        for _ in range(60):
+            await ann.say("typing", room_id=room, is_typing=True)
+        await ann.say("ping")
+        await ann.expect("pong")
+        await ann.send(room)
+        await bob.expect("message")
+        heard = [f for f in bob.heard if f["type"] == "typing"]
+        assert len(heard) >= 10
+        assert len(heard) + await dropped() - before == 60
+        assert [f for f in ann.heard if f["type"] == "error"] == []
+
+
 async def test_ping_is_answered_with_its_ref(connected: Talking) -> None:
     async with connected("ann") as ann:
         await ann.say("ping", ref=7)

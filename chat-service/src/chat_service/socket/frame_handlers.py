@@ -3,6 +3,8 @@
 import time
 from typing import Final
 
+from prometheus_client import Counter
+
 from chat_service.delivery.hub import Hub
 from chat_service.messages import service as messages
 from chat_service.messages.rate import MessageRate, RateLimited
@@ -18,6 +20,8 @@ from shared.identity.revocations import Revocations
 from shared.problems import Forbidden, InvalidToken, NotFound
 
 NEWEST: Final = 50  # messages that a newcomer gets
+
+TYPING_DROPPED = Counter("flotilla_chat_typing_dropped_total", "Typing frames that were dropped: above the rate.")
 
 
 class FrameHandlers:
@@ -39,8 +43,10 @@ class FrameHandlers:
         if isinstance(frame, Send) and not self._rate.take_here(*person):
             connection.refuse(RateLimited(), frame.ref)
             return False
-        # too many typing frames are dropped without an answer
-        return not isinstance(frame, Typing) or self._rate.take_typing(*person)
+        if isinstance(frame, Typing) and not self._rate.take_typing(*person):
+            TYPING_DROPPED.inc()  # without an answer: the next one says as much
+            return False
+        return True
 
     async def handle(self, connection: Connection, frame: Frame) -> None:
         """Raises the Problem that the frame is answered with."""
