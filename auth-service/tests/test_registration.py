@@ -176,6 +176,33 @@ class TestClosedFleets:
         assert problem(await door.register("ann", slug=slug)) == (403, code)
 
 
+SPECIAL_USE = ("ann@harbour.local", "ann@sub.harbour.test", "ann@harbour.invalid")
+
+
+@pytest.mark.parametrize("email", SPECIAL_USE)
+async def test_an_email_at_a_special_use_domain_is_for_development(door: Door, email: str) -> None:
+    assert (await door.register("ann", email=email)).status_code == 201
+    assert (await door.login(email)).status_code == 200
+
+
+class TestWithoutSpecialUseDomains:
+    @pytest.fixture
+    def settings_values(self, settings_values: dict[str, Any]) -> dict[str, Any]:
+        return settings_values | {"special_use_email_domains": False}
+
+    @pytest.mark.parametrize("email", SPECIAL_USE)
+    async def test_an_email_at_a_special_use_domain_is_refused(self, door: Door, email: str) -> None:
+        reply = await door.register("ann", email=email, confirm_password="else")
+        errors = {(error["code"], error["pointer"]) for error in reply.json()["errors"]}
+        assert problem(reply) == (422, "invalid_input")
+        assert errors == {("special_use_domain", "#/email"), ("passwords_differ", "#/confirm_password")}
+
+    async def test_an_account_from_before_signs_in(self, door: Door) -> None:
+        await door.register("ann")
+        await door.run("UPDATE accounts SET email = 'ann@harbour.local'")
+        assert (await door.login("Ann@harbour.LOCAL")).status_code == 200
+
+
 @pytest.mark.parametrize("name", UNACCEPTABLE_NAMES)
 async def test_a_tenants_name_that_cannot_be_read_is_refused(door: Door, name: str) -> None:
     reply = await door.register("ann", tenant={"name": name, "slug": "acme"})

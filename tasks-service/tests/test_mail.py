@@ -100,6 +100,28 @@ async def test_what_a_header_cannot_carry_is_refused(client: Any, jobs: Any, fie
     assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, f"#/input/{field}")
 
 
+@pytest.mark.parametrize("to", ["ann@harbour.local", "ann@harbour.test"])
+async def test_mail_to_a_special_use_domain_is_for_development(
+    start_worker: Any, script: SmtpScript, jobs: Any, to: str
+) -> None:
+    async with start_worker():
+        assert (await jobs.ended(await jobs.submit("email", {**MAIL, "to": to})))["status"] == "completed"
+    assert [one for one in script.commands if one.startswith("RCPT")] == [f"RCPT TO:<{to}>"]
+
+
+class TestWithoutSpecialUseDomains:
+    @pytest.fixture
+    def settings_values(self, settings_values: dict[str, Any]) -> dict[str, Any]:
+        return settings_values | {"special_use_email_domains": False}
+
+    async def test_mail_to_a_special_use_domain_is_refused(self, client: Any, jobs: Any) -> None:
+        body = {"kind": "email", "input": {**MAIL, "to": "ann@harbour.local"}}
+        reply = await client.post("/api/v1/jobs", json=body, headers=jobs.headers)
+        assert reply.status_code == 422
+        [error] = reply.json()["errors"]
+        assert (error["code"], error["pointer"]) == ("special_use_domain", "#/input/to")
+
+
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_permanent_answer_fails_the_job_at_once_and_a_transient_one_is_tried_again(
     start_worker: Any, script: SmtpScript, jobs: Any, step: str

@@ -37,6 +37,21 @@ def test_the_environment_wins_over_the_files_and_the_second_file_over_the_first(
     assert settings.revocations.feeds == ("auth",)
 
 
+@pytest.mark.parametrize("environment", ["development", "testing", "staging", "production"])
+def test_special_use_email_domains_are_for_development(
+    environment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", environment)
+    settings: ServiceSettings | None
+    try:
+        settings = load(NotesSettings, tmp_path)
+    except SettingsInvalid as invalid:
+        settings = invalid.unfit
+    assert settings is not None
+    assert settings.accepts_special_use_email_domains is (environment in ("development", "testing"))
+    assert settings.model_copy(update={"special_use_email_domains": True}).accepts_special_use_email_domains
+
+
 def test_every_fault_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("CORS__ORIGINS=https://example.com\nDATABASE__POL_SIZE=5\n")
     monkeypatch.setenv("REVOCATIONS__FEEDS", "auth,users")  # no JSON

@@ -6,9 +6,9 @@ from sqlalchemy import ColumnElement, DateTime, Index, func, select, text, updat
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.accounts.emails import canonical
 from auth_service.accounts.spelling import username
 from shared.data.models import Global
+from shared.email_addresses import canonical
 from shared.ids import new_id
 
 PENDING: Final = "pending"

@@ -37,6 +37,7 @@ from auth_service.sign_in import throttle
 from auth_service.sign_in.flow import verify_password
 from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.data.database import Database
+from shared.email_addresses import domain_errors
 from shared.problems import InvalidInput, Problem, ServiceUnavailable
 
 
@@ -92,13 +93,16 @@ class Registration:
             raise RegistrationClosed
         if wanted.tenant is not None and not self.settings.tenants_may_register:
             raise TenantRegistrationClosed
-        errors = password_errors(
-            wanted.password,
-            wanted.confirm_password,
-            username=wanted.username,
-            email=wanted.email,
-            rule=self.settings.passwords,
-        )
+        errors = [
+            *domain_errors(wanted.email, self.settings, "#/email"),
+            *password_errors(
+                wanted.password,
+                wanted.confirm_password,
+                username=wanted.username,
+                email=wanted.email,
+                rule=self.settings.passwords,
+            ),
+        ]
         if errors:
             raise InvalidInput(errors=errors)
 

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from auth_service.accounts.emails import new_address
 from auth_service.accounts.spelling import NEW_PASSWORD, USERNAME
+from shared.email_addresses import new_address
 from shared.text import NAME
 from shared.web.json_input import Input
 

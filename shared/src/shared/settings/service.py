@@ -70,6 +70,11 @@ class ServiceSettings(BaseSettings):
     docs: bool | None = Field(
         default=None, description="Whether API documentation pages are served; unset: yes, except in production."
     )
+    special_use_email_domains: bool | None = Field(
+        default=None,
+        description="Whether new email addresses may be at special-use domains such as .local and .test (RFC 6761); "
+        "unset: only in development and testing.",
+    )
 
     database_url: SecretStr | None = Field(
         default=None,
@@ -121,6 +126,10 @@ class ServiceSettings(BaseSettings):
     @property
     def docs_shown(self) -> bool:
         return self.environment is not Environment.PRODUCTION if self.docs is None else self.docs
+
+    @property
+    def accepts_special_use_email_domains(self) -> bool:
+        return self.development if self.special_use_email_domains is None else self.special_use_email_domains
 
     @property
     def port(self) -> int:

@@ -39,7 +39,7 @@ async def submit_job(
     kind = _kind(settings, body.kind)
     service.require(user, kind.scopes)
     origin = {"request_id": structlog.contextvars.get_contextvars().get("request_id"), "traceparent": traceparent()}
-    job = await service.submit(db, user, body, kind, _checked(kind, body), origin)
+    job = await service.submit(db, user, body, kind, _checked(kind, body, settings), origin)
     answer = JobOut.of(job)
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
     await once.keep(answer, 202, {"Location": response.headers["Location"]})
@@ -129,8 +129,11 @@ def _kind(settings: TasksSettings, name: str) -> Kind:
     return kind
 
 
-def _checked(kind: Kind, body: JobIn) -> BaseModel:
+def _checked(kind: Kind, body: JobIn, settings: TasksSettings) -> BaseModel:
     try:
-        return kind.input.model_validate(body.input)
+        checked = kind.input.model_validate(body.input)
     except ValidationError as error:
         raise invalid_body(error, "input") from None
+    if errors := list(kind.errors_in(checked, settings)):
+        raise InvalidInput(errors=errors)
+    return checked

@@ -1,6 +1,6 @@
 """What a kind of job is, and what it is given while it runs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from shared.problems import FieldError
 from shared.web.json_input import Input
 from tasks_service.settings import TasksSettings
 
@@ -62,6 +63,10 @@ def _nothing_more(_input: Any) -> frozenset[str]:
     return frozenset()
 
 
+def _no_errors(_input: Any, _settings: TasksSettings) -> Iterable[FieldError]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of job.
@@ -78,6 +83,8 @@ class Kind:
     """What the owner needs besides jobs:write, at submit and whenever an attempt starts."""
     needs_for: Callable[[Any], frozenset[str]] = _nothing_more
     """What some inputs need on top."""
+    errors_in: Callable[[Any, TasksSettings], Iterable[FieldError]] = _no_errors
+    """What the settings refuse, at submit, in an input that is valid otherwise."""
     timeout_s: float = 60
     max_attempts: int = 3
 

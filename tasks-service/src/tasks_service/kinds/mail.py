@@ -3,26 +3,26 @@
 A repeated attempt sends the same Message-ID, so that mail systems and people recognize the duplicate.
 """
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import aiosmtplib
 import orjson
-from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, ConfigDict, Field
 
+from shared.email_addresses import domain_errors, parsed
+from shared.problems import FieldError
 from shared.text import NAME
 from shared.web.json_input import Input
 from tasks_service.kinds.kind import Kind, Running
 from tasks_service.kinds.mail_message import Mail, composed, sender_address
 from tasks_service.kinds.problems import MailRefused, MailServerUnavailable
+from tasks_service.settings import TasksSettings
 
 
 def _address(value: str) -> str:
     """An address as it goes into a header and an envelope: ASCII, the domain in its IDNA form."""
-    try:
-        found = validate_email(value, check_deliverability=False, allow_smtputf8=False, strict=True)
-    except EmailNotValidError:
-        raise ValueError("must be a mail address such as ann@example.com") from None
+    found = parsed(value, ascii_only=True)
     if "=?" in found.local_part:
         raise ValueError("must not contain `=?`, which mail programs decode (RFC 2047)")
     return found.ascii_email or found.normalized
@@ -45,6 +45,10 @@ async def run(given: MailInput, job: Running) -> bytes:
     await job.confirm()
     await _send(mail, job)
     return orjson.dumps({"message_id": mail.message_id, "to": given.to})
+
+
+def errors_in(given: MailInput, settings: TasksSettings) -> Iterator[FieldError]:
+    return domain_errors(given.to, settings, "#/input/to")
 
 
 def _mail(given: MailInput, job: Running) -> Mail:
@@ -98,6 +102,7 @@ KIND = Kind(
     description="Sends one message to one address.",
     input=MailInput,
     run=run,
+    errors_in=errors_in,
     scopes=frozenset({"email:send"}),
     timeout_s=60,
     max_attempts=8,
