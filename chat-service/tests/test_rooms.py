@@ -61,8 +61,8 @@ async def test_the_same_two_people_get_the_same_direct_room(client: httpx2.Async
     ("body", "code", "pointer"),
     [
         ({"kind": "public"}, "missing", "#/name"),
-        ({"kind": "public", "name": ""}, "value_error", "#/name"),
-        ({"kind": "public", "name": "two\nlines"}, "value_error", "#/name"),
+        ({"kind": "public", "name": ""}, "visible_character", "#/name"),
+        ({"kind": "public", "name": "two\nlines"}, "one_line", "#/name"),
         ({"kind": "direct", "user_id": "x"}, "uuid_parsing", "#/user_id"),
         ({"kind": "direct", "user_id": str(uuid4()), "name": "x"}, "extra_forbidden", "#/name"),
         ({"kind": "secret", "name": "x"}, "literal_error", "#/kind"),

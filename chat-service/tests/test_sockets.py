@@ -281,6 +281,27 @@ async def test_bad_frames_are_answered_and_the_connection_stays(connected: Talki
             await ann.expect("pong")
 
 
+SENTENCES = [
+    ({"type": "ping", "loud": 1}, "loud: There is no field of this name."),
+    ({"type": "send", "room_id": ROOM, "text": "x"}, "client_id: This field is required."),
+    ({"type": "subscribe", "room_id": "harbour"}, "room_id: Must be a UUID."),
+    (
+        {"type": "send", "room_id": ROOM, "text": "x" * 4001, "client_id": "1"},
+        "text: Must have at most 4000 characters.",
+    ),
+    ({"type": "typing", "room_id": ROOM, "is_typing": "yes"}, "is_typing: Must be true or false."),
+    ({"type": "read", "room_id": ROOM, "seq": "1"}, "seq: Must be a whole number."),
+    ({"type": "read", "room_id": ROOM, "seq": 2**63}, "seq: Must fit in 64 bits."),
+]
+
+
+async def test_a_frame_s_fields_have_the_sentences_of_field_errors(connected: Talking) -> None:
+    async with connected("ann") as ann:
+        for bad, detail in SENTENCES:
+            await ann.socket.send(frame(**bad))
+            await ann.expect("error", detail=detail)
+
+
 @pytest.mark.parametrize("ref", ["a-1", "", 7, -1, 2**63 - 1])
 async def test_a_bad_frame_s_answer_repeats_its_ref(connected: Talking, ref: str | int) -> None:
     async with connected("ann") as ann:
@@ -288,7 +309,7 @@ async def test_a_bad_frame_s_answer_repeats_its_ref(connected: Talking, ref: str
             await ann.socket.send(frame(**bad, ref=ref))
             await ann.expect("error", ref=ref)
         await ann.socket.send(frame(type="send", room_id=ROOM, text="a\0", client_id="1", ref=ref))
-        await ann.expect("error", ref=ref, code="invalid_frame", detail="Contains the character NUL.")
+        await ann.expect("error", ref=ref, code="invalid_frame", detail="text: Must not contain the character NUL.")
 
 
 async def test_the_tenth_bad_frame_in_a_minute_closes(connected: Talking) -> None:

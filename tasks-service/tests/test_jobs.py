@@ -61,11 +61,14 @@ BAD_INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "wait", "input": {"seconds": 1}, "run_at": "0001-01-01T00:00:00+14:00"}, "#/run_at"),
     ({"kind": "data_processing", "input": {}}, "#/input/operation"),
     ({"kind": "data_processing", "input": {"operation": "sum", "field": "a"}}, "#/input"),
-    ({"kind": "data_processing", "input": {"operation": "sum", "rows": []}}, "#/input"),
-    ({"kind": "data_processing", "input": {**ROWS, "parameters": {"by": "a"}}}, "#/input"),
-    ({"kind": "data_processing", "input": {**ROWS, "operation": "group", "parameters": {}}}, "#/input"),
-    ({"kind": "data_processing", "input": {**ROWS, "operation": "filter"}}, "#/input"),
-    ({"kind": "data_processing", "input": {**ROWS, "operation": "sort", "parameters": {"order": "up"}}}, "#/input"),
+    ({"kind": "data_processing", "input": {"operation": "sum", "rows": []}}, "#/input/field"),
+    ({"kind": "data_processing", "input": {**ROWS, "parameters": {"by": "a"}}}, "#/input/parameters/by"),
+    ({"kind": "data_processing", "input": {**ROWS, "operation": "group", "parameters": {}}}, "#/input/parameters/by"),
+    ({"kind": "data_processing", "input": {**ROWS, "operation": "filter"}}, "#/input/parameters/op"),
+    (
+        {"kind": "data_processing", "input": {**ROWS, "operation": "sort", "parameters": {"order": "up"}}},
+        "#/input/parameters/order",
+    ),
     ({"kind": "data_processing", "input": {**ROWS, "rows": [1]}}, "#/input/rows/0"),
     ({"kind": "data_processing", "input": {**ROWS, "rows": [{"a": "\0"}]}}, "#/input/rows/0/a"),
     ({"kind": "file_processing", "input": {"file_id": "x", "operation": "hash"}}, "#/input/file_id"),
@@ -74,6 +77,24 @@ BAD_INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "email", "input": {"to": "a@b.co\r\nBcc: c@d.co", "subject": "s", "text": ""}}, "#/input/to"),
     ({"kind": "email", "input": {"to": "a@b.co, c@d.co", "subject": "s", "text": ""}}, "#/input/to"),
 ]
+
+
+INPUT_RULES: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"operation": "sum", "rows": []}, "#/input/field", "missing", "This field is required."),
+    ({"operation": "count"}, "#/input", "rows_or_file", "Must have either `rows` or `file_id`."),
+    ({**ROWS, "parameters": {"by": 1}}, "#/input/parameters/by", "extra_forbidden", "There is no field of this name."),
+    (
+        {**ROWS, "operation": "sort", "parameters": {"order": "up"}},
+        "#/input/parameters/order", "literal_error", "Must be one of these: 'asc' or 'desc'.",
+    ),
+]  # fmt: skip
+
+
+async def test_a_kind_s_input_has_the_sentences_of_field_errors(jobs: Any) -> None:
+    for given, pointer, code, detail in INPUT_RULES:
+        body = {"kind": "data_processing", "input": given}
+        reply = await jobs.client.post("/api/v1/jobs", json=body, headers=jobs.headers)
+        assert reply.json()["errors"] == [{"detail": detail, "code": code, "pointer": pointer}], given
 
 
 async def test_bad_input_is_refused_and_the_field_named(jobs: Any) -> None:

@@ -151,9 +151,9 @@ async def test_a_form_that_is_wrong_is_refused_and_leaves_nothing(
 ) -> None:
     file = ('name="file"; filename="a.csv"', CSV)
     wrong: Iterable[tuple[list[tuple[str, bytes]], str]] = [
-        ([('name="category"', b"x")], "required"),
-        ([file, file], "duplicate"),
-        ([file, ('name="category"', b"x"), ('name="category"', b"x")], "duplicate"),
+        ([('name="category"', b"x")], "missing"),
+        ([file, file], "repeated_field"),
+        ([file, ('name="category"', b"x"), ('name="category"', b"x")], "repeated_field"),
         ([file, ('name="colour"', b"red")], "extra_forbidden"),
         ([('name="file"', CSV)], "wrong_kind"),
         ([file, ('name="category"; filename="c"', b"x")], "wrong_kind"),

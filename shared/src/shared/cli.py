@@ -26,6 +26,7 @@ from shared.data.roles import database_name
 from shared.events import contracts
 from shared.events.bus import BusUnavailable
 from shared.events.cli import events_commands
+from shared.field_errors import every_rule
 from shared.identity.requirements import UnknownRequirements, grants_of
 from shared.problems import DatabaseUnavailable, every_problem
 from shared.server import Server
@@ -185,7 +186,13 @@ def _add_openapi(line: typer.Typer, service: Service) -> None:
         (write / "openapi.json").write_text(text, encoding="utf-8")
         contracts.write(write, service.name, service.publishes, service.handlers)
         scopes = [scope.listed() for scope in service.scopes]
-        for name, listed in {"problems": problem_list(), "scopes": scopes, "grants": grants_of(app.routes)}.items():
+        lists = {
+            "problems": problem_list(),
+            "field_errors": field_error_list(),
+            "scopes": scopes,
+            "grants": grants_of(app.routes),
+        }
+        for name, listed in lists.items():
             (write / f"{name}.json").write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
 
 
@@ -201,6 +208,11 @@ def problem_list() -> list[dict[str, Any]]:
         }
         for code, problem in every_problem().items()
     ]
+
+
+def field_error_list() -> dict[str, str]:
+    """The code and the sentence of every rule for a field that this service can report as broken."""
+    return {code: rule.sentence for code, rule in every_rule().items()}
 
 
 def assembled(service: Service) -> FastAPI:

@@ -6,8 +6,13 @@ from typing import Final
 import email_validator
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
-from shared.problems import FieldError
+from shared.field_errors import FieldError, FieldRule
 from shared.settings import ServiceSettings
+
+NOT_AN_EMAIL: Final = FieldRule("not_an_email", "Must be an email address such as ann@example.com.")
+SPECIAL_USE_DOMAIN: Final = FieldRule(
+    "special_use_domain", "Must not be at a special-use domain such as .local or .test (RFC 6761)."
+)
 
 _SPECIAL_USE: Final = tuple(email_validator.SPECIAL_USE_DOMAIN_NAMES)
 # The library refuses every name in its list. Here SPECIAL_USE_EMAIL_DOMAINS decides, and only for new addresses: an
@@ -18,12 +23,12 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 def parsed(address: str, *, strict: bool = True, ascii_only: bool = False) -> ValidatedEmail:
     """The address by its syntax, at any domain; no DNS lookup. `strict`: at most 64 characters before the @.
 
-    Raises ValueError, which says what is wrong.
+    Raises ValueError.
     """
     try:
         return validate_email(address, check_deliverability=False, allow_smtputf8=not ascii_only, strict=strict)
-    except EmailNotValidError as error:
-        raise ValueError(f"is not an email address: {error}") from None
+    except EmailNotValidError:
+        raise NOT_AN_EMAIL.broken() from None
 
 
 def new_address(address: str) -> str:
@@ -40,5 +45,4 @@ def domain_errors(address: str, settings: ServiceSettings, pointer: str) -> Iter
     """The error of an address at a special-use domain (RFC 6761), unless the settings accept those."""
     domain = address.rpartition("@")[2].casefold()
     if not settings.accepts_special_use_email_domains and domain.endswith(tuple(f".{name}" for name in _SPECIAL_USE)):
-        detail = "Must not be at a special-use domain such as .local or .test (RFC 6761)."
-        yield FieldError(detail, "special_use_domain", pointer)
+        yield SPECIAL_USE_DOMAIN.at(pointer)

@@ -10,27 +10,14 @@ in docs/problems.md and at `/problems/room_full`; `remedy` tells the caller how 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final
+
+from shared.field_errors import FieldError
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _by_code: dict[str, type["Problem"]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """One error in one field: a `pointer` into the body (RFC 6901) or the name of a `parameter`."""
-
-    detail: str
-    code: str
-    pointer: str | None = None
-    parameter: str | None = None
-
-    def body(self) -> dict[str, str]:
-        place = {"pointer": self.pointer, "parameter": self.parameter}
-        return {"detail": self.detail, "code": self.code, **{k: v for k, v in place.items() if v is not None}}
 
 
 class Problem(Exception):

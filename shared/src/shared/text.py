@@ -13,11 +13,19 @@ from typing import Any, Final
 
 from pydantic import BeforeValidator
 
+from shared.field_errors import FieldRule
+
 _BLANKS: Final = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols that fonts draw as nothing
 _SPACES: Final = re.compile(r"[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")  # category Zs
 _UNPRINTED: Final = re.compile(rf"[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef{_BLANKS}]")
 # Embeddings, overrides and isolates change the order of all text up to their end, which may never come.
 _REORDERING: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+
+ONE_LINE: Final = FieldRule("one_line", "Must be one line without control characters.")
+REORDERING_CHARACTERS: Final = FieldRule(
+    "reordering_characters", "Must not contain characters that change the direction of text (U+202A to U+2069)."
+)
+VISIBLE_CHARACTER: Final = FieldRule("visible_character", "Must have at least one visible character.")
 
 
 def composed(value: str) -> str:
@@ -36,11 +44,11 @@ def name(value: str) -> str:
     Format characters may be part of it (Persian and emoji need them), but do not make it visible.
     """
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in value):
-        raise ValueError("must be one line without control characters")
+        raise ONE_LINE.broken()
     if _REORDERING.search(value):
-        raise ValueError("must not contain characters that change the direction of text (U+202A to U+2069)")
+        raise REORDERING_CHARACTERS.broken()
     if not has_visible(value):
-        raise ValueError("must have at least one visible character")
+        raise VISIBLE_CHARACTER.broken()
     return one_line(value)
 
 

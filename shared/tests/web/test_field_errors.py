@@ -1,11 +1,14 @@
-"""One rule, one sentence: what a field error says."""
+"""One rule, one code and one sentence: what a field error says."""
 
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from shared.field_errors import FieldRule, every_rule
+from shared.text import NAME
 from shared.web.errors import invalid_input
+from shared.web.times import Day
 
 _AFTER = AfterValidator(lambda value: value)
 _BEFORE = BeforeValidator(lambda value: value)
@@ -24,6 +27,8 @@ _BEFORE = BeforeValidator(lambda value: value)
         (Literal["a", "b"], "c", "literal_error", "Must be one of these: 'a' or 'b'."),
         (int, "many", "int_parsing", "Must be a whole number."),
         (dict[str, int], 7, "dict_type", "Must be an object."),
+        (Annotated[str, NAME], "two\nlines", "one_line", "Must be one line without control characters."),
+        (Day, "yesterday", "not_a_day", "Must be a day such as 2026-01-31 (RFC 3339)."),
     ],
 )
 def test_one_rule_has_one_code_and_one_sentence(kind: Any, sent: Any, code: str, detail: str) -> None:
@@ -31,3 +36,9 @@ def test_one_rule_has_one_code_and_one_sentence(kind: Any, sent: Any, code: str,
         TypeAdapter(kind).validate_python(sent)
     (error,) = invalid_input([{**refused.value.errors()[0], "loc": ("body", "field")}]).errors
     assert (error.code, error.detail, error.pointer) == (code, detail, "#/field")
+
+
+def test_a_code_belongs_to_one_rule() -> None:
+    assert every_rule()["missing"].sentence == "This field is required."
+    with pytest.raises(TypeError, match="missing"):
+        FieldRule("missing", "Where is it?")

@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 
 from auth_service.settings import PasswordSettings
-from shared.problems import FieldError
+from shared.field_errors import FieldError, FieldRule
+
+TOO_SHORT = FieldRule("password_too_short", "Must have at least {min_length} characters.")
+TOO_SIMPLE = FieldRule("password_too_simple", "Must have an upper-case letter, a lower-case letter and a digit.")
+CONTAINS_USERNAME = FieldRule("password_contains_username", "Must not contain the username.")
+CONTAINS_EMAIL = FieldRule("password_contains_email", "Must not contain the email's name.")
+DIFFER = FieldRule("passwords_differ", "Must be the same as the password.")
 
 _SHORTEST_NAME = 3  # an email such as a@example.com forbids no letter
 
@@ -12,23 +18,21 @@ def password_errors(
     password: str, confirmed: str, *, username: str, email: str, rule: PasswordSettings
 ) -> list[FieldError]:
     """Every rule that the password breaks; empty if it is acceptable."""
-    errors = [FieldError(detail, code, "#/password") for code, detail in _errors(password, username, email, rule)]
+    errors = list(_errors(password, username, email, rule))
     if confirmed != password:
-        errors.append(FieldError("Is not the same as the password.", "passwords_differ", "#/confirm_password"))
+        errors.append(DIFFER.at("#/confirm_password"))
     return errors
 
 
-def _errors(password: str, username: str, email: str, rule: PasswordSettings) -> Iterator[tuple[str, str]]:
+def _errors(password: str, username: str, email: str, rule: PasswordSettings) -> Iterator[FieldError]:
+    place = "#/password"
     if len(password) < rule.min_length:
-        yield "password_too_short", f"Must have {rule.min_length} characters or more."
+        yield TOO_SHORT.at(place, min_length=rule.min_length)
     if rule.require_classes and not _has_classes(password):
-        yield "password_too_simple", "Must have an upper-case letter, a lower-case letter and a digit."
-    for code, name, what in (
-        ("password_contains_username", username, "the username"),
-        ("password_contains_email", email.partition("@")[0], "the email's name"),
-    ):
+        yield TOO_SIMPLE.at(place)
+    for broken, name in ((CONTAINS_USERNAME, username), (CONTAINS_EMAIL, email.partition("@")[0])):
         if len(name) >= _SHORTEST_NAME and name.casefold() in password.casefold():
-            yield code, f"Must not contain {what}."
+            yield broken.at(place)
 
 
 def _has_classes(password: str) -> bool:

@@ -5,8 +5,14 @@ from typing import Any, Final
 from precis_i18n import get_profile
 from pydantic import BeforeValidator
 
+from shared.field_errors import FieldRule
+
 _USERNAME: Final = get_profile("UsernameCasePreserved")
 _PASSWORD: Final = get_profile("OpaqueString")
+
+UNSEEN_CHARACTERS: Final = FieldRule(
+    "unseen_characters", "Must not contain control characters or characters that do not show."
+)
 
 
 def username(typed: str) -> str:
@@ -25,7 +31,7 @@ def password(typed: str) -> str:
     try:
         return _PASSWORD.enforce(typed)
     except UnicodeEncodeError:
-        raise ValueError("must not contain control characters or characters that do not show") from None
+        raise UNSEEN_CHARACTERS.broken() from None
 
 
 def forms(typed: str) -> list[str]:

@@ -16,8 +16,11 @@ from auth_service.registration.events import AccountRegistered
 from auth_service.registration.schemas import TenantIn
 from shared.data.errors import violates
 from shared.events import outbox
+from shared.field_errors import FieldRule
 from shared.ids import new_id
-from shared.problems import Conflict, FieldError, Forbidden, InvalidInput, ServiceUnavailable
+from shared.problems import Conflict, Forbidden, InvalidInput, ServiceUnavailable
+
+SLUG_RESERVED = FieldRule("slug_reserved", "Must not be a reserved name.")
 
 
 class UsernameTaken(Conflict):
@@ -48,7 +51,7 @@ class SlugReserved(InvalidInput):
     remedy = "Choose another slug."
 
     def __init__(self) -> None:
-        super().__init__(errors=[FieldError("Is reserved.", "slug_reserved", "#/tenant/slug")])
+        super().__init__(errors=[SLUG_RESERVED.at("#/tenant/slug")])
 
 
 class RegistrationClosed(Forbidden):

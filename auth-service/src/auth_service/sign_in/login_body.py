@@ -7,7 +7,8 @@ from fastapi import Depends, Request
 from pydantic import ValidationError
 
 from auth_service.sign_in.schemas import LoginForm, LoginIn
-from shared.problems import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
+from shared.field_errors import REPEATED_FIELD
+from shared.problems import InvalidInput, MalformedRequest, UnsupportedMediaType
 from shared.web.errors import invalid_body
 from shared.web.json_input import Input, checked, parse
 
@@ -37,7 +38,7 @@ def _fields(body: bytes) -> dict[str, str]:
         raise MalformedRequest("The form cannot be read.") from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise InvalidInput(errors=[FieldError("A field is given twice.", "repeated_field", "#")])
+        raise InvalidInput(errors=[REPEATED_FIELD.at("#")])
     return fields
 
 

@@ -5,16 +5,19 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.field_errors import FieldRule
 from shared.web.json_input import Input
 
 TTL_S: Final = 30  # as long as a page needs to open what it just asked for
 
 _PATH: Final = re.compile(r"/ws|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/(events|content|avatar)")
 
+TICKET_PATH: Final = FieldRule("ticket_path", "Must be /ws, or a path that ends in /events, /content or /avatar.")
+
 
 def _ticket_path(value: str) -> str:
     if _PATH.fullmatch(value) is None:
-        raise ValueError("must be /ws, or a path that ends in /events, /content or /avatar")
+        raise TICKET_PATH.broken()
     return value
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from chat_service.messages.models import Message
+from shared.field_errors import FieldRule
 from shared.text import TEXT
 from shared.web.json_input import Input
 
@@ -58,6 +59,9 @@ class MessageOut(BaseModel):
         )
 
 
+ONE_DIRECTION = FieldRule("one_direction", "Must not have both `after` and `before`.")
+
+
 class HistoryQuery(BaseModel):
     """`after` reads forward, `before` back; neither: the newest."""
 
@@ -70,7 +74,7 @@ class HistoryQuery(BaseModel):
     @model_validator(mode="after")
     def _one_direction(self) -> Self:
         if self.after is not None and self.before is not None:
-            raise ValueError("`after` and `before` exclude each other")
+            raise ONE_DIRECTION.broken()
         return self
 
 

@@ -14,11 +14,14 @@ from chat_service.rooms import models
 from chat_service.rooms.models import PUBLIC_NAME_KEYS, Room, RoomKind, RoomMember
 from chat_service.rooms.schemas import RoomQuery
 from shared.data.errors import violates
+from shared.field_errors import FieldRule
 from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
-from shared.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
+from shared.problems import Conflict, Forbidden, InvalidInput, NotFound
 from shared.text import folded
 from shared.web.paging import ListQuery, by_cursor
+
+OWN_ID = FieldRule("own_id", "Must be another person's id.")
 
 
 class RoomNameTaken(Conflict):
@@ -56,7 +59,7 @@ async def make_direct(db: AsyncSession, user: Principal, other_id: UUID, ask: As
     """The room of these two people, and whether it is new. Raises NotFound if the other is not in the tenant."""
     tenant_id = tenant_of(user)
     if other_id == user.user_id:
-        raise InvalidInput(errors=[FieldError("A direct room needs another person.", "own_id", "#/user_id")])
+        raise InvalidInput(errors=[OWN_ID.at("#/user_id")])
     other = await people.username_of(db, tenant_id, other_id, ask)
     key = ":".join(sorted((str(user.user_id), str(other_id))))
     row = insert(Room).values(

@@ -8,6 +8,7 @@ from pydantic import Field, StrictBool, StrictInt, StringConstraints, Validation
 
 from chat_service.messages.schemas import ClientId, Text
 from chat_service.socket.problems import InvalidFrame, TooLong, UnknownType
+from shared.field_errors import STRING_TOO_LONG, broken_rule
 from shared.problems import Problem
 from shared.web import json_input
 from shared.web.json_input import Input
@@ -136,8 +137,9 @@ def _frame(value: dict[str, Any]) -> Frame:
 
 
 def _problem(error: ValidationError) -> Problem:
-    entry = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    entry = error.errors(include_url=False)[0]
+    rule, detail = broken_rule(entry)
     place = ".".join(str(part) for part in entry["loc"])[:_SHOWN] or "frame"
-    if entry["type"] == "string_too_long" and place in ("text", "client_id"):
-        return TooLong(f"{place}: {entry['msg']}.")
-    return InvalidFrame(f"{place}: {entry['msg']}.")
+    if rule is STRING_TOO_LONG and place in ("text", "client_id"):
+        return TooLong(f"{place}: {detail}")
+    return InvalidFrame(f"{place}: {detail}")

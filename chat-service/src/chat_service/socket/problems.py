@@ -52,5 +52,13 @@ def for_frame(problem: Problem) -> Problem:
     """The problem by the list of frame codes: a slice's refinement becomes the common one."""
     if isinstance(problem, _OWN):
         return problem
-    detail = problem.errors[0].detail if problem.errors else problem.detail
-    return _BY_STATUS.get(problem.status, InvalidFrame)(detail)
+    return _BY_STATUS.get(problem.status, InvalidFrame)(_detail(problem))
+
+
+def _detail(problem: Problem) -> str:
+    """The first field error with its place, as frames that break their schema have it; else the problem's detail."""
+    if not problem.errors:
+        return problem.detail
+    error = problem.errors[0]
+    place = (error.pointer or "#").removeprefix("#").removeprefix("/").replace("/", ".") or "frame"
+    return f"{place}: {error.detail}"

@@ -20,6 +20,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.field_errors import broken_rule
 from shared.ids import new_id
 
 SPEC_VERSION: Final[Literal["1.0"]] = "1.0"
@@ -127,5 +128,5 @@ class Consumed(BaseModel):
 def _places(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return "not JSON"
-    entries = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in entries)
+    entries = error.errors(include_url=False)
+    return "; ".join(f"{'.'.join(map(str, entry['loc']))}: {broken_rule(entry)[1]}" for entry in entries)

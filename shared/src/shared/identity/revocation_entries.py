@@ -13,9 +13,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
+from shared.field_errors import FieldRule
 from shared.identity.access_tokens import ACCESS_TTL_S
 from shared.identity.principal import LATEST, Principal
-from shared.problems import FieldError, InvalidInput
+from shared.problems import InvalidInput
+
+FEED_CURSOR: Final = FieldRule("cursor", "Must be a cursor of this feed.")
 
 OVERLAP_S: Final = 30  # rows commit out of order, by less than this: statements and idling time out after 15 s
 PROJECTION_LAG_S: Final = 60  # how old auth-service's view of a membership may be when it signs a token by it
@@ -167,5 +170,5 @@ def read_from(after: str | None) -> datetime | None:
     if after is None:
         return None
     if not (after.isascii() and after.isdecimal() and len(after) <= 17):  # 17 digits end in the year 5138
-        raise InvalidInput(errors=[FieldError("The cursor does not belong to this feed.", "cursor", parameter="after")])
+        raise InvalidInput(errors=[FEED_CURSOR.at(parameter="after")])
     return _EPOCH + int(after) * _MICROSECOND - timedelta(seconds=OVERLAP_S)

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from shared import problems
-from shared.problems import FieldError, InternalError, InvalidInput, MalformedRequest, Problem
+from shared.field_errors import PYDANTICS, FieldError, broken_rule
+from shared.problems import InternalError, InvalidInput, MalformedRequest, Problem
 from shared.web.early_responses import AnswerInstead, Refused
-from shared.web.field_errors import code_and_detail, sentence
 from shared.web.json_input import escape
 from shared.web.router import allowed_methods
 
@@ -95,15 +95,15 @@ def invalid_input(errors: Any, sent: Any = None) -> InvalidInput:
 
 def _field_error(error: dict[str, Any], sent: Any) -> FieldError:
     place, *path = error["loc"] or ("body",)
-    code, detail = code_and_detail(error)
+    rule, detail = broken_rule(error)
     if place in ("query", "path", "header", "cookie"):
-        return FieldError(detail, code, parameter=str(path[0]) if path else str(place))
-    if code in ("union_tag_invalid", "union_tag_not_found"):  # Pydantic's message quotes the tag and mentions unions
+        return FieldError(rule, detail, parameter=str(path[0]) if path else str(place))
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):  # Pydantic's message quotes the tag
         path = [*path, error["ctx"]["discriminator"].strip("'")]
         expected = error["ctx"].get("expected_tags")
-        code = "literal_error" if expected else "missing"
-        detail = sentence(code, expected=expected)
-    return FieldError(detail, code, pointer="/".join(["#", *(escape(str(part)) for part in _places(path, sent))]))
+        rule = PYDANTICS["literal_error" if expected else "missing"]
+        detail = rule.detail(expected=expected)
+    return FieldError(rule, detail, pointer="/".join(["#", *(escape(str(part)) for part in _places(path, sent))]))
 
 
 def _places(path: list[str | int], sent: Any) -> list[str | int]:

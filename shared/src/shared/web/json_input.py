@@ -10,11 +10,16 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from shared.problems import FieldError, InvalidInput, MalformedRequest
+from shared.field_errors import FINITE_NUMBER, NUL_CHARACTER, FieldError, FieldRule
+from shared.problems import InvalidInput, MalformedRequest
 
 MAX_DEPTH: Final = 64
 MAX_INTEGER: Final = 2**63 - 1  # PostgreSQL's bigint; a larger one could be neither stored nor compared
 _THREAD_ABOVE_BYTES: Final = 64 * 1024
+
+TOO_DEEP: Final = FieldRule("too_deep", "Must be nested at most {max_depth} levels deep.")
+LONE_SURROGATE: Final = FieldRule("lone_surrogate", "Must not contain a lone surrogate.")
+INTEGER_OUT_OF_RANGE: Final = FieldRule("integer_out_of_range", "Must fit in 64 bits.")
 
 
 class Input(BaseModel):
@@ -48,7 +53,7 @@ def checked(value: Any) -> Any:
 
 def _error(value: Any, pointer: str, depth: int) -> FieldError | None:
     if depth > MAX_DEPTH:
-        return FieldError(f"Nested more than {MAX_DEPTH} levels deep.", "too_deep", "#")
+        return TOO_DEEP.at("#", max_depth=MAX_DEPTH)
     if isinstance(value, str):
         return _string_error(value, pointer)
     if isinstance(value, bool) or value is None:
@@ -73,17 +78,17 @@ def _container_fault(value: Any, pointer: str, depth: int) -> FieldError | None:
 
 def _string_error(value: str, pointer: str) -> FieldError | None:
     if "\0" in value:
-        return FieldError("Contains the character NUL.", "nul_character", pointer)
+        return NUL_CHARACTER.at(pointer)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        return FieldError("Contains a lone surrogate.", "lone_surrogate", pointer)
+        return LONE_SURROGATE.at(pointer)
     return None
 
 
 def _number_fault(value: float, pointer: str) -> FieldError | None:
     if isinstance(value, float) and not math.isfinite(value):
-        return FieldError("Is not a finite number.", "not_finite", pointer)
+        return FINITE_NUMBER.at(pointer)
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        return FieldError("Does not fit in 64 bits.", "integer_out_of_range", pointer)
+        return INTEGER_OUT_OF_RANGE.at(pointer)
     return None
 
 

@@ -7,7 +7,7 @@ nothing left out.
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import orjson
@@ -16,13 +16,19 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from shared.problems import FieldError, InvalidInput
+from shared.field_errors import NUL_CHARACTER, FieldRule
+from shared.problems import InvalidInput
 from shared.web.times import Moment
 
 T = TypeVar("T")
 Columns = Mapping[str, InstrumentedAttribute[Any]]
 
 _MAX_LIMIT = 200
+
+INVALID_CURSOR: Final = FieldRule(
+    "invalid_cursor", "Must be the `next_cursor` of the previous page, unchanged, with the same `sort`."
+)
+INVALID_SORT: Final = FieldRule("invalid_sort", "Must be one or more of {fields}, each once.")
 
 
 class PageQuery(BaseModel):
@@ -37,7 +43,7 @@ class PageQuery(BaseModel):
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:
         if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list) else [value])):
-            raise ValueError("contains the character NUL")
+            raise NUL_CHARACTER.broken()
         return value
 
 
@@ -93,7 +99,7 @@ def by_name(items: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> t
     """One page of `items`, which are in memory and have unique names, and the cursor of the next."""
     after = _decoded(query.cursor, "name") if query.cursor is not None else [""]
     if len(after) != 1 or not isinstance(after[0], str):
-        raise _refused("cursor", "Use the value of `next_cursor` unchanged.")
+        raise _cursor_refused()
     left = sorted((item for item in items if name(item) > after[0]), key=name)
     page = left[: query.limit]
     return page, _encoded("name", [name(page[-1])]) if len(left) > len(page) else None
@@ -116,7 +122,8 @@ def _order(sort: str, sortable: Columns) -> _Order:
     names = [name.strip() for name in sort.split(",") if name.strip()]
     order = [(name.removeprefix("-"), name.startswith("-")) for name in names]
     if not order or any(name not in sortable for name, _ in order) or len({name for name, _ in order}) < len(order):
-        raise _refused("sort", f"Sort by one or more of {', '.join(sorted(sortable))}, each once.")
+        fields = ", ".join(sorted(sortable))
+        raise InvalidInput(errors=[INVALID_SORT.at(parameter="sort", fields=fields)])
     return [(name, sortable[name], descending) for name, descending in order]
 
 
@@ -132,7 +139,7 @@ def _after(order: _Order, tie: InstrumentedAttribute[UUID], values: list[Any]) -
     """Rows behind the cursor: behind in the first field, or equal in it and behind in the next, and so on."""
     columns = [(column, descending) for _, column, descending in order] + [(tie, False)]
     if len(values) != len(columns):
-        raise _refused("cursor", "Use the value of `next_cursor` unchanged.")
+        raise _cursor_refused()
     alternatives = []
     for index, (column, descending) in enumerate(columns):
         value = _typed(column, values[index])
@@ -146,7 +153,7 @@ def _typed(column: InstrumentedAttribute[Any], value: Any) -> Any:
     try:
         return kind(value)
     except ValidationError:
-        raise _refused("cursor", "Use the value of `next_cursor` unchanged.") from None
+        raise _cursor_refused() from None
 
 
 def _encoded(sort: str, values: list[Any]) -> str:
@@ -158,11 +165,11 @@ def _decoded(cursor: str, sort: str) -> list[Any]:
         decoded: list[Any] = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         made_for, *values = decoded
     except (ValueError, TypeError):
-        raise _refused("cursor", "Use the value of `next_cursor` unchanged.") from None
+        raise _cursor_refused() from None
     if made_for != sort:
-        raise _refused("cursor", "The cursor belongs to a different sort order; start again without it.")
+        raise _cursor_refused()
     return values
 
 
-def _refused(parameter: str, detail: str) -> InvalidInput:
-    return InvalidInput(errors=[FieldError(detail, f"invalid_{parameter}", parameter=parameter)])
+def _cursor_refused() -> InvalidInput:
+    return InvalidInput(errors=[INVALID_CURSOR.at(parameter="cursor")])

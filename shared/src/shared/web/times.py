@@ -6,9 +6,14 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
+from shared.field_errors import FieldRule
+
 _DAY: Final = r"\d{4}-\d\d-\d\d"
 _MOMENT: Final = re.compile(_DAY + r"[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FULL_DATE: Final = re.compile(_DAY, re.ASCII)
+
+NOT_A_TIME: Final = FieldRule("not_a_time", "Must be a time with its offset, such as 2026-01-31T12:00:00Z (RFC 3339).")
+NOT_A_DAY: Final = FieldRule("not_a_day", "Must be a day such as 2026-01-31 (RFC 3339).")
 
 
 def _moment(value: Any) -> Any:
@@ -20,7 +25,7 @@ def _moment(value: Any) -> Any:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise ValueError("must be a time with its offset, such as 2026-01-31T12:00:00Z (RFC 3339)")
+    raise NOT_A_TIME.broken()
 
 
 def _day(value: Any) -> Any:
@@ -31,7 +36,7 @@ def _day(value: Any) -> Any:
             return date.fromisoformat(value)
     except ValueError:
         pass
-    raise ValueError("must be a day such as 2026-01-31 (RFC 3339)")
+    raise NOT_A_DAY.broken()
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]

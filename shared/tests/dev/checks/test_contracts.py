@@ -42,3 +42,22 @@ def test_a_scope_has_one_owner(tiny_root: Path, tmp_path: Path) -> None:
         contract(tmp_path, service, "scopes", [scope("chat:read", "user")])
     with pytest.raises(typer.BadParameter, match="chat and users both declare the scope chat:read"):
         generate(tiny_root, tmp_path)
+
+
+def test_the_page_of_problems_lists_the_rules_of_every_service(tiny_root: Path, tmp_path: Path) -> None:
+    contract(tmp_path, "users", "field_errors", {"own_id": "Must be another person's id.", "missing": "Is required."})
+    contract(tmp_path, "chat", "field_errors", {"missing": "Is required.", "repeated": "Must not be sent twice."})
+    generate(tiny_root, tmp_path)
+    rows = [line for line in (tmp_path / "docs/problems.md").read_text().splitlines() if line.startswith("| `")]
+    assert rows == [
+        "| `missing` | Is required. |",
+        "| `own_id` | Must be another person's id. |",
+        "| `repeated` | Must not be sent twice. |",
+    ]
+
+
+def test_a_code_of_a_field_error_has_one_sentence(tiny_root: Path, tmp_path: Path) -> None:
+    contract(tmp_path, "users", "field_errors", {"missing": "Is required."})
+    contract(tmp_path, "chat", "field_errors", {"missing": "Where is it?"})
+    with pytest.raises(typer.BadParameter, match="missing"):
+        generate(tiny_root, tmp_path)

@@ -7,7 +7,8 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from starlette.responses import StreamingResponse
 
 from shared.deps import Conditions, CurrentUser, DatabaseDep, Db, RevocationsDep, require_scopes
-from shared.problems import FieldError, InvalidInput
+from shared.field_errors import FieldRule
+from shared.problems import InvalidInput
 from shared.telemetry.traces import traceparent
 from shared.web import sse
 from shared.web.errors import invalid_body
@@ -22,6 +23,8 @@ from tasks_service.jobs.watch import Watch, seen_of
 from tasks_service.kinds.kind import Kind
 from tasks_service.kinds.registry import available
 from tasks_service.settings import TasksSettings
+
+UNKNOWN_KIND = FieldRule("unknown_kind", "Must be one of GET /api/v1/job-kinds.")
 
 router = Router(prefix="/api/v1", tags=["jobs"])
 
@@ -125,7 +128,7 @@ def _shown(kind: Kind) -> KindOut:
 def _kind(settings: TasksSettings, name: str) -> Kind:
     kind = available(settings).get(name)
     if kind is None:
-        raise InvalidInput(errors=[FieldError("is not one of GET /api/v1/job-kinds", "unknown_kind", "#/kind")])
+        raise InvalidInput(errors=[UNKNOWN_KIND.at("#/kind")])
     return kind
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from shared.field_errors import FieldRule
 from shared.web.json_input import Input
 from shared.web.paging import ListQuery
 from shared.web.times import Moment
@@ -13,15 +14,17 @@ from tasks_service.jobs.models import ENDED, Job
 
 MAX_DELAY = timedelta(days=366)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+TOO_FAR_AHEAD = FieldRule("too_far_ahead", "Must be at most {days} days ahead.")
+TOO_EARLY = FieldRule("too_early", "Must lie in {year} or later.")
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
 def _within_reach(value: datetime) -> datetime:
     if value > datetime.now(UTC) + MAX_DELAY:
-        raise ValueError(f"must be at most {MAX_DELAY.days} days ahead")
+        raise TOO_FAR_AHEAD.broken(days=MAX_DELAY.days)
     if value < EARLIEST:
-        raise ValueError(f"must not lie before {EARLIEST:%Y}")
+        raise TOO_EARLY.broken(year=EARLIEST.year)
     return value
 
 

@@ -3,9 +3,9 @@
 from typing import Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
+from shared.field_errors import MISSING, FieldRule
 from shared.web.json_input import Input
 from tasks_service.kinds.data_operations import process
 from tasks_service.kinds.kind import Kind, Running
@@ -29,6 +29,8 @@ class NoParameters(Input):
     pass
 
 
+ROWS_OR_FILE = FieldRule("rows_or_file", "Must have either `rows` or `file_id`.")
+
 _PARAMETERS: Final[dict[str, type[Input]]] = {
     "group": GroupParameters,
     "filter": FilterParameters,
@@ -49,31 +51,45 @@ class DataProcessingInput(Input):
     )
 
     operation: Literal["sum", "average", "min", "max", "median", "count", "group", "filter", "sort"]
-    field: str | None = Field(default=None, min_length=1, max_length=200, description="Optional for counting only.")
     parameters: dict[str, Any] | None = Field(
-        default=None, description="group {by, aggregate} · filter {op, value} · sort {order}."
+        default=None, validate_default=True, description="group {by, aggregate} · filter {op, value} · sort {order}."
+    )
+    field: str | None = Field(
+        default=None, validate_default=True, min_length=1, max_length=200, description="Optional for counting only."
     )
     rows: list[dict[str, JsonValue]] | None = None
     file_id: UUID | None = Field(default=None, description="One of the caller's CSV or JSON files, instead of rows.")
 
+    @field_validator("parameters")
+    @classmethod
+    def _fit_the_operation(cls, value: dict[str, Any] | None, others: ValidationInfo) -> dict[str, Any] | None:
+        if "operation" in others.data:
+            _checked_parameters(others.data["operation"], value)
+        return value
+
+    @field_validator("field")
+    @classmethod
+    def _is_there(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is None and "parameters" in others.data and "operation" in others.data:
+            parameters = _checked_parameters(others.data["operation"], others.data["parameters"])
+            if not (others.data["operation"] == "count" or getattr(parameters, "aggregate", "") == "count"):
+                raise MISSING.broken()
+        return value
+
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _has_one_source(self) -> Self:
         if (self.rows is None) == (self.file_id is None):
-            raise PydanticCustomError("rows_or_file", "needs either rows or a file_id")
-        checked = self.checked_parameters()
-        if self.field is None and not (self.operation == "count" or getattr(checked, "aggregate", "") == "count"):
-            raise PydanticCustomError("field_missing", "needs the field that the operation works on")
+            raise ROWS_OR_FILE.broken()
         return self
 
     def checked_parameters(self) -> Input:
-        """The parameters in the operation's own shape. Raises a ValueError that names the wrong one."""
-        model = _PARAMETERS.get(self.operation, NoParameters)
-        try:
-            return model.model_validate(self.parameters or {})
-        except ValidationError as error:
-            entry = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            name = ".".join(str(part) for part in entry["loc"])
-            raise ValueError(f"parameters of {self.operation}: {name}: {entry['msg']}") from None
+        """The parameters in the operation's own shape."""
+        return _checked_parameters(self.operation, self.parameters)
+
+
+def _checked_parameters(operation: str, parameters: dict[str, Any] | None) -> Input:
+    """Raises ValidationError, which Pydantic reports below the field that it validates."""
+    return _PARAMETERS.get(operation, NoParameters).model_validate(parameters or {})
 
 
 async def run(given: DataProcessingInput, job: Running) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from shared.problems import FieldError
+from shared.field_errors import FieldError
 from shared.web.json_input import Input
 from tasks_service.settings import TasksSettings
 

@@ -11,7 +11,7 @@ import orjson
 from pydantic import AfterValidator, ConfigDict, Field
 
 from shared.email_addresses import domain_errors, parsed
-from shared.problems import FieldError
+from shared.field_errors import FieldError, FieldRule
 from shared.text import NAME
 from shared.web.json_input import Input
 from tasks_service.kinds.kind import Kind, Running
@@ -19,12 +19,14 @@ from tasks_service.kinds.mail_message import Mail, composed, sender_address
 from tasks_service.kinds.problems import MailRefused, MailServerUnavailable
 from tasks_service.settings import TasksSettings
 
+ENCODED_WORD = FieldRule("encoded_word", "Must not contain `=?`, which mail programs decode (RFC 2047).")
+
 
 def _address(value: str) -> str:
     """An address as it goes into a header and an envelope: ASCII, the domain in its IDNA form."""
     found = parsed(value, ascii_only=True)
     if "=?" in found.local_part:
-        raise ValueError("must not contain `=?`, which mail programs decode (RFC 2047)")
+        raise ENCODED_WORD.broken()
     return found.ascii_email or found.normalized
 
 

@@ -8,7 +8,10 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from shared.problems import FieldError, InvalidInput, MalformedRequest, UnsupportedMediaType
+from shared.field_errors import NUL_CHARACTER, FieldRule
+from shared.problems import InvalidInput, MalformedRequest, UnsupportedMediaType
+
+NOT_UTF8 = FieldRule("not_utf8", "Must be UTF-8.")
 
 _MAX_HEADERS: Final = 8
 _MAX_HEADER_BYTES: Final = 4096
@@ -123,7 +126,7 @@ def _extended_filename(disposition: str) -> str | None:
         return None
     found = _EXTENDED.fullmatch(sent.strip().strip('"'))
     if found is None:
-        raise InvalidInput(errors=[FieldError("`filename*` must be UTF-8 (RFC 8187).", "not_utf8", "#/file")])
+        raise InvalidInput(errors=[NOT_UTF8.at("#/file")])
     return decoded(unquote_to_bytes(found[1]), "#/file")
 
 
@@ -138,7 +141,7 @@ def decoded(value: bytes, pointer: str) -> str:
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidInput(errors=[FieldError("Is not UTF-8.", "not_utf8", pointer)]) from None
+        raise InvalidInput(errors=[NOT_UTF8.at(pointer)]) from None
     if "\0" in text:
-        raise InvalidInput(errors=[FieldError("Contains the character NUL.", "nul_character", pointer)])
+        raise InvalidInput(errors=[NUL_CHARACTER.at(pointer)])
     return text

@@ -6,11 +6,14 @@ from typing import Final, Protocol
 
 import orjson
 
-from shared.problems import BodyTooLarge, FieldError, InvalidInput, MalformedRequest
+from shared.field_errors import EXTRA_FORBIDDEN, MISSING, REPEATED_FIELD, STRING_TOO_LONG, FieldRule
+from shared.problems import BodyTooLarge, InvalidInput, MalformedRequest
 from shared.text import composed, one_line
 from shared.web.json_input import escape
 from users_service.files.multipart import Begun, Data, FormParser, Piece, decoded
 from users_service.files.names import SNIFFED_BYTES, content_type, safe_name
+
+WRONG_KIND = FieldRule("wrong_kind", "Must have a filename if it is `file`, and none otherwise.")
 
 MAX_DESCRIPTION: Final = 1000
 MAX_CATEGORY: Final = 50
@@ -68,7 +71,7 @@ class Upload:
         if not self._parser.complete:
             raise MalformedRequest("The multipart body ends before its closing boundary.")
         if self._filename is None:
-            raise _refused("file", "required", "A part named `file` with a filename is needed.")
+            raise _refused(MISSING, "file")
         name = safe_name(self._filename)
         return Received(
             name=name,
@@ -92,11 +95,11 @@ class Upload:
 
     def _begin(self, part: Begun) -> None:
         if part.name not in ("file", *_TEXTS):
-            raise _refused(_pointed(part.name), "extra_forbidden", "The form has file, description and category.")
+            raise _refused(EXTRA_FORBIDDEN, _pointed(part.name))
         if part.name in self._texts or (part.name == "file" and self._filename is not None):
-            raise _refused(part.name, "duplicate", "Is sent twice.")
+            raise _refused(REPEATED_FIELD, part.name)
         if (part.filename is None) == (part.name == "file"):
-            raise _refused(part.name, "wrong_kind", "`file` has a filename, and nothing else has one.")
+            raise _refused(WRONG_KIND, part.name)
         if part.filename is not None:
             self._filename = part.filename
         self._part, self._text = part.name, bytearray()
@@ -122,7 +125,7 @@ class Upload:
         return text
 
     def _too_long(self) -> InvalidInput:
-        return _refused(self._part, "string_too_long", f"Has at most {_TEXTS[self._part]} characters.")
+        return InvalidInput(errors=[STRING_TOO_LONG.at(f"#/{self._part}", max_length=_TEXTS[self._part])])
 
 
 def too_large(max_bytes: int) -> BodyTooLarge:
@@ -133,5 +136,5 @@ def _pointed(name: str) -> str:
     return escape(name[:50])
 
 
-def _refused(field: str, code: str, detail: str) -> InvalidInput:
-    return InvalidInput(errors=[FieldError(detail, code, f"#/{field}")])
+def _refused(rule: FieldRule, field: str) -> InvalidInput:
+    return InvalidInput(errors=[rule.at(f"#/{field}")])

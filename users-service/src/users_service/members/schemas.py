@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.field_errors import FieldRule
 from shared.web.json_input import Input
 from shared.web.paging import ListQuery
 from users_service.tenants.models import Membership, Tenant
@@ -15,10 +16,12 @@ TenantRole = Literal["user", "moderator", "analyst", "admin"]
 """The roles that a tenant's admin can grant; `system` belongs to the fleet's operators."""
 LivingStatus = Literal["invited", "active", "suspended"]
 
+REPEATED_ROLE = FieldRule("repeated_role", "Must not name a role twice.")
+
 
 def _unique_and_sorted(roles: list[TenantRole]) -> list[TenantRole]:
     if len(set(roles)) < len(roles):
-        raise ValueError("names a role twice")
+        raise REPEATED_ROLE.broken()
     return sorted(roles)
 
 

@@ -1,7 +1,8 @@
 from fastapi import Depends
 
 from shared.deps import Conditions, CurrentUser, Db, require_scopes
-from shared.problems import FieldError, InvalidInput
+from shared.field_errors import REQUIRED
+from shared.problems import InvalidInput
 from shared.web.router import Router
 from users_service.profiles import service
 from users_service.profiles.schemas import ProfileIn, ProfileOut, ProfilePatch
@@ -35,7 +36,7 @@ async def patch_profile(body: ProfilePatch, user: CurrentUser, db: Db, condition
     """Change the fields that are sent (RFC 7396): null empties one, a field left out stays."""
     changes = body.model_dump(exclude_unset=True)
     if changes.get("full_name", "") is None:
-        raise InvalidInput(errors=[FieldError("A profile keeps a name.", "required", "#/full_name")])
+        raise InvalidInput(errors=[REQUIRED.at("#/full_name")])
     profile = await service.change(db, user, changes, conditions.allow_write)
     conditions.wrote(profile.version)
     return ProfileOut.model_validate(profile)

@@ -6,6 +6,15 @@ from typing import Final
 import langcodes
 import phonenumbers
 
+from shared.field_errors import FieldRule
+
+PHONE_NUMBER = FieldRule(
+    "phone_number",
+    "Must be one international number that begins with +, such as +4930901820 or +16502530000;ext=12.",
+)
+PHONE_NUMBER_UNKNOWN = FieldRule("phone_number_unknown", "Must be a number that exists in its country.")
+LANGUAGE_TAG = FieldRule("language_tag", "Must be a language tag such as de, pt-BR or ca-ES-valencia (RFC 5646).")
+
 # One number and nothing else: the library finds numbers in text, and drops the text. Digits may be of any script.
 _NUMBER: Final = re.compile(
     r"[+\uff0b][\d\s().\-\u2010-\u2015]+(?P<extension>[;, ]*(ext(ension|n)?[.=:]?|x|#)\s*\d+)?", re.IGNORECASE
@@ -21,11 +30,9 @@ def phone_number(value: str) -> str:
     except phonenumbers.NumberParseException:
         shape = None
     if shape is None or bool(shape["extension"]) != bool(number.extension):
-        raise ValueError(
-            "must be one international number that begins with +, such as +4930901820 or +16502530000;ext=12"
-        )
+        raise PHONE_NUMBER.broken()
     if not phonenumbers.is_valid_number(number):
-        raise ValueError("is not a number that exists in its country")
+        raise PHONE_NUMBER_UNKNOWN.broken()
     plain = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return f"{plain};ext={number.extension}" if number.extension else plain
 
@@ -37,4 +44,4 @@ def language_tag(value: str) -> str:
             return langcodes.standardize_tag(value)
     except ValueError:
         pass
-    raise ValueError("must be a language tag such as de, pt-BR or ca-ES-valencia (RFC 5646)")
+    raise LANGUAGE_TAG.broken()

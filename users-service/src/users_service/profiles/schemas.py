@@ -6,17 +6,19 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.field_errors import FieldRule
 from shared.text import NAME, TEXT
 from shared.web.json_input import Input
 from shared.web.times import Day
 from users_service.profiles.contact import language_tag, phone_number
 
 EARLIEST_BIRTH = date(1900, 1, 1)
+BIRTH_DATE = FieldRule("birth_date", "Must lie between {earliest} and today.")
 
 
 def _birth_date(value: date) -> date:
     if not EARLIEST_BIRTH <= value <= date.today():  # noqa: DTZ011 - a birth date has no time zone
-        raise ValueError(f"must lie between {EARLIEST_BIRTH} and today")
+        raise BIRTH_DATE.broken(earliest=EARLIEST_BIRTH)
     return value
 
 

@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
-from shared.problems import Conflict, FieldError, InvalidInput
+from shared.field_errors import FieldRule
+from shared.problems import Conflict, InvalidInput
 from users_service.members import service as members
 from users_service.members.events import MembershipRevoked
 from users_service.profiles import models as profiles
@@ -38,6 +39,9 @@ RESERVED: Final = frozenset(
 
 
 ENDED_KEPT = timedelta(days=1)  # longer than any call takes
+
+
+SLUG_RESERVED = FieldRule("slug_reserved", "Must not be a reserved name.")
 
 
 class RegistrationEnded(Conflict):
@@ -71,8 +75,7 @@ class SlugReserved(InvalidInput):
 def check_slug(slug: str, *, development: bool) -> None:
     """Raises SlugReserved; the demo tenant's is allowed in development only."""
     if slug in RESERVED or (is_demo(slug) and not development):
-        detail = "This name is reserved."
-        raise SlugReserved(errors=[FieldError(detail, "slug_reserved", pointer="#/tenant/slug")])
+        raise SlugReserved(errors=[SLUG_RESERVED.at("#/tenant/slug")])
 
 
 async def register(

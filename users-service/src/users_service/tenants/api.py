@@ -3,8 +3,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Query
 
 from shared.deps import Conditions, CurrentUser, FleetDb, require_any_scope, require_scopes
+from shared.field_errors import REQUIRED
 from shared.identity.principal import Principal
-from shared.problems import FieldError, InvalidInput
+from shared.problems import InvalidInput
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
 from users_service.deps import TenantId
@@ -39,7 +40,7 @@ async def _may_change(
     changes = body.model_dump(exclude_unset=True)
     service.require(user, service.scopes_for(changes))
     if emptied := [name for name, value in changes.items() if value is None]:
-        raise InvalidInput(errors=[FieldError("Cannot be emptied.", "required", f"#/{name}") for name in emptied])
+        raise InvalidInput(errors=[REQUIRED.at(f"#/{name}") for name in emptied])
     return changes
 
 

@@ -13,7 +13,6 @@ import typer
 
 from shared.dev.checks import env_example
 from shared.dev.fleet import fleet, repository
-from shared.web.field_errors import SENTENCES
 
 
 def generate(root: Path, into: Path) -> None:
@@ -70,7 +69,7 @@ def _write_problems(root: Path, into: Path) -> None:
     catalogue, page = (into / path for path in PROBLEM_FILES)
     _write_json(catalogue, ordered)
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(_PROBLEMS_HEAD + _field_codes() + "".join(map(_section, ordered)), encoding="utf-8")
+    page.write_text(_PROBLEMS_HEAD + _field_codes(root, into) + "".join(map(_section, ordered)), encoding="utf-8")
 
 
 SCOPES_FILE = Path("shared/src/shared/identity/scopes.json")
@@ -86,16 +85,22 @@ Every error is `application/problem+json` (RFC 9457) with one of these permanent
 _FIELDS_HEAD = """
 ## Codes of field errors
 
-Each entry in `errors` of an `invalid_input` has one of these codes, or one of the operation's own, and a sentence as
-its detail. `pointer` (RFC 6901) or `parameter` names the field. Values in braces are the rule's.
+Each entry in `errors` has one of these codes and its sentence as the detail; `pointer` (RFC 6901) or `parameter` names
+the field. The `error` frames of the WebSocket have the same sentences. Words in braces are the rule's values.
 
 | code | detail |
 |---|---|
 """
 
 
-def _field_codes() -> str:
-    return _FIELDS_HEAD + "".join(f"| `{code}` | {detail} |\n" for code, detail in sorted(SENTENCES.items()))
+def _field_codes(root: Path, into: Path) -> str:
+    """The rules of all services. Raises BadParameter for a code by which two of them mean different rules."""
+    sentences: dict[str, str] = {}
+    for service in fleet(root).values():
+        for code, sentence in _read(into / service.folder / "contracts" / "field_errors.json", {}).items():
+            if sentences.setdefault(code, sentence) != sentence:
+                raise typer.BadParameter(f"two services mean different rules by the code {code!r} of a field error")
+    return _FIELDS_HEAD + "".join(f"| `{code}` | {sentences[code]} |\n" for code in sorted(sentences))
 
 
 def _section(problem: dict[str, object]) -> str:
