@@ -27,7 +27,7 @@ from shared.dev.servers.binaries import BinaryMissing
 from shared.dev.servers.server import ServerFailed
 
 line = typer.Typer(
-    name="shared.dev", help="Runs the fleet on this machine.", no_args_is_help=True, pretty_exceptions_enable=False
+    name="shared.dev", help="Run the fleet on this machine.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 _EXPECTED = (
     AlreadyRuns, BinaryMissing, FolderUnusable, LaunchFailed, NoSuchListener, PortTaken, ServerFailed,
@@ -35,25 +35,26 @@ _EXPECTED = (
 )  # fmt: skip
 
 T = TypeVar("T")
-Ports = Annotated[list[str] | None, typer.Option(help="Another port for a listener: chat=9003.")]
+Ports = Annotated[list[str] | None, typer.Option(help="Use another port for a listener: chat=9003.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder; default: .data in the repository.")]
 
 
 @line.command()
 def up(
     without: Annotated[list[str] | None, typer.Option(help="Leave this process out, for a debugger.")] = None,
-    replicas: Annotated[list[str] | None, typer.Option(help="More than one of a process: chat=2.")] = None,
+    replicas: Annotated[list[str] | None, typer.Option(help="Run several of a process: chat=2.")] = None,
     port: Ports = None,
-    reload: Annotated[bool, typer.Option(help="Restart what a change of its source touches.")] = False,
+    reload: Annotated[bool, typer.Option(help="Restart a service when its source changes.")] = False,
     limits: Annotated[
-        Literal["wide", "real"], typer.Option(help="Rate limits a hundred times as wide, or as in production.")
+        Literal["wide", "real"],
+        typer.Option(help="Rate limits a hundred times as wide as in production, or real."),
     ] = "wide",
     data: Data = None,
 ) -> None:
-    """Start the whole fleet; the first time, walk the main job through it."""
+    """Start the whole fleet; the first time, run the main job through it."""
     left_out, there = frozenset(_names(without)), processes(fleet(repository()).values())
     if unknown := left_out - there.keys():
-        raise typer.BadParameter(f"no such process: {', '.join(sorted(unknown))}; there are {', '.join(there)}")
+        raise typer.BadParameter(f"There is no process {', '.join(sorted(unknown))}; the fleet has {', '.join(there)}.")
     real = limits == "real"
     plan = Plan(repository(), _data(data), _numbers(replicas), left_out, _numbers(port), real_limits=real)
     _run(_up(plan, reload))
@@ -66,15 +67,15 @@ async def _up(plan: Plan, reload: bool) -> None:
     async with running_fleet(plan, screen) as run:
         demo = demo_tenant.Demo.of(run.around.folder)
         if not demo.walked and plan.without:
-            screen.say(f"the main job is not walked without {', '.join(sorted(plan.without))}; make demo does it later")
+            screen.say(f"The main job needs {', '.join(sorted(plan.without))}. Run it later: make demo")
         elif not demo.walked:
             await _first_walk(run)
         _welcome(run, demo_tenant.Demo.of(run.around.folder))
         screen.quiet = False
         await _until_asked_to_stop(_restart_on_change(run) if reload else None)
-        screen.say("stopping …")
+        screen.say("Stopping …")
         screen.quiet = True
-    screen.say(f"everything has ended; the data stays in {plan.data.absolute()} until make reset")
+    screen.say(f"Everything has stopped. The data stays in {plan.data.absolute()}; to remove it: make reset")
 
 
 async def _restart_on_change(run: Fleet) -> None:
@@ -85,12 +86,12 @@ async def _restart_on_change(run: Fleet) -> None:
         touched = {Path(path).relative_to(run.plan.root).parts[0] for _, path in changes}
         everyone = [name for names in folders.values() for name in names]
         names = everyone if "shared" in touched else [name for folder in touched for name in folders.get(folder, ())]
-        run.screen.say(f"changed: {', '.join(sorted(touched))}; restarting {', '.join(names)}")
+        run.screen.say(f"{', '.join(sorted(touched))} changed; restarting {', '.join(names)} …")
         await run.restart(names)
 
 
 async def _first_walk(run: Fleet) -> None:
-    """A walk that fails says so and leaves the fleet running: that is where to look for why."""
+    """Run the main job. A failure is reported and leaves the fleet running, so that its cause can be found."""
 
     async def enlarge(slug: str) -> None:
         await run.command("users", f"tenants set {slug} --tier enterprise")
@@ -98,48 +99,48 @@ async def _first_walk(run: Fleet) -> None:
     try:
         await demo_tenant.as_demo_tenant(run.around.folder, run.around.public_url, run.screen.say, enlarge)
     except (demo_tenant.WalkFailed, LaunchFailed) as failed:
-        run.screen.say(f"THE MAIN JOB DID NOT GO THROUGH: {failed}\nthe fleet runs on; make demo walks it again")
+        run.screen.say(f"The main job failed: {failed}\nThe fleet is still running. Fix the cause, then: make demo")
 
 
 def _welcome(run: Fleet, demo: "demo_tenant.Demo") -> None:
     say = run.screen.say
     if waiting := run.waiting():
-        say(f"{', '.join(sorted(waiting))}: not ready before {', '.join(sorted(run.plan.without))} runs")
+        say(f"Not ready until {', '.join(sorted(run.plan.without))} runs: {', '.join(sorted(waiting))}")
     say("")
-    say(f"gateway   {run.around.public_url}")
+    say(f"Gateway   {run.around.public_url}")
     if demo.walked:
-        say(f"sign in   {' or '.join(demo.usernames)} of tenant {demo.tenant}, password {demo.password}")
-    say(f"mail      {run.mail_url}")
-    say("again     make demo · one request's story: make logs R=<X-Request-ID> · Ctrl-C ends everything")
+        say(f"Sign in   {' or '.join(demo.usernames)} of tenant {demo.tenant}, password {demo.password}")
+    say(f"Mail      {run.mail_url}")
+    say("Next      make demo runs the main job again · make logs R=<X-Request-ID> · Ctrl-C stops everything")
     say("")
 
 
 @line.command()
 def demo(data: Data = None) -> None:
-    """Walk the main job through the running fleet, as someone new."""
+    """Run the main job through the running fleet again, with new people."""
     with _errors_as_sentences():
         running = DataFolder(_data(data)).running()
     if running is None or not running.gateway_url:
-        typer.echo("no fleet runs here; start one by: make up", err=True)
+        typer.echo("No fleet is running on this data folder. Start one: make up", err=True)
         raise typer.Exit(1)
     _run(demo_tenant.as_someone_new(running.gateway_url, Screen(sys.stdout).say))
 
 
 @line.command()
 def run(
-    service: Annotated[str, typer.Argument(help="A service of the fleet's list.")],
+    service: Annotated[str, typer.Argument(help="The name of a service: chat.")],
     port: Ports = None,
     data: Data = None,
 ) -> None:
-    """Run one service alone with what it needs; or the process that a running fleet left out."""
+    """Run one service alone with the servers that it needs, or the process that a running fleet left out."""
     folder = DataFolder(_data(data))
     running = _run(handover.running_launcher(folder))
     if running is not None and service in running.without:
         _become(service, folder)
     if service not in fleet(repository()):
-        raise typer.BadParameter(f"no such service; there are {', '.join(fleet(repository()))}")
+        raise typer.BadParameter(f"There is no service {service}; the fleet has {', '.join(fleet(repository()))}.")
     if running is not None and running.gateway_url:
-        raise typer.BadParameter(f"a fleet runs, and {service} in it; to have it apart: make up WITHOUT={service}")
+        raise typer.BadParameter(f"{service} runs in a fleet. Stop the fleet, then: make up WITHOUT={service}")
     if _run(run_alone(service, Plan(repository(), folder.path, ports=_numbers(port)))):
         _become(service, folder)
 
@@ -151,13 +152,13 @@ async def run_alone(service: str, plan: Plan) -> bool:
     async with running_fleet(plan, screen, only=service) as run:
         await register_alone(run)
         url = f"http://127.0.0.1:{run.around.ports[service]}"
-        about = f"its API: {url}/docs" if run.services[service].database else "with nothing behind it"
-        screen.say(f"{service} alone on {url}, {about}; a token for it: make token USER=ann")
+        about = f"its API is at {url}/docs" if run.services[service].database else "no service is behind it"
+        screen.say(f"{service} runs alone on {url}; {about}. Get a token for it: make token USER=ann")
         await join.wait()
-        screen.say(f"a fleet without {service} starts; {service} joins it …")
+        screen.say(f"A fleet without {service} is starting; {service} joins it …")
         screen.quiet = True
     if not await handover.left_out(DataFolder(plan.data), service):
-        raise LaunchFailed(f"no fleet without {service} has started; start it again: make run-{service}")
+        raise LaunchFailed(f"No fleet without {service} has started. Start the service again: make run-{service}")
     return True
 
 
@@ -172,15 +173,15 @@ def _become(process: str, folder: DataFolder) -> NoReturn:
 
 @line.command()
 def token(
-    user: Annotated[str, typer.Argument(help="The username; the same one has the same id each time.")] = "dev",
+    user: Annotated[str, typer.Argument(help="The username; the same name always has the same id.")] = "dev",
     tenant: Annotated[
         str,
-        typer.Option(help="The slug of the token's tenant; default: the demo tenant, or the one of a service alone."),
+        typer.Option(help="The slug of the token's tenant; default: the demo tenant, or that of a service alone."),
     ] = "",
-    role: Annotated[list[str] | None, typer.Option(help="Roles; default: admin.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="A role; repeat it for several. Default: admin.")] = None,
     data: Data = None,
 ) -> None:
-    """Print an access token of the development issuer, for a service run alone."""
+    """Print an access token of the development issuer, for a service that runs alone."""
     folder = DataFolder(_data(data))
     with _errors_as_sentences():
         running = folder.running()
@@ -192,24 +193,24 @@ def token(
 
 @line.command()
 def logs(
-    request_id: Annotated[str, typer.Argument(help="The X-Request-ID of an answer.")] = "", data: Data = None
+    request_id: Annotated[str, typer.Argument(help="The X-Request-ID header of a response.")] = "", data: Data = None
 ) -> None:
-    """Tell one request's story over all processes, in order of time."""
+    """Print the log lines of one request, from all processes, in order of time."""
     if not request_id:
-        raise typer.BadParameter("which request? Its id is in the answer's X-Request-ID: make logs R=<id>")
+        raise typer.BadParameter("Name the request by the X-Request-ID header of its response: make logs R=<id>")
     request_id = request_id.removeprefix("R=")
     screen = Screen(sys.stdout)
     told = story(DataFolder(_data(data)).logs, request_id)
     for process, entry in told:
         screen.show_parsed(process, entry)
     if not told:
-        typer.echo(f"no log line belongs to the request {request_id}", err=True)
+        typer.echo(f"No log line belongs to the request {request_id}; name an X-Request-ID header.", err=True)
         raise typer.Exit(1)
 
 
 @line.command()
 def doctor(data: Data = None) -> None:
-    """Name what this machine lacks, and the command that brings it."""
+    """List what this machine lacks, and the commands that install it."""
     with _errors_as_sentences():
         fine = checkup.report(checkup.findings(repository(), DataFolder(_data(data))), typer.echo)
     if not fine:
@@ -222,7 +223,7 @@ def reset(data: Data = None) -> None:
     folder = DataFolder(_data(data))
     with _errors_as_sentences():
         folder.remove()
-    typer.echo(f"{folder.path} is removed")
+    typer.echo(f"Removed {folder.path}.")
 
 
 def _data(named: Path | None) -> Path:
@@ -240,7 +241,7 @@ def _numbers(pairs: list[str] | None) -> dict[str, int]:
     for pair in _names(pairs):
         name, _, number = pair.partition("=")
         if not number.isdigit() or int(number) < 1:
-            raise typer.BadParameter(f"{pair}: write it as chat=2")
+            raise typer.BadParameter(f"{pair} is not a name and a number, such as chat=2.")
         found[name] = int(number)
     return found
 
@@ -253,7 +254,7 @@ def _run(main: Coroutine[Any, Any, T]) -> T | None:
 
 @contextmanager
 def _errors_as_sentences() -> Iterator[None]:
-    """What a person can do something about is said in a sentence, not as a traceback."""
+    """Print an error that a person can correct as a sentence, not as a traceback."""
     try:
         yield
     except _EXPECTED as error:

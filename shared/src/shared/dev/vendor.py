@@ -74,4 +74,4 @@ def differences(root: Path) -> list[str]:
 
 if __name__ == "__main__":
     vendor(repository())
-    typer.echo("the vendored files are written")
+    typer.echo("The vendored files are written.")

@@ -18,9 +18,10 @@ internal = "{internal}"
 def show(name: str) -> None:
     """{docstring}"""
     typer.echo(f"{echo} {{name}}")
+    screen.say(f"{say} {{name}}")
     raise LookupError("{raised}")
 '''
-_PLAIN = dict.fromkeys(("help", "internal", "docstring", "echo", "raised"), "plain")
+_PLAIN = dict.fromkeys(("help", "internal", "docstring", "echo", "say", "raised"), "plain")
 
 
 class _Tree:
@@ -58,7 +59,9 @@ def test_only_whole_words_match(tree: _Tree) -> None:
     assert tree.errors() == []
 
 
-@pytest.mark.parametrize(("place", "line"), [("help", 5), ("docstring", 11), ("echo", 12), ("raised", 13)], ids=str)
+@pytest.mark.parametrize(
+    ("place", "line"), [("help", 5), ("docstring", 11), ("echo", 12), ("say", 13), ("raised", 14)], ids=str
+)
 def test_public_strings_of_a_source_are_checked(tree: _Tree, place: str, line: int) -> None:
     tree.write("shared/src/shared/tool.py", _SOURCE.format_map(_PLAIN | {place: "seen by nobody"}))
     [found] = tree.errors()

@@ -19,7 +19,7 @@ def test_the_base_is_read_from_the_dockerfile():
 
 def test_a_dockerfile_without_its_base_is_refused(tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
-    with pytest.raises(EngineFailed, match="does not say its base"):
+    with pytest.raises(EngineFailed, match="does not name its base"):
         base_of(tmp_path / "Dockerfile")
 
 

@@ -106,7 +106,7 @@ async def test_a_service_that_dies_is_started_again(plan: Plan, screen: Recorded
         await eventually(lambda: chat.pid not in (None, before))
         await fleet.ready()
         assert chat.restarts == 1
-    assert "chat was ended by SIGKILL; it starts again in 0.5 s" in screen.text
+    assert "chat was ended by SIGKILL; restarting it in 0.5 s" in screen.text
 
 
 async def test_a_second_launcher_says_that_one_runs(plan: Plan, screen: Recorded) -> None:
@@ -125,7 +125,7 @@ async def test_a_busy_port_is_named_with_its_holder(plan: Plan, screen: Recorded
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"port {port} \(chat\) is taken by .* \(pid \d+\)"):
+        with pytest.raises(PortTaken, match=rf"Port {port} \(chat\) is used by .* \(pid \d+\)"):
             async with running_fleet(replace(plan, ports={"chat": port}), screen):
                 pass
         left_out = replace(plan, ports={"chat": port}, without=frozenset({"chat"}))
@@ -145,7 +145,7 @@ def test_a_listener_on_the_other_localhost_takes_the_port_too() -> None:
 
 
 async def test_a_port_for_what_there_is_not_is_refused(plan: Plan, screen: Recorded) -> None:
-    with pytest.raises(NoSuchListener, match=r"no such listener: nothing; there are .*chat.*, mail"):
+    with pytest.raises(NoSuchListener, match=r"There is no listener nothing; PORT takes .*chat.*, mail"):
         async with running_fleet(replace(plan, ports={"nothing": 1}), screen):
             pass
 
@@ -154,7 +154,7 @@ async def test_a_port_for_what_there_is_not_is_refused(plan: Plan, screen: Recor
 async def test_replicas_of_what_there_is_not_are_refused(
     plan: Plan, screen: Recorded, replicas: dict[str, int]
 ) -> None:
-    with pytest.raises(LaunchFailed, match=r"no such replicas: .*; there are .*chat"):
+    with pytest.raises(LaunchFailed, match=r"REPLICAS=.* is not possible: name one of .*chat"):
         async with running_fleet(replace(plan, replicas=replicas), screen):
             pass
 
@@ -225,8 +225,8 @@ async def test_a_server_that_dies_is_told_of(plan: Plan, screen: Recorded) -> No
         process = fleet.backing.servers["valkey"].process
         assert process is not None
         process.kill()
-        await eventually(lambda: "Valkey was ended by SIGKILL and is not started again" in screen.text)
-    assert screen.text.count("is not started again") == 1  # the bus ended because it was asked to
+        await eventually(lambda: "Valkey was ended by SIGKILL and is not restarted" in screen.text)
+    assert screen.text.count("is not restarted") == 1  # the bus ended because it was asked to
 
 
 async def test_a_data_folder_that_cannot_be_used_is_named(plan: Plan, screen: Recorded) -> None:
@@ -258,7 +258,7 @@ async def test_a_service_that_never_starts_is_named(plan: Plan, screen: Recorded
     (plan.root / "tiny_users" / "__main__.py").write_text(
         "import sys\nif sys.argv[1] == 'serve':\n    sys.exit('no such setting')\n"
     )
-    with pytest.raises(LaunchFailed, match=r"(?s)users is not ready.*no such setting"):
+    with pytest.raises(LaunchFailed, match=r"(?s)users did not become ready.*no such setting"):
         async with running_fleet(replace(plan, ready_s=10), screen):
             pass
 
@@ -266,7 +266,7 @@ async def test_a_service_that_never_starts_is_named(plan: Plan, screen: Recorded
 async def test_a_migration_that_fails_is_named(plan: Plan, screen: Recorded) -> None:
     (plan.root / "tiny_auth" / "__main__.py").write_text("import sys\nsys.exit('no such table')\n")
     with pytest.raises(
-        LaunchFailed, match=r"(?s)a command of auth failed.*python -m tiny_auth db create failed.*no such table"
+        LaunchFailed, match=r"(?s)A command of auth failed.*python -m tiny_auth db create failed.*no such table"
     ):
         async with running_fleet(plan, screen):
             pass

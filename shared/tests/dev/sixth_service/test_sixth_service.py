@@ -97,7 +97,7 @@ async def test_make_up_runs_it_and_ends_it(copy: RepositoryCopy, tmp_path: Path)
         await placed_and_read(f"http://127.0.0.1:{ports['orders']}", token.strip())
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         await eventually(lambda: process.poll() is not None, within_s=END_S)
-    assert "everything has ended" in screen.read_text()
+    assert "Everything has stopped" in screen.read_text()
     assert [name for name, port in ports.items() if not is_free(port)] == []
     assert copy.make("reset")[0] == 0
 

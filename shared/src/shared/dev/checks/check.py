@@ -1,4 +1,4 @@
-"""`make check`: everything that CI looks at besides tests, side by side, each with what to do about a fault."""
+"""`make check`: everything that CI checks besides tests, side by side, each with the remedy of an error."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ async def _imports(root: Path) -> str:
 
 async def _contracts(root: Path) -> str:
     changed = await asyncio.to_thread(contracts.differences, root)
-    return "".join(f"{name} is not what the code says; run: make contracts\n" for name in changed)
+    return "".join(f"{name} differs from the code; run: make contracts\n" for name in changed)
 
 
 async def _generated(root: Path) -> str:
@@ -59,7 +59,7 @@ async def _generated(root: Path) -> str:
     except BlockInvalid as invalid:
         return f"{invalid}\n"
     report = [f"{name} differs from the fleet's list in pyproject.toml; run: make generate\n" for name in changed]
-    report += [f"{name} is not the published one; run: make vendor\n" for name in vendor.differences(root)]
+    report += [f"{name} differs from the published file; run: make vendor\n" for name in vendor.differences(root)]
     return "".join(report)
 
 
@@ -69,7 +69,7 @@ async def _manifests(root: Path) -> str:
 
 async def _docs(root: Path) -> str:
     found = await asyncio.to_thread(docs_references.errors, root)
-    return "".join(f"{line}: named, and not there\n" for line in found)
+    return "".join(f"{line}: does not exist; correct the page\n" for line in found)
 
 
 async def _phrases(root: Path) -> str:

@@ -64,7 +64,7 @@ def _write_problems(root: Path, into: Path) -> None:
         for problem in _read(into / service.folder / "contracts" / "problems.json", []):
             code = str(problem["code"])
             if problems.setdefault(code, problem) != problem:
-                raise typer.BadParameter(f"two services mean different things by the problem code {code!r}")
+                raise typer.BadParameter(f"two services give the problem code {code!r} different meanings; rename one")
     ordered = [problems[code] for code in sorted(problems)]
     catalogue, page = (into / path for path in PROBLEM_FILES)
     _write_json(catalogue, ordered)
@@ -99,7 +99,7 @@ def _field_codes(root: Path, into: Path) -> str:
     for service in fleet(root).values():
         for code, sentence in _read(into / service.folder / "contracts" / "field_errors.json", {}).items():
             if sentences.setdefault(code, sentence) != sentence:
-                raise typer.BadParameter(f"two services mean different rules by the code {code!r} of a field error")
+                raise typer.BadParameter(f"two services give the field error {code!r} different sentences; rename one")
     return _FIELDS_HEAD + "".join(f"| `{code}` | {sentences[code]} |\n" for code in sorted(sentences))
 
 
@@ -129,4 +129,4 @@ def _folders(root: Path) -> list[Path]:
 if __name__ == "__main__":
     generate(repository(), repository())
     (repository() / env_example.FILE).write_text(env_example.env_example(repository()), encoding="utf-8")
-    typer.echo("contracts are written; look at the difference with git diff")
+    typer.echo("The contracts are written. Review them: git diff")

@@ -31,7 +31,7 @@ def errors(root: Path) -> list[str]:
         found += [
             f"{place}: {path}" for path in set(known.files.findall(text)) if not (root / path.rstrip("/.")).exists()
         ]
-        found += [f"{place}: {path} says no longer: {line}" for path, line in _stale_quotes(root, text)]
+        found += [f"{place}: {path} no longer contains: {line}" for path, line in _stale_quotes(root, text)]
         found += [f"{place}: {path}" for path in set(_URL.findall(text)) if not known.url(path)]
     return sorted(found)
 

@@ -47,9 +47,9 @@ def findings(root: Path, folder: DataFolder) -> Iterator[Finding]:
     yield _privileges()
     yield from _ports(root, folder)
     yield _disk(root)
-    yield _tool("podman or docker", ("podman", "docker"), "apt-get install podman   (for make images only)")
-    yield _tool("kubectl", ("kubectl",), "https://kubernetes.io/docs/tasks/tools   (for make manifests only)")
-    yield _tool("uv", ("uv",), "pip install uv   (installs in seconds; pip does too, slower)")
+    yield _tool("podman or docker", ("podman", "docker"), "apt-get install podman   (needed by make images only)")
+    yield _tool("kubectl", ("kubectl",), "https://kubernetes.io/docs/tasks/tools   (needed by make manifests only)")
+    yield _tool("uv", ("uv",), "pip install uv   (optional: make install is faster with it)")
 
 
 def _python() -> Finding:
@@ -68,7 +68,7 @@ def _postgres(folder: DataFolder) -> Finding:
         return Finding("PostgreSQL", str(missing), "make install")
     data = folder.path / "postgres" / "data" / "PG_VERSION"
     if data.is_file() and (major := data.read_text(encoding="ascii").strip()) != str(binaries.major):
-        return Finding("PostgreSQL", f"{found}, but the data folder is of PostgreSQL {major}", "make reset")
+        return Finding("PostgreSQL", f"{found}, but the data folder was written by PostgreSQL {major}", "make reset")
     return Finding("PostgreSQL", found)
 
 
@@ -83,20 +83,20 @@ def _rabbitmq() -> Finding:
     if (binary := rabbitmq_binary()) is not None:
         return Finding("RabbitMQ", rabbitmq_version(binary))
     return Finding(
-        "RabbitMQ", "not installed: a second Valkey is the bus", "apt-get install rabbitmq-server", needed=False
+        "RabbitMQ", "not installed; events go through a second Valkey", "apt-get install rabbitmq-server", needed=False
     )
 
 
 def _privileges() -> Finding:
     if os.geteuid() != 0:
-        return Finding("user", "not root, as it should be")
-    way = "in a user namespace" if user_namespaces() else "as nobody, from a copy below /var/tmp"
+        return Finding("user", "not root")
+    way = "in a user namespace" if user_namespaces() else "as the user `nobody`, from a copy in /var/tmp"
     return Finding("user", f"root: PostgreSQL runs {way}")
 
 
 def _ports(root: Path, folder: DataFolder) -> Iterator[Finding]:
     if (running := folder.running()) is not None:
-        yield Finding("ports", f"the fleet runs already: {running.gateway_url}")
+        yield Finding("ports", f"a fleet is already running at {running.gateway_url}")
         return
     try:
         ports.check_free(ports.chosen_ports(fleet(root).values()))
@@ -109,13 +109,13 @@ def _ports(root: Path, folder: DataFolder) -> Iterator[Finding]:
 
 def _disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
-    remedy = "make room: databases and logs need 1 GiB" if free < MIN_FREE_BYTES else ""
+    remedy = "free some space: databases and logs need 1 GiB" if free < MIN_FREE_BYTES else ""
     return Finding("disk", f"{free / 1024**3:.1f} GiB free", remedy)
 
 
 def _tool(what: str, names: tuple[str, ...], remedy: str) -> Finding:
     found = next((name for name in names if shutil.which(name)), None)
-    return Finding(what, f"{found} is there" if found else "not installed", "" if found else remedy, needed=False)
+    return Finding(what, f"{found} is installed" if found else "not installed", "" if found else remedy, needed=False)
 
 
 def report(found: Iterator[Finding], say: Callable[[str], None]) -> bool:

@@ -82,4 +82,4 @@ def _shown(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     (repository() / FILE).write_text(env_example(repository()), encoding="utf-8")
-    typer.echo(f"{FILE} is written")
+    typer.echo(f"{FILE} is written.")

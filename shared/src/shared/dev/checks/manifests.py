@@ -131,5 +131,5 @@ def failures(root: Path) -> Iterator[str]:
 
 if __name__ == "__main__":
     found = list(failures(repository()))
-    typer.echo("\n".join(found) or "the manifests are valid and deliver the whole fleet")
+    typer.echo("\n".join(found) or "The manifests are valid and contain the whole fleet.")
     sys.exit(1 if found else 0)

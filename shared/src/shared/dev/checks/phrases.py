@@ -79,10 +79,12 @@ def _files(root: Path, patterns: tuple[str, ...]) -> list[Path]:
 
 
 def _public_strings(tree: ast.Module) -> Iterator[ast.Constant]:
-    """The strings of `typer.echo`, of `help=` arguments and of raised errors, and the docstrings of commands."""
+    """The strings of `typer.echo`, of the launcher's `say`, of `help=` and of raised errors; docstrings of commands."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name("typer"), attr="echo")) | ast.Raise():
+                yield from _strings(node)
+            case ast.Call(func=ast.Attribute(attr="say") | ast.Name("say")):
                 yield from _strings(node)
             case ast.keyword(arg="help"):
                 yield from _strings(node)

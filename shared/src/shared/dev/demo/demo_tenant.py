@@ -61,14 +61,14 @@ async def as_someone_new(gateway_url: str, say: Callable[[str], None]) -> None:
     ann, bob = Person(f"ann-{mark}", password), Person(f"bob-{mark}", password)
     walk = Walk(gateway_url, say, tenant=f"harbour-{mark}", tenant_name=f"Harbour {mark}")
     await _walked(walk, say, ann, bob)
-    say(f"signed up: {ann.username} and {bob.username} of tenant harbour-{mark}, password {password}")
+    say(f"Signed up {ann.username} and {bob.username} of tenant harbour-{mark}, password {password}")
 
 
 async def _walked(walk: Walk, say: Callable[[str], None], ann: Person, bob: Person) -> None:
-    say("the main job, walked through the gateway:")
+    say("Running the main job through the gateway:")
     began = time.perf_counter()
     await walk.main_job(ann, bob)
-    say(f"done in {time.perf_counter() - began:.1f} s")
+    say(f"The main job succeeded in {time.perf_counter() - began:.1f} s.")
 
 
 def _password() -> str:

@@ -67,12 +67,12 @@ class Walk:
 
     async def sign_up(self, ann: Person, bob: Person) -> None:
         """A tenant and two people, both signed in."""
-        async with self._step(f"{ann.username} signs up and founds the tenant {self._tenant}"):
+        async with self._step(f"{ann.username} signs up with a new tenant, {self._tenant}"):
             reply = await self._register(ann, tenant={"name": self._tenant_name, "slug": self._tenant})
             ann.id, self.tenant_id = reply["id"], reply["tenant"]["id"]
         async with self._step(f"{bob.username} signs up"):
             bob.id = (await self._register(bob))["id"]
-        async with self._step(f"{ann.username} signs in and takes {bob.username} into the tenant"):
+        async with self._step(f"{ann.username} signs in and adds {bob.username} to the tenant"):
             await self._sign_in(ann)
             path = f"/api/v1/tenants/{self.tenant_id}/members/{bob.id}"
             await self._call("PUT", path, (200, 201), ann, json={"roles": ["user"]})
@@ -103,16 +103,16 @@ class Walk:
             await self._call("GET", "/api/v1/profile", 200, ann)
             change = {"full_name": "Ann Andersen", "bio": "Sails on Sundays."}
             profile = (await self._call("PATCH", "/api/v1/profile", 200, ann, json=change)).json()
-            _check(profile["full_name"] == change["full_name"], f"the profile came back as {profile}")
+            _check(profile["full_name"] == change["full_name"], f"the changed profile is {profile}")
 
     async def _chat(self, ann: Person, bob: Person, anns: "Socket", bobs: "Socket") -> None:
-        async with self._step(f"{ann.username} opens a room, both subscribe"):
+        async with self._step(f"{ann.username} creates a room, both subscribe to it"):
             name = f"harbour-{uuid4().hex[:6]}"
             room = (await self._call("POST", "/api/v1/rooms", 201, ann, json={"name": name, "kind": "public"})).json()
             for socket in (anns, bobs):
                 await socket.send(type="subscribe", room_id=room["id"])
                 await socket.wait_for("subscribed", room_id=room["id"])
-        async with self._step("they exchange messages over WebSocket"):
+        async with self._step("they exchange messages over the WebSocket"):
             for sender, hearer, text in ((anns, bobs, "Ahoy!"), (bobs, anns, "Ahoy Ann, what wind today?")):
                 await sender.send(type="send", room_id=room["id"], text=text, client_id=uuid4().hex)
                 await hearer.wait_for("message", text=text)
@@ -121,16 +121,16 @@ class Walk:
         async with self._step(f"{ann.username} uploads boats.csv"):
             upload = {"file": ("boats.csv", _CSV.encode(), "text/csv")}
             file = (await self._call("POST", "/api/v1/files", 201, ann, files=upload)).json()
-        async with self._step("she starts a job that profiles it"):
+        async with self._step(f"{ann.username} submits a job that profiles it"):
             job = {"kind": "file_processing", "input": {"file_id": file["id"], "operation": "csv_profile"}}
             reply = await self._call("POST", "/api/v1/jobs", 202, ann, json=job)
             job_id = reply.json()["id"]
-        async with self._step("she watches its progress live"):
+        async with self._step(f"{ann.username} watches its progress live"):
             await self._watch(ann, job_id)
-        async with self._step("she is notified of the result, and reads it"):
+        async with self._step(f"{ann.username} is notified, and reads the result"):
             await socket.wait_for("notification", kind="job.completed")
             result = (await self._call("GET", f"/api/v1/jobs/{job_id}/result", 200, ann)).json()["result"]
-            _check(result["rows"] == _CSV.count("\n") - 1, f"the profile says {result}")
+            _check(result["rows"] == _CSV.count("\n") - 1, f"the job's result is {result}")
 
     async def _watch(self, ann: Person, job_id: str) -> None:
         path = f"/api/v1/jobs/{job_id}/events"
@@ -146,20 +146,20 @@ class Walk:
                 if field_name == "data" and kind in ("completed", "failed", "cancelled"):
                     _check(kind == "completed", f"the job {kind}: {json.loads(value).get('error')}")
                     return
-        raise WalkFailed("the event stream ended before the job did")
+        raise WalkFailed("the event stream ended before the job")
 
     async def _sign_out(self, ann: Person, socket: "Socket") -> None:
-        async with self._step("she signs out: her token is refused and her socket closed"):
+        async with self._step(f"{ann.username} signs out: the token is rejected and the WebSocket closes"):
             await self._call("POST", "/auth/logout", 204, ann)
             code = await socket.closed()
-            _check(code == 4001, f"the socket closed with {code}")
+            _check(code == 4001, f"the WebSocket closed with {code} instead of 4001")
             await self._refused(ann)
 
     async def _refused(self, ann: Person) -> None:
         """Each gateway follows the revocations by itself, and has REFUSED_S to hear of this one."""
         until = time.monotonic() + REFUSED_S
         while (reply := await self._http.get("/api/v1/profile", headers=ann.headers)).status_code != 401:
-            _check(time.monotonic() < until, f"{REFUSED_S:g} s later her token still gets {reply.status_code}")
+            _check(time.monotonic() < until, f"{REFUSED_S:g} s later the token still gets {reply.status_code}")
             await asyncio.sleep(0.1)
 
     @asynccontextmanager
@@ -212,7 +212,7 @@ class Socket:
                     raise WalkFailed(f"the socket said {frame}")
                 if frame["type"] == type_ and all(frame.get(name) == value for name, value in fields.items()):
                     return frame
-        raise WalkFailed(f"the socket closed before any {type_}")
+        raise WalkFailed(f"the WebSocket closed before a frame of type {type_} arrived")
 
     async def closed(self) -> int | None:
         """The close code, once the server has closed. Raises TimeoutError."""
@@ -228,4 +228,4 @@ def _check(true: bool, otherwise: str) -> None:
 
 def _described(method: str, path: str, reply: httpx2.Response) -> str:
     request_id = reply.headers.get("x-request-id", "none")
-    return f"{method} {path} answered {reply.status_code}: {reply.text[:400]} (make logs R={request_id})"
+    return f"{method} {path} answered {reply.status_code}: {reply.text[:400]}\nIts log lines: make logs R={request_id}"

@@ -14,4 +14,4 @@ if __name__ == "__main__":
     except BlockInvalid as invalid:
         typer.echo(str(invalid), err=True)
         sys.exit(1)
-    typer.echo("\n".join(f"wrote {path}" for path in changed) or "every generated block matches the fleet's list")
+    typer.echo("\n".join(f"wrote {path}" for path in changed) or "Every generated block matches the fleet's list.")

@@ -23,30 +23,30 @@ def base_of(dockerfile: Path) -> str:
     """The image that a Dockerfile builds on."""
     found = _FROM.search(dockerfile.read_text(encoding="utf-8"))
     if found is None:
-        raise EngineFailed(f"{dockerfile} does not say its base as `ARG PYTHON=…` and `FROM … AS packages`")
+        raise EngineFailed(f"{dockerfile} does not name its base with `ARG PYTHON=…` and `FROM … AS packages`")
     return found.group(2).replace("${PYTHON}", found.group(1))
 
 
 async def bring_base(engine: Engine, name: str) -> str:
     """See to it that the engine has the image `name`; how, in words. Raises EngineMissing where there is no way."""
     if await engine.has(name):
-        return "was here"
+        return "was already present"
     try:
         await engine.do("pull", name, timeout_s=300)
     except EngineFailed as error:
         no_registry = error
     else:
-        return "pulled"
+        return "was pulled"
     try:
         await _make(engine, name)
     except EngineFailed as error:
-        raise EngineMissing(f"{name} can neither be pulled nor made here.\n{no_registry}\n{error}") from error
-    return "made from Debian's packages, since no registry is reachable"
+        raise EngineMissing(f"{name} can be neither pulled nor built here.\n{no_registry}\n{error}") from error
+    return "was built from Debian's packages, because no registry is reachable"
 
 
 async def _make(engine: Engine, name: str) -> None:
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
-        raise EngineFailed("to make it: be root, and apt-get install debootstrap")
+        raise EngineFailed("building it requires root and debootstrap: apt-get install debootstrap")
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="flotilla-base-") as folder:
         root = Path(folder) / "root"
         include = "--include=ca-certificates,python3,python3-pip"
@@ -75,7 +75,7 @@ def _mirror() -> str:
         found = re.search(r"^(?:deb\s+(?:\[[^\]]*\]\s+)?|URIs:\s*)(https?://\S+/debian)/?(?=\s|$)", text, re.MULTILINE)
         if found is not None:
             return found.group(1)
-    raise EngineFailed("this machine's apt sources name no mirror of Debian to make it from")
+    raise EngineFailed("this machine's apt sources name no Debian mirror to build it from")
 
 
 async def _run(*command: str) -> None:

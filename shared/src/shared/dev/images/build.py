@@ -81,7 +81,7 @@ async def _all(works: Iterable[Awaitable[T]]) -> list[T]:
 
 
 def main(
-    require: Annotated[bool, typer.Option(help="Fail where no container engine can work.")] = False,
+    require: Annotated[bool, typer.Option(help="Fail if no container engine works on this machine.")] = False,
 ) -> None:
     """Build every service's image and try it."""
     began = time.monotonic()
@@ -89,12 +89,12 @@ def main(
         with tempfile.TemporaryDirectory(prefix="flotilla-images-") as folder:
             asyncio.run(build_and_try(repository(), Path(folder)))
     except EngineMissing as missing:
-        typer.echo(f"\nNO IMAGE WAS BUILT OR TRIED: no container engine can work here.\n{missing}\n", err=True)
+        typer.echo(f"\nNO IMAGE was built: no container engine works on this machine.\n{missing}\n", err=True)
         sys.exit(1 if require else 0)
     except (EngineFailed, ImageFaulty, ServerFailed) as failed:
         typer.echo(str(failed), err=True)
         sys.exit(1)
-    typer.echo(f"all images are built and run as they should ({time.monotonic() - began:.0f} s)")
+    typer.echo(f"All images are built and became ready ({time.monotonic() - began:.0f} s).")
 
 
 if __name__ == "__main__":

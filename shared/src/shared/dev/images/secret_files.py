@@ -103,7 +103,7 @@ line = typer.Typer(help="Secrets of compose.yaml and of a development cluster.",
 def compose() -> None:
     """Write the files that compose.yaml names."""
     _of(repository()).write_for_compose()
-    typer.echo(f"{FOLDER}/ holds what compose.yaml needs")
+    typer.echo(f"The secrets of compose.yaml are in {FOLDER}/.")
 
 
 @line.command()

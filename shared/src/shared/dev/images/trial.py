@@ -107,7 +107,7 @@ class Trial:
                     said = f"{reply.status_code} {reply.text}"
                 await asyncio.sleep(0.2)
         logs = (await self.engine.do("logs", "--tail", "20", container)).strip()
-        raise ImageFaulty(f"{process.name} is not ready after {READY_S:.0f} s, its /readyz says {said}\n{logs}")
+        raise ImageFaulty(f"{process.name} is not ready after {READY_S:.0f} s, its /readyz answered: {said}\n{logs}")
 
     def _options(self, service: FleetService, settings: Mapping[str, str]) -> list[str]:
         return [

@@ -59,8 +59,8 @@ class Backing:
                 if (code := server.ended_by_itself) is not None:
                     del watched[name]
                     say(
-                        f"{server.name} {how_it_ended(code)} and is not started again; its log: {server.log_file}. "
-                        "To have it back: Ctrl-C here, and start anew"
+                        f"{server.name} {how_it_ended(code)} and is not restarted; its log is {server.log_file}. "
+                        "To restart it, stop everything with Ctrl-C, then start again."
                     )
             await asyncio.sleep(_LOOK_S)
 

@@ -89,7 +89,7 @@ class Child:
             pause_s = 0.0 if code in (0, -signal.SIGTERM) else PAUSES_S[min(failures, len(PAUSES_S)) - 1]
             self.restarts += 1
             self._screen.say(
-                f"{self.name} {how_it_ended(code)}; it starts again {f'in {pause_s:g} s' if pause_s else 'at once'}"
+                f"{self.name} {how_it_ended(code)}; restarting it {f'in {pause_s:g} s' if pause_s else 'now'}"
             )
             await asyncio.sleep(pause_s)
 

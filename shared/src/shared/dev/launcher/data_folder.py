@@ -126,8 +126,8 @@ class DataFolder:
             yield
         except OSError as error:
             raise FolderUnusable(
-                f"the data folder {self.path} cannot be used: {error.strerror} ({error.filename}). "
-                "Give it to this user, or remove it; another one is named by: python -m shared.dev up --data <folder>"
+                f"The data folder {self.path} cannot be used: {error.strerror} ({error.filename}). "
+                "Change its owner to this user, or remove it, or use another: python -m shared.dev up --data <folder>"
             ) from None
 
     @property
@@ -165,7 +165,7 @@ def _announced(text: str) -> RunningFleet:
 
 def _who_runs(fleet: RunningFleet | None) -> str:
     if fleet is None or not fleet.pid:
-        return "a launcher is starting on this data folder; wait for it, or end it"
-    alone = f"{fleet.alone or 'a service'} runs alone already"
-    what = f"a fleet runs already: {fleet.gateway_url}" if fleet.gateway_url else alone
-    return f"{what} (pid {fleet.pid}); end it with Ctrl-C there, or: kill {fleet.pid}"
+        return "Another launcher is starting on this data folder. Wait for it, or stop it."
+    alone = f"{fleet.alone or 'A service'} is already running alone"
+    what = f"A fleet is already running at {fleet.gateway_url}" if fleet.gateway_url else alone
+    return f"{what} (pid {fleet.pid}). Stop it with Ctrl-C in its terminal, or: kill {fleet.pid}"

@@ -26,7 +26,7 @@ async def ask_to_join(folder: DataFolder, without: Collection[str], say: Callabl
     running = await running_launcher(folder)
     if running is None or running.alone not in without:
         return
-    say(f"{running.alone} runs alone; it ends there and joins this fleet …")
+    say(f"{running.alone} is running alone; it stops there and joins this fleet …")
     os.kill(running.pid, JOIN)
     await _until(lambda: folder.running() is None)
 

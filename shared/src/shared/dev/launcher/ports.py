@@ -31,7 +31,9 @@ def chosen_ports(
         if service.admin_port is not None:
             listed[f"{service.name}-admin"] = service.admin_port
     if unknown := set(chosen or {}) - set(listed):
-        raise NoSuchListener(f"no such listener: {', '.join(sorted(unknown))}; there are {', '.join(sorted(listed))}")
+        raise NoSuchListener(
+            f"There is no listener {', '.join(sorted(unknown))}; PORT takes {', '.join(sorted(listed))}."
+        )
     if free:
         listed = dict(zip(listed, free_ports(len(listed)), strict=True))
     return {**listed, **(chosen or {})}
@@ -79,5 +81,5 @@ def holder(port: int) -> str | None:
 
 
 def _sentence(name: str, port: int) -> str:
-    by = holder(port) or "a process that this user may not see"
-    return f"port {port} ({name}) is taken by {by}: end it, or choose another: make up PORT={name}={free_port()}"
+    by = holder(port) or "a process of another user"
+    return f"Port {port} ({name}) is used by {by}: stop it, or use another port: make up PORT={name}={free_port()}"

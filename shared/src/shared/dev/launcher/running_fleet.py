@@ -118,7 +118,7 @@ class Fleet:
         output, _ = await process.communicate()
         self._guard.forget(process.pid)
         if process.returncode != 0:
-            raise LaunchFailed(f"a command of {name} failed:\n{output.decode(errors='replace')}")
+            raise LaunchFailed(f"A command of {name} failed:\n{output.decode(errors='replace')}")
 
     def start(self) -> None:
         """Start the processes of the services, and the mail catcher if one of them sends mail."""
@@ -179,8 +179,8 @@ class Fleet:
         path = self.around.folder.environment_file(name)
         write_private(path, "".join(f"{variable}={_quoted(value)}\n" for variable, value in settings.items()))
         self.screen.say(
-            f"{name} is left out: start it by make run-{name}, or in a debugger "
-            f"(python -m {service.package} {verb}, with the environment in {path})"
+            f"{name} is left out. Start it with make run-{name}, or in a debugger: "
+            f"python -m {service.package} {verb}, with the environment in {path}"
         )
 
     async def ready(self) -> None:
@@ -209,7 +209,7 @@ class Fleet:
 
     async def _answers(self, client: httpx2.AsyncClient, child: Child, path: str) -> None:
         until = asyncio.get_running_loop().time() + self.plan.ready_s
-        said = "no answer"
+        said = "no response"
         while True:
             try:
                 reply = await client.get(f"{child.command.url}{path}")
@@ -219,7 +219,9 @@ class Fleet:
                 return
             said = said if reply is None else reply.text
             if child.restarts > EARLY_DEATHS or asyncio.get_running_loop().time() > until:
-                raise LaunchFailed(f"{child.name} is not ready ({said}); its last lines:\n{child.last_lines}")
+                raise LaunchFailed(
+                    f"{child.name} did not become ready ({said}). Its last log lines:\n{child.last_lines}"
+                )
             await asyncio.sleep(0.1)
 
     async def restart(self, names: Iterable[str]) -> None:
@@ -252,9 +254,9 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         guard = Guard()
         stack.push_async_callback(asyncio.to_thread, guard.close)
         began = time.monotonic()
-        screen.say("starting the servers …")
+        screen.say("Starting the servers …")
         servers = await stack.enter_async_context(backing(folder, guard, plan.environment))
-        screen.say(f"{', '.join(servers.described)}; migrating the databases …")
+        screen.say(f"{', '.join(servers.described)}. Migrating the databases …")
         gateways = plan.replicas.get("gateway", 1)
         around = Surroundings(
             folder, servers, ports, services.values(), gateways, plan.real_limits, alone=only is not None
@@ -263,13 +265,13 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         watch = asyncio.create_task(servers.tell_of_the_dead(screen.say))
         stack.callback(watch.cancel)
         await run.prepare()
-        screen.say("starting the services …")
+        screen.say("Starting the services …")
         stack.push_async_callback(run.stop)
         run.start()
         if plan.without:
             lock.announce(run.announcement())  # the others may wait for it, so it must be able to join now
         await run.ready()
-        word = "started" if run.waiting() else "ready"
+        word = "Started" if run.waiting() else "Ready"
         screen.say(f"{word} after {time.monotonic() - began:.1f} s")
         lock.announce(run.announcement())
         yield run
@@ -290,7 +292,9 @@ def check_replicas(replicas: Mapping[str, int], services: Iterable[FleetService]
     known = processes(services)
     for name, number in replicas.items():
         if name not in known or number < 1:
-            raise LaunchFailed(f"no such replicas: {name}={number}; there are {', '.join(sorted(known))}, one at least")
+            raise LaunchFailed(
+                f"REPLICAS={name}={number} is not possible: name one of {', '.join(sorted(known))}, and 1 or more."
+            )
 
 
 def process_of(name: str) -> str:

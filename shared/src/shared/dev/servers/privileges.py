@@ -88,7 +88,7 @@ def _outside(folder: Path) -> Path:
     outside.mkdir(mode=0o755, exist_ok=True)
     found = outside.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0:
-        raise ServerFailed(f"{outside} belongs to another user; inspect it, then remove it")
+        raise ServerFailed(f"{outside} belongs to another user. Inspect it, then remove it.")
     (outside / "server").mkdir(mode=0o700, exist_ok=True)
     return outside
 

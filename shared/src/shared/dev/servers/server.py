@@ -125,8 +125,8 @@ class Server(ABC):
             ended = self.process is None or self.process.poll() is not None
             if ended or asyncio.get_running_loop().time() > until:
                 await self.kill()
-                what = "ended as it started" if ended else f"did not answer within {self.start_timeout_s:.0f} s"
-                raise ServerFailed(f"{self.name} {what}; {self.log_file} ends with:\n{tail(self.log_file)}")
+                what = "ended while it was starting" if ended else f"did not answer within {self.start_timeout_s:.0f} s"
+                raise ServerFailed(f"{self.name} {what}. The end of {self.log_file}:\n{tail(self.log_file)}")
             await asyncio.sleep(0.02)
 
     def _ended(self) -> None:
