@@ -22,12 +22,12 @@ help: ## List all targets.
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Flotilla needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv --without-pip .venv
-	@echo "installing the locked packages into .venv …"
+	@echo "Installing the locked packages into .venv …"
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv pip sync -q --compile-bytecode --python $(PY) requirements.lock && \
 	  uv pip install -q --python $(PY) --no-build-isolation --no-deps $(foreach p,$(PACKAGES),-e ./$(p)); \
 	else \
-	  $(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip, or uv"; exit 1; }; \
+	  $(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is missing: install python3-pip or uv."; exit 1; }; \
 	  $(PYTHON) -m pip -q --python $(PY) install --require-hashes -r requirements.lock && \
 	  python=$$(command -v $(PYTHON)) && PATH="$(CURDIR)/.venv/bin:$$PATH" \
 	    $$python -m pip -q --python $(PY) install --no-build-isolation --no-deps $(foreach p,$(PACKAGES),-e ./$(p)); \
@@ -48,7 +48,7 @@ lock: .venv/.installed ## Resolve requirements.in into the two lock files.
 # --- running ---------------------------------------------------------------------------------------------------------
 
 .PHONY: up
-up: .venv/.installed ## Start the whole fleet, and run the main job the first time; WITHOUT=chat RELOAD=1 LIMITS=real REPLICAS=chat=2 PORT=chat=9003.
+up: .venv/.installed ## Start the whole fleet; the first time, run the main job. Options: WITHOUT=chat RELOAD=1 LIMITS=real REPLICAS=chat=2 PORT=chat=9003.
 	@$(PY) -m shared.dev up $(foreach s,$(WITHOUT),--without $(s)) $(if $(RELOAD),--reload) \
 	  $(if $(LIMITS),--limits $(LIMITS)) $(foreach r,$(REPLICAS),--replicas $(r)) $(foreach p,$(PORT),--port $(p))
 
@@ -57,13 +57,19 @@ demo: .venv/.installed ## Run the main job through the running fleet again, with
 	@$(PY) -m shared.dev demo
 
 .PHONY: $(addprefix run-,$(SERVICES))
-run-%: .venv/.installed ## Run one service alone with the servers that it needs: make run-chat; PORT=chat=9003.
+run-%: .venv/.installed ## Run one service alone with the servers that it needs: make run-chat. Option: PORT=chat=9003.
 	@$(PY) -m shared.dev run $* $(foreach p,$(PORT),--port $(p))
 $(addprefix run-,$(SERVICES)): run-%: .venv/.installed
 	@$(PY) -m shared.dev run $* $(foreach p,$(PORT),--port $(p))
 
+SERVICE_COMMANDS := $(addprefix command-,$(SERVICES))
+.PHONY: $(SERVICE_COMMANDS)
+command-%: .venv/.installed ## Run a command of a service in the running fleet: make command-chat RUN="events list".
+$(SERVICE_COMMANDS): command-%: .venv/.installed
+	@$(PY) -m shared.dev command $* $(RUN)
+
 .PHONY: token
-token: .venv/.installed ## Print a token from the development issuer: make token USER=ann.
+token: .venv/.installed ## Print a token from the development issuer, for a service that runs alone: make token USER=ann.
 	@$(PY) -m shared.dev token $(USER)
 
 .PHONY: logs
@@ -87,7 +93,7 @@ test: .venv/.installed ## Run every test, two suites at a time, then the journey
 	@$(run_suites)
 
 .PHONY: test-long
-test-long: .venv/.installed ## Run the tests that are long by nature: storms, repeated kills, large files, a generated service.
+test-long: .venv/.installed ## Run the tests marked `long`: storms, repeated kills, large files, a generated service.
 	@$(run_suites) --long
 
 .PHONY: test-e2e
@@ -105,7 +111,7 @@ $(SERVICE_TESTS): test-%: .venv/.installed
 	@$(run_suites) $(or $(wildcard $*-service),$*)/tests
 
 .PHONY: check
-check: .venv/.installed ## Lint, types, import rules, contracts, migrations, docs, manifests: all that CI checks besides tests.
+check: .venv/.installed ## Check lint, types, import rules, contracts, migrations, docs and manifests: all that CI checks besides tests.
 	@$(PY) -m shared.dev.checks.check
 
 .PHONY: format
@@ -121,11 +127,11 @@ contracts: .venv/.installed ## Regenerate the contracts (OpenAPI, AsyncAPI, even
 	@$(PY) -m shared.dev.checks.contracts
 
 .PHONY: vendor
-vendor: .venv/.installed ## Download the pinned packages of the API pages (Swagger UI, ReDoc) into the gateway, verified.
+vendor: .venv/.installed ## Download the pinned packages of the API pages (Swagger UI, ReDoc), verified by their digests.
 	@$(PY) -m shared.dev.vendor
 
 .PHONY: bench
-bench: .venv/.installed ## Measure the gateway against a direct call and nginx.
+bench: .venv/.installed ## Measure the gateway, a direct call and nginx side by side.
 	@$(PY) gateway/bench/proxy.py
 
 .PHONY: bench-service
@@ -141,7 +147,7 @@ images: .venv/.installed ## Build every service image and verify it: non-root, r
 	@$(PY) -m shared.dev.images.build
 
 .PHONY: manifests
-manifests: .venv/.installed ## Check Dockerfiles, compose.yaml and k8s/ against their schemas: a part of make check.
+manifests: .venv/.installed ## Check Dockerfiles, compose.yaml, k8s/ and .env.example (a part of make check).
 	@$(PY) -m shared.dev.checks.manifests
 
 .PHONY: compose

@@ -1,4 +1,4 @@
-"""The verbs of the launcher: up, demo, run, token, logs, doctor, reset."""
+"""The verbs of the launcher: up, demo, run, command, token, logs, doctor, reset."""
 
 import asyncio
 import os
@@ -164,11 +164,33 @@ async def run_alone(service: str, plan: Plan) -> bool:
 
 def _become(process: str, folder: DataFolder) -> NoReturn:
     """Turn into the process that a running fleet left out, with the environment that was written for it."""
-    environment = {name: value or "" for name, value in dotenv_values(folder.environment_file(process)).items()}
-    os.chdir(repository())
     service, verb = processes(fleet(repository()).values())[process]
-    command = [sys.executable, "-m", service.package, verb]
+    _execute(service.package, [verb], folder.environment_file(process))
+
+
+def _execute(package: str, arguments: list[str], environment_file: Path) -> NoReturn:
+    environment = {name: value or "" for name, value in dotenv_values(environment_file).items()}
+    os.chdir(repository())
+    command = [sys.executable, "-m", package, *arguments]
     os.execve(sys.executable, command, {**os.environ, **environment})  # noqa: S606 - our own service
+
+
+@line.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def command(
+    service: Annotated[str, typer.Argument(help="The name of a service: chat.")],
+    arguments: Annotated[list[str], typer.Argument(help="A command of the service: events list --parked.")],
+    data: Data = None,
+) -> None:
+    """Run a command of a service with the environment, such as DATABASE_URL, that it has in the running fleet."""
+    folder, services = DataFolder(_data(data)), fleet(repository())
+    if service not in services:
+        raise typer.BadParameter(f"There is no service {service}; the fleet has {', '.join(services)}.")
+    with _errors_as_sentences():
+        running = folder.running()
+    if running is None or running.alone not in ("", service):
+        typer.echo(f"{service} is not running on this data folder. Start it: make up, or make run-{service}", err=True)
+        raise typer.Exit(1)
+    _execute(services[service].package, arguments, folder.environment_file(service))
 
 
 @line.command()

@@ -173,6 +173,12 @@ async def test_a_service_left_out_gets_its_environment_in_a_file(plan: Plan, scr
     assert f"STORAGE_URL={wanted['STORAGE_URL']}" in shown.splitlines()
 
 
+async def test_a_command_finds_the_environment_of_a_service_that_runs(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        environment = dotenv_values(fleet.around.folder.environment_file("users"))
+        assert environment["DATABASE_URL"] == fleet.backing.database_url_for("users")
+
+
 async def test_a_worker_can_be_left_out_and_its_service_stays(plan: Plan, screen: Recorded) -> None:
     async with running_fleet(replace(plan, without=frozenset({"worker"})), screen) as fleet:
         assert "chat" in fleet.children
@@ -194,7 +200,7 @@ async def test_what_waits_for_a_service_left_out_is_started_and_named(
 ) -> None:
     async with running_fleet(replace(plan, without=frozenset({absent})), screen) as fleet:
         assert fleet.waiting() == waiting
-    assert ("started after" in screen.text) == bool(waiting)
+    assert ("Started after" in screen.text) == bool(waiting)
 
 
 async def test_a_service_that_runs_alone_joins_a_fleet_that_leaves_it_out(plan: Plan, screen: Recorded) -> None:
@@ -231,7 +237,7 @@ async def test_a_server_that_dies_is_told_of(plan: Plan, screen: Recorded) -> No
 
 async def test_a_data_folder_that_cannot_be_used_is_named(plan: Plan, screen: Recorded) -> None:
     plan.data.write_text("a file where the folder should be")
-    with pytest.raises(FolderUnusable, match=rf"the data folder {plan.data} cannot be used: .*--data"):
+    with pytest.raises(FolderUnusable, match=rf"The data folder {plan.data} cannot be used: .*--data"):
         async with running_fleet(plan, screen):
             pass
 

@@ -90,11 +90,13 @@ async def test_make_up_runs_it_and_ends_it(copy: RepositoryCopy, tmp_path: Path)
     screen = tmp_path / "screen.log"
     with running(copy, screen, "up", chosen) as process:
         await eventually(
-            lambda: process.poll() is not None or "Ctrl-C ends everything" in screen.read_text(), within_s=UP_S
+            lambda: process.poll() is not None or "Ctrl-C stops everything" in screen.read_text(), within_s=UP_S
         )
         assert process.poll() is None, screen.read_text()
         _, token = copy.make("token", "USER=ann")
         await placed_and_read(f"http://127.0.0.1:{ports['orders']}", token.strip())
+        code, output = copy.make("command-orders", "RUN=events list --box outbox")
+        assert code == 0, output
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         await eventually(lambda: process.poll() is not None, within_s=END_S)
     assert "Everything has stopped" in screen.read_text()

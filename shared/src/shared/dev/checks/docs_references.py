@@ -53,7 +53,9 @@ class _Known:
         self._services = fleet(root)
         makefile = (root / "Makefile").read_text(encoding="utf-8")
         self._targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
-        self._targets |= {f"{verb}-{name}" for verb in ("run", "test") for name in [*self._services, "shared"]}
+        self._targets |= {
+            f"{verb}-{name}" for verb in ("run", "test", "command") for name in [*self._services, "shared"]
+        }
         self._paths = [
             re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path).rstrip("/"))
             for service in self._services.values()

@@ -82,7 +82,7 @@ class DataFolder:
         return self.keys / f"{name}.secret"
 
     def environment_file(self, process: str) -> Path:
-        """Where the environment of a process that was left out is written."""
+        """Where the environment of a process is written, for a debugger and for `make command-…`."""
         return self.path / f"{process}.env"
 
     def running(self) -> RunningFleet | None:

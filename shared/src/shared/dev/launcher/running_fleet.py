@@ -125,8 +125,12 @@ class Fleet:
         if self.mails:
             self._start_mail()
         for name, (service, verb) in processes(self.chosen).items():
+            path = self._write_environment(name, service, verb)
             if name in self.plan.without:
-                self._leave_out(name, service, verb)
+                self.screen.say(
+                    f"{name} is left out. Start it with make run-{name}, or in a debugger: "
+                    f"python -m {service.package} {verb}, with the environment in {path}"
+                )
                 continue
             for number in range(1, self.plan.replicas.get(name, 1) + 1):
                 if verb == "serve":
@@ -171,17 +175,14 @@ class Fleet:
         child = Child(command, self._guard, self.screen, self.plan.root, self.around.folder.logs)
         self.children[command.name] = child
 
-    def _leave_out(self, name: str, service: FleetService, verb: str) -> None:
-        """Write what it would have run with, for a debugger."""
+    def _write_environment(self, name: str, service: FleetService, verb: str) -> Path:
+        """Write what a process runs with, for a debugger and for `make command-…`; the file's path."""
         settings = self.around.settings(service, self.around.ports[service.name]) | {"LOG__FORMAT": "console"}
         if verb != "serve":
             settings[f"{verb.upper()}__PORT"] = str(free_port())
         path = self.around.folder.environment_file(name)
         write_private(path, "".join(f"{variable}={_quoted(value)}\n" for variable, value in settings.items()))
-        self.screen.say(
-            f"{name} is left out. Start it with make run-{name}, or in a debugger: "
-            f"python -m {service.package} {verb}, with the environment in {path}"
-        )
+        return path
 
     async def ready(self) -> None:
         """Wait until every process is ready, or only live if it waits for one that is left out. Raises LaunchFailed."""
