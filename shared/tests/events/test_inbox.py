@@ -251,6 +251,15 @@ async def test_what_cannot_be_read_is_parked_with_the_reason_and_blocks_nothing(
     assert parked.fault
 
 
+async def test_a_parked_event_has_the_sentences_of_field_errors(inbox: Inbox) -> None:
+    inbox.handlers.on(Written)(put_effect)
+    for data in ({}, {"note": 7}):
+        await inbox.receive(message(data=data))
+    await inbox.handle()
+    parked = [row.fault for row in await inbox.rows() if row.parked_at]
+    assert sorted(parked) == ["note: Must be text.", "note: This field is required."]
+
+
 async def test_a_projection_ignores_an_older_version_of_its_aggregate(inbox: Inbox) -> None:
     seen: list[int] = []
     erased: list[int] = []
