@@ -1,7 +1,12 @@
-"""Open event streams end with their session and their token."""
+"""Open event streams end with their session, with their token, and with a service that is silent."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import httpx2
+import pytest
+
+from gateway.proxy import aiohttp_client
 from shared.testing.waiting import eventually
 
 
@@ -34,3 +39,34 @@ async def test_an_open_stream_ends_with_its_token(client: Any, sign_in: Any, ups
     headers = sign_in("ann", lifetime_s=1)
     async with await _open_stream(client, headers, upstream) as reply:
         assert [piece async for piece in reply.aiter_raw()] == [b"data: 1\n\n"]
+
+
+@pytest.fixture
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(aiohttp_client, "SILENT_STREAM_S", 0.3)
+    aiohttp_client._timeout.cache_clear()
+    yield
+    aiohttp_client._timeout.cache_clear()
+
+
+async def test_a_stream_whose_service_is_silent_ends(
+    client: Any, sign_in: Any, upstream: Any, short_silence: None
+) -> None:
+    """A frozen service sends no keep-alive; without an end the client would wait forever."""
+    async with await _open_stream(client, sign_in("ann"), upstream) as reply:
+        pieces = reply.aiter_raw()
+        assert await anext(pieces) == b"data: 1\n\n"
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await anext(pieces)
+
+
+async def test_a_stream_that_never_begins_is_a_time_out(
+    client: Any, sign_in: Any, upstream: Any, short_silence: None
+) -> None:
+    async def service(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    upstream.handler = service
+    reply = await client.get("/api/v1/jobs/1/events", headers=sign_in("ann"))
+    assert (reply.status_code, reply.json()["code"]) == (504, "upstream_timeout")

@@ -18,6 +18,8 @@ from gateway.proxy.upstream import (
 )
 from shared.clients import KEEP_ALIVE_S
 
+SILENT_STREAM_S: Final = 45.0  # services send a keep-alive every 15 s (shared/web/sse.py)
+
 _CONNECT_S: Final = 2.0
 _READ_BUFFER_BYTES: Final = 64 * 1024
 _AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
@@ -120,5 +122,9 @@ def _headers(request: UpstreamRequest) -> CIMultiDict[str]:
 
 @lru_cache(maxsize=256)
 def _timeout(total_s: float | None) -> aiohttp.ClientTimeout:
-    """aiohttp's time-out object for a route's limit, cached because it is the same for each request."""
-    return aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S, connect=None)
+    """aiohttp's time-out object for a route's limit, cached because it is the same for each request.
+
+    A stream has no limit, but its service is never silent for longer than a keep-alive: a frozen one is.
+    """
+    silence_s = SILENT_STREAM_S if total_s is None else None
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S, connect=None, sock_read=silence_s)

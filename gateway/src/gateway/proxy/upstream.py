@@ -29,7 +29,7 @@ class UpstreamRequest:
 
     `target` is the raw path and query, never decoded. `body` is None without one, bytes if all of it has been received,
     otherwise its pieces as they arrive; `content_length` is then their total, or None for a chunked body.
-    `timeout_s` limits the whole exchange; None means no limit.
+    `timeout_s` limits the whole exchange; None, for a stream, limits each silence instead.
     """
 
     method: str
