@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
+from shared.data.database import Database
 from shared.testing.fakes import FakeUsers
 from shared.testing.names import UNACCEPTABLE_NAMES
 
@@ -26,6 +28,28 @@ async def test_a_room_is_made_and_read(client: httpx2.AsyncClient, members: Memb
     assert read.json() == room
     again = {**members("bob"), "If-None-Match": read.headers["etag"]}
     assert (await client.get(f"{ROOMS}/{room['id']}", headers=again)).status_code == 304
+
+
+# The columns that the release before this one writes.
+_OLD_ROOM = text(
+    "INSERT INTO rooms (tenant_id, id, kind, name, created_by, epoch)"
+    " VALUES (:tenant, gen_random_uuid(), 'public', :name, gen_random_uuid(), 'e')"
+)
+
+
+@pytest.mark.parametrize("same", ["PIER", "\uff50\uff49\uff45\uff52", "pi\u200ber"])
+async def test_a_room_of_the_release_before_has_its_name_alone(
+    client: httpx2.AsyncClient, members: Members, make_room: MakeRoom, database: Database, same: str
+) -> None:
+    """During a rolling update that release makes rooms, and knows no `name_key`."""
+    await make_room("ann", kind="public", name="Harbour")
+    async with database.transaction(members.tenant_id) as db:
+        for name in ("Pier", "Har\u200bbour"):
+            await db.execute(_OLD_ROOM, {"tenant": members.tenant_id, "name": name})
+    for name in (same, "harbour"):
+        taken = await client.post(ROOMS, json={"kind": "public", "name": name}, headers=members("bob"))
+        assert (taken.status_code, taken.json().get("code")) == (409, "room_name_taken")
+    await make_room("ann", kind="public", name="Quay")
 
 
 async def test_public_names_are_unique_without_regard_to_case(

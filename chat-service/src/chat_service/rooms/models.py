@@ -20,10 +20,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared.data.errors import violates
 from shared.data.models import Tenanted
+from shared.text import folded
 
 # The first compares lower(name): the release before this one writes no `name_key`.
 PUBLIC_NAME_KEYS: Final = ("uq_rooms_public_name", "uq_rooms_public_name_key")
@@ -38,8 +41,8 @@ class RoomKind(StrEnum):
 class Room(Tenanted):
     """A room and its counters. `last_seq` grows under the row's lock only, so numbers commit in order, without gaps.
 
-    `name_key` is the form in which a public room's name is unique (shared.text.folded); null in rooms that had a name
-    of the same form before there was this rule.
+    `name_key` is the form in which a public room's name is unique (shared.text.folded). It is null in a room of the
+    release before until the tenant's next public room is made, and for good if an older room has the form.
     `epoch` changes when numbering restarts after a restore. `first_seq` is the oldest message kept.
     `members_version` grows when a member is removed; replicas that serve the room compare it.
     """
@@ -101,6 +104,29 @@ def visible_to(tenant_id: UUID, user_id: UUID) -> Select[Room]:
     """The rooms that the person may know of: the tenant's public ones and those that they are a member of."""
     own = select(RoomMember.room_id).where(RoomMember.tenant_id == tenant_id, RoomMember.user_id == user_id)
     return select(Room).where(Room.tenant_id == tenant_id, or_(Room.kind == RoomKind.PUBLIC, Room.id.in_(own)))
+
+
+async def fill_name_keys(db: AsyncSession, tenant_id: UUID) -> None:
+    """Give public rooms without a `name_key` their form; a room whose form another has stays without.
+
+    The release before this one writes none, and makes rooms beside this one during a rolling update.
+    """
+    public = (Room.tenant_id == tenant_id, Room.kind == RoomKind.PUBLIC)
+    without = select(Room.id, Room.name).where(*public, Room.name_key.is_(None)).order_by(Room.created_at, Room.id)
+    keys = {room_id: folded(name or "") for room_id, name in (await db.execute(without)).all()}
+    if not keys:
+        return
+    taken = set(await db.scalars(select(Room.name_key).where(*public, Room.name_key.in_(keys.values()))))
+    for room_id, key in keys.items():
+        if key in taken:
+            continue
+        taken.add(key)
+        try:
+            async with db.begin_nested():
+                await db.execute(update(Room).where(*public, Room.id == room_id).values(name_key=key))
+        except IntegrityError as error:  # another transaction has just made a room of this form
+            if not violates(error, PUBLIC_NAME_KEYS[1]):
+                raise
 
 
 async def find_visible(

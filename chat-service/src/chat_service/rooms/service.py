@@ -43,6 +43,8 @@ async def make_named(db: AsyncSession, user: Principal, kind: RoomKind, name: st
     tenant_id = tenant_of(user)
     room = Room(tenant_id=tenant_id, id=new_id(), kind=kind, name=name, created_by=user.user_id, epoch=new_id().hex)
     room.name_key = folded(name)
+    if kind == RoomKind.PUBLIC:
+        await models.fill_name_keys(db, tenant_id)
     db.add(room)
     try:
         await db.flush()
