@@ -163,6 +163,41 @@ async def test_a_lost_client_connection_is_not_a_clean_close(edge: Any, sign_in:
     assert closings[0] in (1005, 1006)  # uvicorn's codes for a lost connection
 
 
+async def test_a_client_that_is_gone_before_the_answer_leaves_nothing(
+    edge: Any, sign_in: Any, upstream: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    came, may_accept, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        came.set()
+        await may_accept.wait()
+        await send({"type": "websocket.accept", "subprotocol": FLOTILLA})
+        await receive()
+        left.set()
+
+    upstream.handler = slow
+    _, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    lines = (
+        "GET /ws HTTP/1.1",
+        "Host: a",
+        f"Authorization: {sign_in('ann')['Authorization']}",
+        "Connection: upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        f"Sec-WebSocket-Protocol: {FLOTILLA}",
+    )
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    await came.wait()
+    writer.transport.abort()
+    await eventually(lambda: not edge.server.server_state.connections, saying="the gateway has seen it")
+    may_accept.set()
+    await asyncio.wait_for(left.wait(), 5)
+    await eventually(lambda: len(edge.gateway.streams) == 0)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_lost_service_closes_with_a_code_for_reconnecting(edge: Any, sign_in: Any, upstream: Any) -> None:
     async def dies(scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -100,6 +100,7 @@ class Handshakes:
             )
             await tunnel.run()
         finally:
+            upstream.abort()  # a client that is gone before it was answered never reached the tunnel's end
             if stream is not None:
                 self._streams.remove(stream)
 

@@ -109,7 +109,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def bound(self, *, send_buffer_bytes: int, unacknowledged_s: float) -> None:
         """Cap what the kernel holds for a peer that does not read, and how long it waits for one that is gone."""
         held: socket.socket | None = self.transport.get_extra_info("socket")
-        if held is None or held.family not in (socket.AF_INET, socket.AF_INET6):
+        if self.ended or held is None or held.family not in (socket.AF_INET, socket.AF_INET6):
             return
         held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
