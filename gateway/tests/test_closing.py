@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.edge import connection
 from shared.testing.waiting import eventually
+from shared.web import connection
 
 _CLOSES = b"\r\nconnection: close"
 _REST = b"x" * 1000

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.edge import connection
+from gateway.edge import server
+from shared.web import connection
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ async def test_a_malformed_request_is_not_answered_inside_a_response(edge: Any, 
 
 
 async def test_an_idle_connection_is_closed(open_edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(server, "_KEEP_ALIVE_S", 0.3)
     edge = await open_edge()
     for noise in (b"", b"\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)

@@ -1,5 +1,6 @@
-"""uvicorn as every service runs it: httptools and uvloop, no access log of its own, a drain that readiness reports."""
+"""uvicorn as every service runs it: our connection protocol, no access log, a drain that readiness reports."""
 
+import asyncio
 import signal
 from types import FrameType
 from typing import Any, Final
@@ -8,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.settings import ServiceSettings
+from shared.web.connection import HttpProtocol, expire
 from shared.web.health import HealthChecks
 from shared.web.sockets import MAX_MESSAGE_BYTES, SocketProtocol
 
@@ -30,7 +32,7 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.server.host,
                 port=settings.port if port is None else port,
-                http="httptools",
+                http=HttpProtocol,
                 loop="uvloop",
                 ws=SocketProtocol,
                 ws_max_size=MAX_MESSAGE_BYTES,
@@ -46,6 +48,12 @@ class Server(uvicorn.Server):
             )
         )
         self._health = health
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close the connections whose deadline has passed, once a second (uvicorn ticks ten times a second)."""
+        if counter % 10 == 0:
+            expire(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._health.draining = True

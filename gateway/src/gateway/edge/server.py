@@ -9,12 +9,13 @@ from typing import Any, Final
 import structlog
 import uvicorn
 
-from gateway.edge import connection
+from shared.web import connection
 from shared.web.sockets import MAX_MESSAGE_BYTES, SocketProtocol
 
 log = structlog.get_logger("gateway.server")
 
 _UNACKNOWLEDGED_MS: Final = 30_000  # a peer that acknowledges nothing for so long is disconnected
+_KEEP_ALIVE_S: Final = 75
 _PING_S: Final = 25.0
 _PONG_S: Final = 35.0  # long: a service that pings decides by its own settings when a client is gone
 
@@ -26,7 +27,7 @@ class EdgeServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=connection.EdgeProtocol,
+                http=connection.HttpProtocol,
                 ws=SocketProtocol,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
@@ -40,7 +41,7 @@ class EdgeServer(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 date_header=True,
-                timeout_keep_alive=connection.KEEP_ALIVE_S,
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=drain_s,
             )
         )
@@ -59,10 +60,7 @@ class EdgeServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Close the connections whose deadline has passed, once a second (uvicorn ticks ten times a second)."""
         if counter % 10 == 0:
-            now = asyncio.get_running_loop().time()
-            for one in tuple(self.server_state.connections):
-                if isinstance(one, connection.EdgeProtocol) and one.deadline is not None and one.deadline < now:
-                    one.expire()
+            connection.expire(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

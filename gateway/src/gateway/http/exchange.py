@@ -1,8 +1,7 @@
 """One HTTP exchange: the request, what the gateway has learned about it, and how it is answered."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -11,28 +10,12 @@ from gateway.http.headers import RequestHead
 from gateway.routes.matching import Match
 from shared.identity import Principal
 from shared.problems import MEDIA_TYPE, Problem
+from shared.web import connection
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
-
-class Connection(Protocol):
-    """The client's connection, as our server's protocol offers it (`scope["extensions"]["flotilla.connection"]`)."""
-
-    lost: bool
-    task: asyncio.Task[None] | None
-
-    @property
-    def responds_early(self) -> bool:
-        """Whether a response that begins now must be the connection's last, because the body is still to come."""
-
-    def discard_input(self) -> None:
-        """Make the response that has begun the last one: it is sent in full, and further input is discarded."""
-
-    def abort(self) -> None:
-        """Close without ending the response, so that the client sees that it is incomplete."""
 
 
 class Exchange:
@@ -72,7 +55,7 @@ class Exchange:
         self.raw_path: bytes = scope["raw_path"]
         self.query: bytes = scope["query_string"]
         self.head = RequestHead(scope["headers"])
-        self.connection: Connection | None = scope.get("extensions", {}).get("flotilla.connection")
+        self.connection = connection.of(scope)
         self.bearer: str | None = None
         """The access token from a WebSocket's subprotocols; one in `Authorization` is read from the headers."""
         self.ticket: str | None = None
@@ -111,13 +94,8 @@ class Exchange:
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the response's status and headers, with those that the gateway adds."""
         self.status = status
-        last = self.connection if self.connection is not None and self.connection.responds_early else None
-        headers = headers + self.added_headers
-        if last is not None:
-            headers.append((b"connection", b"close"))
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        if last is not None:
-            last.discard_input()
+        start = {"type": "http.response.start", "status": status, "headers": headers + self.added_headers}
+        await connection.begin_response(self.connection, self.send, start)
 
     async def finish(self, body: bytes = b"") -> None:
         """Send the last piece of the response's body."""

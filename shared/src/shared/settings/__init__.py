@@ -11,6 +11,7 @@ from shared.settings.sections import (
     HttpUrl,
     LogSettings,
     Section,
+    ServerSettings,
     ServiceName,
     TelemetrySettings,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "OwnerSettings",
     "S",
     "Section",
+    "ServerSettings",
     "ServiceName",
     "ServiceSettings",
     "SettingsInvalid",

@@ -46,6 +46,7 @@ class ServerSettings(Section):
         default=None, ge=0, le=65535, description="The port to listen on; unset: the service's default, 8000 to 8004."
     )
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="The largest JSON body; a larger one is 413.")
+    body_s: float = Field(default=30, gt=0, description="How long a JSON body may take to arrive; then 408.")
     drain_s: int = Field(default=20, ge=0, description="How long open requests may continue after SIGTERM.")
 
 

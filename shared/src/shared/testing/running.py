@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from shared.resources import Resources
 from shared.testing.waiting import eventually
+from shared.web.connection import HttpProtocol, expire
 from shared.web.sockets import MAX_MESSAGE_BYTES
 
 _TICKS = 20  # looks in the time in which uvicorn looks once
@@ -25,6 +26,7 @@ class PromptServer(uvicorn.Server):
         ticks = 0
         while not self.should_exit:
             if ticks % _TICKS == 0:
+                expire(self.server_state.connections, asyncio.get_running_loop().time())
                 await self.on_tick(ticks // _TICKS)
             ticks += 1
             await asyncio.sleep(0.1 / _TICKS)
@@ -80,7 +82,7 @@ class Served:
 async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[Served]:
     """Serve `app` by uvicorn on `port` (0: a free one) and run its lifespan; `options` are uvicorn Config's."""
     defaults: dict[str, Any] = {
-        "http": "httptools",
+        "http": HttpProtocol,
         "ws": "websockets-sansio",
         "ws_max_size": MAX_MESSAGE_BYTES,
         "ws_per_message_deflate": False,

@@ -12,6 +12,7 @@ from shared import deadline
 from shared.ids import new_id
 from shared.problems import InternalError, Problem, UpstreamTimeout
 from shared.telemetry import metrics
+from shared.web import connection
 from shared.web.errors import answer
 
 log = structlog.get_logger("shared.requests")
@@ -71,6 +72,8 @@ class _Exchange:
             if message["type"] == "http.response.start":
                 self._status = message["status"]
                 message.setdefault("headers", []).append((b"x-request-id", self._request_id.encode()))
+                await connection.begin_response(connection.of(self._scope), send, message)
+                return
             await send(message)
             self._answered = message["type"] == "http.response.body" and not message.get("more_body", False)
 

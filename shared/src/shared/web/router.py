@@ -3,6 +3,7 @@
 Its GET operations answer HEAD too.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from inspect import isasyncgenfunction, iscoroutinefunction, isroutine
 from typing import Any, Final
@@ -15,9 +16,9 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from shared.problems import BodyTooLarge, MalformedRequest, Problem, UnsupportedMediaType
+from shared.problems import BodyTooLarge, MalformedRequest, Problem, RequestTimeout, UnsupportedMediaType
 from shared.resources import resources_of
-from shared.settings import ServiceSettings
+from shared.settings import ServerSettings, ServiceSettings
 from shared.web import json_input
 from shared.web.early_responses import Refused
 
@@ -40,6 +41,13 @@ class StrictRequest(Request):
                 raise Refused(problem) from None
         return self._json
 
+    async def body(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._settings.body_s):
+                return await super().body()
+        except TimeoutError:
+            raise Refused(RequestTimeout("The request body did not arrive in time.")) from None
+
     async def stream(self) -> AsyncGenerator[bytes, None]:
         if self.headers.get("content-encoding", "identity").lower() != "identity":
             raise Refused(UnsupportedMediaType("Send the body without Content-Encoding: it is read as it is."))
@@ -58,8 +66,12 @@ class StrictRequest(Request):
 
     def _limit_bytes(self) -> int:
         if self.max_body_bytes is None:
-            return resources_of(self).get(ServiceSettings).server.max_body_bytes
+            return self._settings.max_body_bytes
         return self.max_body_bytes
+
+    @property
+    def _settings(self) -> ServerSettings:
+        return resources_of(self).get(ServiceSettings).server
 
     @staticmethod
     def _too_large(limit_bytes: int) -> Refused:

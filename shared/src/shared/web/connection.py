@@ -1,25 +1,29 @@
-"""A client's connection: uvicorn's HTTP/1.1 protocol plus deadlines and size limits.
+"""A client's connection, at the gateway and at every service: uvicorn's HTTP/1.1 protocol plus deadlines and limits.
 
 httptools parses the requests of a connection one after another, pipelined or not. A request that two servers could
-parse differently (request smuggling) is rejected here (bytes) or in arrival.py (headers and paths).
+parse differently (request smuggling) is rejected here (bytes) or in the gateway's arrival.py (headers and paths).
+An application finds the connection as scope["extensions"]["flotilla.connection"].
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 import httptools
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+EXTENSION: Final = "flotilla.connection"
+
 REJECTED = Counter(
-    "flotilla_gateway_rejected_total",
+    "flotilla_http_rejected_total",
     "Connections closed because of a malformed, oversized or late request.",
     ["status"],
 )
 
 HEAD_S: Final = 10.0  # deadline for a request's headers or a WebSocket handshake
-KEEP_ALIVE_S: Final = 75
 _HEAD_BYTES: Final = 64 * 1024
+_CLOSE: Final = (b"connection", b"close")
 _LINGER_S: Final = 2.0  # how long the rest of a body is discarded after an early response: a reset would lose it
 _AWAITED_BYTES: Final = 64 * 1024  # a body up to this size is read after an early response, and the connection kept
 
@@ -32,8 +36,8 @@ class RequestRejected(Exception):
         self.status = status
 
 
-class EdgeProtocol(HttpToolsProtocol):
-    """One client connection. A client that disconnects cancels the request in progress.
+class HttpProtocol(HttpToolsProtocol):
+    """One client connection. If the application sets `task`, a client that disconnects cancels it.
 
     uvicorn's `cycle` is the request that was parsed last; `responding` is the one being answered. They differ while
     pipelined requests wait.
@@ -58,10 +62,15 @@ class EdgeProtocol(HttpToolsProtocol):
         self.deadline = self.loop.time() + HEAD_S
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End every request that is in progress; uvicorn ends the one that was parsed last."""
         self.lost = True
         super().connection_lost(exc)
-        if self.task is not None and self.busy:
-            self.task.cancel()
+        self.pipeline.clear()
+        if self.responding is not None and self.busy:
+            self.responding.disconnected = True
+            self.responding.message_event.set()
+            if self.task is not None:
+                self.task.cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._discarding and self._message_complete:
@@ -77,7 +86,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._pending_bytes > _HEAD_BYTES:
             self._reject(431)
         elif self.deadline is None and self._message_complete and not self.busy:  # the bytes began no request
-            self.deadline = self.loop.time() + KEEP_ALIVE_S
+            self.deadline = self.loop.time() + self.timeout_keep_alive
 
     def _parse(self, data: bytes) -> None:
         """Parse all of `data`.
@@ -115,7 +124,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._discarding:
             raise RequestRejected(400)
         super().on_message_begin()
-        self.scope["extensions"] = {"flotilla.connection": self}  # type: ignore[dict-item]  # our own extension
+        self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]  # our own extension
         self.deadline = self.loop.time() + HEAD_S
         self._message_complete = False
 
@@ -222,6 +231,34 @@ class EdgeProtocol(HttpToolsProtocol):
         self._discarding = self._message_complete = True
         self.deadline = None
         self.loop.call_later(_LINGER_S, self.transport.close)
+
+
+def expire(connections: Iterable[object], now: float) -> None:
+    """End the connections whose deadline has passed; a server calls this once a second."""
+    for one in tuple(connections):
+        if isinstance(one, HttpProtocol) and one.deadline is not None and one.deadline < now:
+            one.expire()
+
+
+async def begin_response(
+    connection: HttpProtocol | None,
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    start: MutableMapping[str, Any],
+) -> None:
+    """Send `http.response.start`. Before the end of a long body, the response says that it is the connection's last."""
+    if connection is None or not connection.responds_early:
+        await send(start)
+        return
+    if _CLOSE not in start["headers"]:
+        start["headers"] = [*start["headers"], _CLOSE]
+    await send(start)
+    connection.discard_input()
+
+
+def of(scope: MutableMapping[str, Any]) -> HttpProtocol | None:
+    """The connection behind an ASGI scope; None where the server runs with another protocol."""
+    found: HttpProtocol | None = scope.get("extensions", {}).get(EXTENSION)
+    return found
 
 
 def _send_unchunked(cycle: RequestResponseCycle) -> None:
