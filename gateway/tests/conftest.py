@@ -167,27 +167,30 @@ OpenEdge: TypeAlias = Callable[..., Awaitable[Edge]]
 
 
 @pytest.fixture
-async def open_edge(
-    services: dict[str, str], auth: FakeAuth, people: People, cache_url: str
-) -> AsyncIterator[OpenEdge]:
+def edge_values(services: dict[str, str], auth: FakeAuth, people: People, cache_url: str) -> dict[str, Any]:
+    """What a gateway's settings are made from."""
+    return {
+        "environment": "testing",
+        "public_url": PUBLIC_URL,
+        "redis_url": cache_url,
+        "services": services,
+        "identity": {
+            "key_file": people.key_file("gateway"),
+            "trust_file": people.trust_file,
+            "jwks_url": auth.jwks_url,
+        },
+        "revocations": {"feeds": ("auth", "users"), "interval_s": 0.05},
+        "log": {"level": "ERROR"},
+    }
+
+
+@pytest.fixture
+async def open_edge(edge_values: dict[str, Any]) -> AsyncIterator[OpenEdge]:
     """Starts gateways; keyword arguments replace settings. `upstreams` see what clients send, and no other request."""
     async with AsyncExitStack() as stack:
 
         async def opened(**changes: Any) -> Edge:
-            values: dict[str, Any] = {
-                "environment": "testing",
-                "public_url": PUBLIC_URL,
-                "redis_url": cache_url,
-                "services": services,
-                "identity": {
-                    "key_file": people.key_file("gateway"),
-                    "trust_file": people.trust_file,
-                    "jwks_url": auth.jwks_url,
-                },
-                "revocations": {"feeds": ("auth", "users"), "interval_s": 0.05},
-                "log": {"level": "ERROR"},
-                **changes,
-            }
+            values = edge_values | changes
             ready = changes.pop("wait_until_ready", True)
             values.pop("wait_until_ready", None)
             return await stack.enter_async_context(_running(GatewaySettings(_env_file=None, **values), ready))

@@ -18,6 +18,7 @@ from shared.app import Service
 from shared.dev.servers.server import free_port
 from shared.testing import People, eventually, running_service
 from shared.testing.fakes import FakeUsers
+from shared.testing.processes import environment
 from tasks_service import app as tasks_app
 from tasks_service.settings import TasksSettings
 from tasks_service.worker.app import worker_app
@@ -141,7 +142,7 @@ async def worker_process(settings_values: dict[str, Any]) -> AsyncIterator[Calla
 
     async def start(**worker: Any) -> WorkerProcess:
         port = free_port()
-        env = {**os.environ, **_environment({**settings_values, "worker": {**settings_values["worker"], **worker}})}
+        env = {**os.environ, **environment({**settings_values, "worker": {**settings_values["worker"], **worker}})}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tasks_service", "worker", "--port", str(port), env=env, start_new_session=True
         )
@@ -160,16 +161,6 @@ async def _ready(client: httpx2.AsyncClient) -> bool:
         return (await client.get("/readyz")).status_code == 200
     except httpx2.TransportError:
         return False
-
-
-def _environment(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found |= _environment(value, f"{prefix}{name}__")
-        elif not isinstance(value, tuple):
-            found[f"{prefix}{name}".upper()] = str(value)
-    return found
 
 
 @dataclass
