@@ -5,9 +5,11 @@ Tests go through a gateway only; what they know of the inside is how to hurt it.
 
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from people import Town
@@ -47,12 +49,19 @@ _used: list[tuple[str, ...]] = []
 
 
 @asynccontextmanager
-async def fleet_on(bus: str, data: Path) -> AsyncIterator[Fleet]:
+async def fleet_on(bus: str, data: Path, **changes: Any) -> AsyncIterator[Fleet]:
+    """The fleet on RabbitMQ or Valkey; `changes` replace parts of its plan."""
     async with AsyncExitStack() as stack:
         log = stack.enter_context((data / "screen.log").open("w", encoding="utf-8"))
-        running = await stack.enter_async_context(running_fleet(plan(data, bus), Screen(log)))
+        running = await stack.enter_async_context(running_fleet(replace(plan(data, bus), **changes), Screen(log)))
         _used.append(running.backing.described)
         yield running
+
+
+@pytest.fixture(scope="session")
+def start_fleet() -> Callable[..., AbstractAsyncContextManager[Fleet]]:
+    """For tests that need a fleet of their own."""
+    return fleet_on
 
 
 @pytest.fixture(scope="session")

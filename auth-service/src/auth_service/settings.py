@@ -86,6 +86,11 @@ class SignInSettings(Section):
     failures_per_account: int = Field(default=10, ge=1, description="In a window, before sign-ins to it are 429.")
     failures_per_address: int = Field(default=100, ge=1, description="In a window, over all accounts.")
     window_s: int = Field(default=900, ge=1, description="How long a failure counts.")
+    count_loopback: bool | None = Field(
+        default=None,
+        description="Whether failures from loopback addresses count too; unset: not in development and testing, where "
+        "all people share the address of one machine.",
+    )
 
 
 class AuditSettings(Section):
@@ -112,6 +117,10 @@ class AuthSettings(ServiceSettings):
     @property
     def tenants_may_register(self) -> bool:
         return (self.registration.tenants or "open") == "open"
+
+    @property
+    def counts_loopback(self) -> bool:
+        return self.guarded if self.sign_in.count_loopback is None else self.sign_in.count_loopback
 
     def mounted_files(self) -> list[MountedFile]:
         return [("KEYS__ENCRYPTION_KEY_FILE", self.keys.encryption_key_file, _read_root_secrets)]

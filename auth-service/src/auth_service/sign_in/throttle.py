@@ -38,14 +38,11 @@ class Counter:
 
 
 def counters_of(identifier: str, account_id: UUID | None, address: str, settings: AuthSettings) -> tuple[Counter, ...]:
-    """The counters of an attempt. An unknown name is throttled like an account, so the throttle reveals nothing.
-
-    In development, all people share the loopback address of one machine, so it is not counted.
-    """
+    """The counters of an attempt. An unknown name is throttled like an account, so the throttle reveals nothing."""
     limits = settings.sign_in
     account = f"account {account_id or identifier.casefold()}"
     result = [Counter(_digest(account), limits.failures_per_account)]
-    if not (settings.development and _is_loopback(address)):
+    if settings.counts_loopback or not _is_loopback(address):
         result.append(Counter(_digest(f"address {client_network(address)}"), limits.failures_per_address))
     return tuple(result)
 
