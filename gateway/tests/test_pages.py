@@ -43,6 +43,34 @@ async def test_what_a_script_imports_is_served_and_can_be_cached(client: Any) ->
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.parametrize("path", ["/assets/redoc/redoc.standalone.js", "/assets/portal.css", "/openapi.json"])
+async def test_a_file_is_sent_in_the_form_that_the_client_accepts(client: Any, path: str) -> None:
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    gzipped = await client.get(path, headers={"Accept-Encoding": "br, gzip;q=0.8"})
+    assert "content-encoding" not in plain.headers
+    assert gzipped.headers["content-encoding"] == "gzip"
+    assert gzipped.content == plain.content
+    assert int(plain.headers["content-length"]) == len(plain.content) > 2 * int(gzipped.headers["content-length"])
+    assert plain.headers["etag"] != gzipped.headers["etag"]
+    for reply, accepted in ((plain, "gzip;q=0, identity"), (gzipped, "*")):
+        assert reply.headers["vary"] == "Accept-Encoding"
+        named = {name: reply.headers[name] for name in ("etag", "vary", "content-length", "content-type")}
+        head = await client.head(path, headers={"Accept-Encoding": accepted})
+        assert (head.status_code, head.content) == (200, b"")
+        assert {name: head.headers[name] for name in named} == named
+        has = {"Accept-Encoding": accepted, "If-None-Match": named["etag"]}
+        again = await client.get(path, headers=has)
+        assert (again.status_code, again.headers["etag"]) == (304, named["etag"])
+        assert again.headers["vary"] == "Accept-Encoding"
+    other = {"Accept-Encoding": "gzip", "If-None-Match": plain.headers["etag"]}
+    assert (await client.get(path, headers=other)).status_code == 200
+
+
+async def test_a_client_that_names_no_encoding_gets_plain_bytes(client: Any) -> None:
+    del client.headers["accept-encoding"]
+    assert "content-encoding" not in (await client.get("/assets/portal.css")).headers
+
+
 @pytest.mark.parametrize("path", ["/assets/none.js", "/assets/", "/assets/..%2fapp.py", "/docs/none", "/documents"])
 async def test_other_files_are_not_there(client: Any, path: str) -> None:
     reply = await client.get(path)

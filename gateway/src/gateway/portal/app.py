@@ -97,10 +97,8 @@ def application(
         return JSONResponse(pages.front(docs=entrance.docs).model_dump(), headers={"Vary": "Accept"})
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def openapi_document(response: Response, conditions: Conditions) -> Response:
-        conditions.shows(published.version, cache_control="no-cache")
-        headers = {"ETag": response.headers["ETag"], "Cache-Control": "no-cache"}
-        return Response(published.body, media_type="application/json", headers=headers)
+    async def openapi_document(request: Request, conditions: Conditions) -> Response:
+        return published.document.response(request, conditions)
 
     @app.get("/problems/{code}", response_model=Explained, tags=["problems"])
     async def explain_problem(code: str, request: Request) -> Response:

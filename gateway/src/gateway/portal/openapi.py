@@ -1,13 +1,13 @@
 """`GET /openapi.json`: collects the services' documents in the background and keeps the last good one of each."""
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import orjson
 
+from gateway.portal.compressed import Compressed
 from gateway.portal.merge import Document, merge
 from gateway.routes.matching import Matcher
 from shared.background import Backoff, PollingLoop
@@ -16,6 +16,7 @@ from shared.problems import ServiceUnavailable
 ReadDocument: TypeAlias = Callable[[], Awaitable[Document | None]]
 """Reads the document of one service; None if it has none. Raises ServiceUnavailable."""
 
+_JSON: Final = "application/json"
 SOURCE: Final = "/internal/openapi.json"
 _BACKOFF: Final = Backoff(first_s=0.5, most_s=15)
 
@@ -24,11 +25,7 @@ _BACKOFF: Final = Backoff(first_s=0.5, most_s=15)
 class Published:
     """The merged document as it is served now; requests only read it."""
 
-    body: bytes = b""
-    version: str = ""
-
-    def replace(self, body: bytes) -> None:
-        self.body, self.version = body, hashlib.sha256(body).hexdigest()[:32]
+    document: Compressed = field(default_factory=lambda: Compressed(b"{}", _JSON))
 
 
 class Collector:
@@ -52,7 +49,7 @@ class Collector:
         self._parts: dict[str, Document] = {}
         self._stale = False
         self.loop = PollingLoop("openapi", self._refresh, every_s=every_s, backoff=_BACKOFF)
-        published.replace(self._rendered({}, matcher))
+        published.document = self._rendered({}, matcher)
 
     def use(self, matcher: Matcher) -> None:
         """Publish what this route table lets through, from now on."""
@@ -66,7 +63,7 @@ class Collector:
         if self._stale:
             self._stale = False
             # about 20 ms of work: forwarded requests do not wait for it
-            self._published.replace(await asyncio.to_thread(self._rendered, dict(self._parts), self._matcher))
+            self._published.document = await asyncio.to_thread(self._rendered, dict(self._parts), self._matcher)
         if unanswered := [name for name, read in zip(wanted, answered, strict=True) if not read]:
             raise ServiceUnavailable(f"No OpenAPI document from {', '.join(unanswered)}.")
 
@@ -80,5 +77,5 @@ class Collector:
             self._parts[name], self._stale = document, True
         return document is not None
 
-    def _rendered(self, parts: Mapping[str, Document], matcher: Matcher) -> bytes:
-        return orjson.dumps(merge(self._own, parts, matcher, self._public_url))
+    def _rendered(self, parts: Mapping[str, Document], matcher: Matcher) -> Compressed:
+        return Compressed(orjson.dumps(merge(self._own, parts, matcher, self._public_url)), _JSON)

@@ -7,12 +7,14 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
-from starlette.staticfiles import StaticFiles
 
 from gateway.portal.catalogue import Explained
+from gateway.portal.compressed import CompressedFiles
+from shared.problems import NotFound
+from shared.web.conditional import Conditions
 
 ASSETS: Final = "/assets"
 DOCS: Final = "/docs"
@@ -87,7 +89,15 @@ def problem_page(problem: Explained) -> HTMLResponse:
 
 def install(app: FastAPI, *, docs: bool) -> None:
     """Serve the files that pages load and, with `docs`, Swagger UI and ReDoc."""
-    app.mount(ASSETS, StaticFiles(packages=[("gateway.portal", "static")]))
+    assets = CompressedFiles(files("gateway.portal") / "static")
+
+    @app.get(f"{ASSETS}/{{path:path}}", include_in_schema=False)
+    async def read_asset(path: str, request: Request, conditions: Conditions) -> Response:
+        found = await assets.find(path)
+        if found is None:
+            raise NotFound("No page has this file.")
+        return found.response(request, conditions)
+
     if not docs:
         return
 

@@ -1,12 +1,15 @@
 """Conditional requests (RFC 9110, section 13): strong ETags from a row's version, 304 and 412."""
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Final
 
 from fastapi import Depends, Header, Response
 
 from shared.problems import PreconditionFailed
 from shared.web.early_responses import NotModified
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Preconditions:
@@ -17,14 +20,14 @@ class Preconditions:
         self._if_none_match = frozenset(tag.removeprefix("W/") for tag in _tags(if_none_match))
         self._response = response
 
-    def shows(self, version: int | str, *, cache_control: str | None = None) -> None:
+    def shows(self, version: int | str, *, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """Name the version that the answer shows. Raises NotModified where the client has it, PreconditionFailed.
 
-        `cache_control` is what the whole answer would say, for a 304 says it too.
+        `headers` are those of the whole answer that a 304 has too: Cache-Control, Vary (RFC 9110, section 15.4.5).
         """
         etag = self._checked(version)
         if self._if_none_match & {"*", etag}:
-            raise NotModified(etag, cache_control)
+            raise NotModified(etag, headers)
         self.wrote(version)
 
     def wrote(self, version: int | str) -> None:

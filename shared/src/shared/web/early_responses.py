@@ -19,9 +19,8 @@ class AnswerInstead(Exception):
 class NotModified(AnswerInstead):
     """The client has this version already (RFC 9110, 15.4.5)."""
 
-    def __init__(self, etag: str, cache_control: str | None = None) -> None:
-        sent = {"ETag": etag} if cache_control is None else {"ETag": etag, "Cache-Control": cache_control}
-        super().__init__(Response(status_code=304, headers=sent))
+    def __init__(self, etag: str, headers: Mapping[str, str]) -> None:
+        super().__init__(Response(status_code=304, headers={"ETag": etag, **headers}))
 
 
 class Replayed(AnswerInstead):

@@ -121,7 +121,7 @@ async def read_content(
 ) -> Response:
     """The file's bytes, whole or one `Range` of them; the ETag is their sha256."""
     file = await service.read(db, user, file_id)
-    conditions.shows(file.sha256, cache_control=_CACHE_CONTROL)
+    conditions.shows(file.sha256, headers={"Cache-Control": _CACHE_CONTROL})
     part = _asked(request, file)
     start, end = part or (0, file.size_bytes)
     headers = _headers(file, part)
