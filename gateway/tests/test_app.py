@@ -127,13 +127,13 @@ URLS = {
     "IDENTITY__JWKS_URL": ("auth:8001/jwks.json", "IDENTITY__JWKS_URL: must be a URL"),
     "PUBLIC_URL": ("https://", "PUBLIC_URL: must be a URL"),
     "LOG__FILE": ("missing/log", "LOG__FILE: the folder"),
-    "REDIS_URL": ("redis://cache:99999", "REDIS_URL: Port out of range"),
+    "REDIS_URL": ("redis://cache:99999", "REDIS_URL: must be a URL"),
     "SERVICES__CHAT": ("chat:8003", "SERVICES__CHAT: must be a URL"),
     "UPSTREAMS__CHAT": ('["http://a", "ftp://b"]', "UPSTREAMS__CHAT__1: must be a URL"),
 }
 
 
-NO_CACHE = {"REDIS_URL": ("cache:6379", "REDIS_URL: must be redis://")}
+NO_CACHE = {"REDIS_URL": ("cache:6379", "REDIS_URL: must be a URL such as redis://")}
 
 
 MISSING = {

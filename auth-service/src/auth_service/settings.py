@@ -3,11 +3,11 @@
 import base64
 import binascii
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from shared.settings import MountedFile, Section, ServiceSettings
+from shared.settings import DAY_S, YEARS_S, MountedFile, Section, ServiceSettings
 
 ROOT_BYTES: Final = 32
 
@@ -59,7 +59,9 @@ class RegistrationSettings(Section):
 
     people: Literal["open", "invited", "closed"] | None = Field(default=None, description="Who may register.")
     tenants: Literal["open", "operator"] | None = Field(default=None, description="Who may create a tenant.")
-    pending_ttl_s: int = Field(default=3600, ge=60, description="How long an unfinished registration is resumable.")
+    pending_ttl_s: int = Field(
+        default=3600, ge=60, le=YEARS_S, description="How long an unfinished registration is resumable."
+    )
 
 
 class PasswordSettings(Section):
@@ -73,11 +75,21 @@ class PasswordSettings(Section):
     workers: int = Field(default=2, ge=1, description="Hashes at the same time; each holds memory_kib.")
     max_waiting: int = Field(default=100, ge=0, description="Requests that wait for a worker; the next one is 503.")
 
+    @model_validator(mode="after")
+    def _can_hash(self) -> Self:
+        if self.memory_kib < 8 * self.parallelism:
+            raise ValueError("MEMORY_KIB must be at least 8 times PARALLELISM (RFC 9106, section 3.1)")
+        return self
+
 
 class SessionSettings(Section):
-    refresh_grace_s: int = Field(default=20, ge=0, description="A retry of the last refresh gets the same successor.")
-    idle_ttl_s: int = Field(default=30 * 86400, ge=60, description="A session that is not refreshed ends.")
-    max_ttl_s: int = Field(default=180 * 86400, ge=60, description="A session ends however often it is refreshed.")
+    refresh_grace_s: int = Field(
+        default=20, ge=0, le=DAY_S, description="A retry of the last refresh gets the same successor."
+    )
+    idle_ttl_s: int = Field(default=30 * 86400, ge=60, le=YEARS_S, description="A session that is not refreshed ends.")
+    max_ttl_s: int = Field(
+        default=180 * 86400, ge=60, le=YEARS_S, description="A session ends however often it is refreshed."
+    )
 
 
 class SignInSettings(Section):
@@ -85,7 +97,7 @@ class SignInSettings(Section):
 
     failures_per_account: int = Field(default=10, ge=1, description="In a window, before sign-ins to it are 429.")
     failures_per_address: int = Field(default=100, ge=1, description="In a window, over all accounts.")
-    window_s: int = Field(default=900, ge=1, description="How long a failure counts.")
+    window_s: int = Field(default=900, ge=1, le=YEARS_S, description="How long a failure counts.")
     count_loopback: bool | None = Field(
         default=None,
         description="Whether failures from loopback addresses count too; unset: not in development and testing, where "
@@ -94,7 +106,7 @@ class SignInSettings(Section):
 
 
 class AuditSettings(Section):
-    kept_days: int = Field(default=400, ge=1, description="How long the audit trail is kept.")
+    kept_days: int = Field(default=400, ge=1, le=36500, description="How long the audit trail is kept.")
 
 
 class AuthSettings(ServiceSettings):

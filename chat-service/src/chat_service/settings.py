@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from shared.limits import valid_cache_url
 from shared.settings import Section, ServiceSettings
 
 
@@ -38,5 +37,3 @@ class ChatSettings(ServiceSettings):
     socket: SocketSettings = SocketSettings()
     presence: PresenceSettings = PresenceSettings()
     poll_s: float = Field(default=1.0, gt=0, description="How often missed hints are looked for in PostgreSQL.")
-
-    _redis_url = field_validator("redis_url")(valid_cache_url)

@@ -1,14 +1,15 @@
 """The gateway's settings, in addition to those of every service."""
 
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from shared.limits import valid_cache_url
-from shared.settings import HttpUrl, Section, ServiceName, ServiceSettings
+from gateway.routes import file
+from shared.settings import HttpUrl, MountedFile, Section, ServiceName, ServiceSettings
 
 _DEVELOPMENT_SCALE = 100
 
@@ -63,8 +64,6 @@ class GatewaySettings(ServiceSettings):
         'UPSTREAMS__CHAT=["http://chat-1:8003", "http://chat-2:8003"]. Default: the URL in SERVICES__CHAT.',
     )
 
-    _redis_url = field_validator("redis_url")(valid_cache_url)
-
     @property
     def limit_scale(self) -> int:
         return self.limits.scale or (_DEVELOPMENT_SCALE if self.development else 1)
@@ -74,6 +73,9 @@ class GatewaySettings(ServiceSettings):
         """The base URLs of each upstream's replicas, by its name in the route table."""
         balanced = {name: (url,) for name, url in self.services.items()}
         return balanced | {name: replicas for name, replicas in self.upstreams.items() if replicas}
+
+    def mounted_files(self) -> list[MountedFile]:
+        return [("ROUTES_FILE", self.routes_file, partial(file.parse, upstreams=self.origins))]
 
     def production_errors(self) -> list[str]:
         errors = super().production_errors()

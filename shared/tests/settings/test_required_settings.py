@@ -95,6 +95,84 @@ def test_each_missing_setting_is_named(
     assert len([line for line in found.splitlines() if line.startswith("  ")]) == 1
 
 
+WRONG_ANYWHERE = [
+    ("DATABASE_URL", "mysql://app:8d1fba@db"),
+    ("DATABASE_URL", "postgresql://app:8d#1fba@db"),
+    ("DATABASE_URL", "postgresql://app:8d1fba@db:port"),
+    ("REDIS_URL", "http://cache"),
+    ("REDIS_URL", "redis://cache/first"),
+    ("BUS_URL", "kafka://bus"),
+    ("PUBLIC_URL", "flotilla.example"),
+    ("IDENTITY__JWKS_URL", "auth:8001"),
+    ("TELEMETRY__OTLP_ENDPOINT", "collector:4318"),
+    ("CORS__ORIGINS", '["app.example"]'),
+    ("CORS__ORIGINS", '["https://app.example/page"]'),
+    ("LOG__FILE", "/no/such/folder/log"),
+    ("SERVER__DRAIN_S", "20s"),
+    ("DATABASE__POOL_WAIT_S", "inf"),
+    ("DATABASE__STATEMENT_TIMEOUT_S", "0.0001"),
+    ("DATABASE__STATEMENT_TIMEOUT_S", "1e12"),
+    ("IDENTITY__TRUST_FILE", "/no/such/file"),
+]
+WRONG = {
+    "auth": [
+        ("KEYS__ENCRYPTION_KEY_FILE", "/no/such/file"),
+        ("KEYS__ENCRYPTION_KEY", "short"),
+        ("PASSWORDS__MEMORY_KIB", "16"),
+        ("SESSIONS__IDLE_TTL_S", "1000000000000"),
+        ("AUDIT__KEPT_DAYS", "1000000000"),
+    ],
+    "users": [
+        ("STORAGE_URL", "ftp://files.example"),
+        ("STORAGE_URL", "s3://"),
+        ("DEFAULT_TENANT", "The Default"),
+        ("FILES__UPLOAD_MAX_S", "1000000000000"),
+    ],
+    "chat": [("POLL_S", "nan"), ("SOCKET__HEARTBEAT_S", "inf")],
+    "tasks": [
+        ("SMTP__SENDER", "Flotilla"),
+        ("SMTP__SENDER", "ann@example.com, bob@example.com"),
+        ("SMTP__SENDER", "Flotilla <no-reply@>"),
+        ("SMTP__SENDER", "Flotilla\n<no-reply@example.com>"),
+        ("SMTP__SENDER", "no-reply@h\u00e4fen.example"),
+        ("SMTP__HOST", "mail server"),
+        ("SMTP__MESSAGE_ID_DOMAIN", "flotilla.example>"),
+        ("SMTP__USERNAME", "without-a-password"),
+        ("WORKER__HEARTBEAT_S", "100"),
+    ],
+    "gateway": [
+        ("ROUTES_FILE", "/no/such/file"),
+        ("ROUTES_FILE", __file__),
+        ("PROXY__TRUSTED", '["10.0.0.0/40"]'),
+        ("UPSTREAMS__CHAT", '["chat:8003"]'),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "value"),
+    [
+        pytest.param(one, name, value, id=f"{one.name}-{name}-{number}")
+        for one in FLEET.values()
+        for number, (name, value) in enumerate(WRONG_ANYWHERE + WRONG.get(one.name, []))
+    ],
+)
+def test_a_value_that_cannot_be_used_prevents_the_start(
+    service: FleetService, name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is found only when a request, a mail or a job needs it; and no password is shown."""
+    section = name.partition("__")[0]
+    found = errors(service, complete(service, tmp_path) | {name: value}, tmp_path, monkeypatch)
+    assert [line for line in found.splitlines() if line.startswith((f"  {name}", f"  {section}: "))]
+    assert "8d" not in found.replace(str(tmp_path), "")
+
+
+def test_the_server_of_mail_takes_one_kind_of_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = {"SMTP__USE_TLS": "true", "SMTP__START_TLS": "true"}
+    found = errors(FLEET["tasks"], complete(FLEET["tasks"], tmp_path) | tls, tmp_path, monkeypatch)
+    assert "USE_TLS and START_TLS" in found
+
+
 @pytest.mark.parametrize("service", FLEET.values(), ids=list(FLEET))
 def test_an_empty_environment_is_refused_with_every_setting_at_once(service: FleetService, tmp_path: Path) -> None:
     ended = subprocess.run(  # noqa: S603 - our own service

@@ -4,7 +4,9 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from shared.settings import Section, ServiceSettings
+from shared.settings import YEARS_S, Section, ServiceSettings
+
+SLUG: Final = r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$"
 
 _DEVELOPMENT_STORAGE: Final = "file:///tmp/flotilla-files"
 
@@ -12,7 +14,9 @@ _DEVELOPMENT_STORAGE: Final = "file:///tmp/flotilla-files"
 class FileSettings(Section):
     max_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="A larger file is 413.")
     upload_idle_s: float = Field(default=30.0, gt=0, description="An upload that is silent for this long is aborted.")
-    upload_max_s: int = Field(default=6 * 3600, ge=1, description="Unfinished uploads are removed after this time.")
+    upload_max_s: int = Field(
+        default=6 * 3600, ge=1, le=YEARS_S, description="Unfinished uploads are removed after this time."
+    )
     sweep_interval_s: float = Field(default=5.0, gt=0, description="The interval between sweeps for objects to remove.")
 
 
@@ -20,8 +24,14 @@ class UsersSettings(ServiceSettings):
     service: ClassVar[str] = "users"
     default_port: ClassVar[int] = 8002
 
-    storage_url: str = Field(default=_DEVELOPMENT_STORAGE, description="Where files are stored: file:// or s3://.")
-    default_tenant: str | None = Field(default=None, description="Slug of the tenant that people without one join.")
+    storage_url: str = Field(
+        default=_DEVELOPMENT_STORAGE,
+        pattern=r"^(file:///|s3://[a-z0-9])\S+$",
+        description="Where files are stored: file:// or s3://.",
+    )
+    default_tenant: str | None = Field(
+        default=None, pattern=SLUG, description="Slug of the tenant that people without one join."
+    )
     files: FileSettings = FileSettings()
 
     def production_errors(self) -> list[str]:

@@ -11,7 +11,7 @@ from gateway.routes.matching import Matcher
 from gateway.routes.model import Table
 
 
-class TableInvalid(Exception):
+class TableInvalid(ValueError):
     """The file has no valid table; the message lists every error, one per line."""
 
 
@@ -27,12 +27,21 @@ def read(path: Path | None = None, upstreams: Collection[str] | None = None) -> 
     """
     source = path or files("gateway.routes") / "routes.yaml"
     try:
-        content = yaml.safe_load(source.read_text(encoding="utf-8"))
-        return Table.model_validate(content, context=upstreams)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return parse(source.read_bytes(), upstreams)
+    except OSError as error:
         raise TableInvalid(f"{source}: {error}") from error
+    except TableInvalid as error:
+        raise TableInvalid(f"{source}:\n{error}") from error.__cause__
+
+
+def parse(content: bytes, upstreams: Collection[str] | None = None) -> Table:
+    """The table in a file's content. Raises TableInvalid."""
+    try:
+        return Table.model_validate(yaml.safe_load(content.decode()), context=upstreams)
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TableInvalid(str(error)) from error
     except ValidationError as error:
-        raise TableInvalid("\n".join([f"{source}:", *_lines(error)])) from None
+        raise TableInvalid("\n".join(_lines(error))) from error
 
 
 def _lines(invalid: ValidationError) -> list[str]:

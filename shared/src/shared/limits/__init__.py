@@ -1,7 +1,7 @@
 """Rate limits: exact over all replicas while the cache answers, each replica's own buckets while it does not."""
 
 from shared.limits.buckets import Bucket, Decision, Limit, LocalBuckets, client_network
-from shared.limits.connection import CacheError, CacheUnavailable, PipelinedConnection, valid_cache_url
+from shared.limits.connection import CacheError, CacheUnavailable, PipelinedConnection
 from shared.limits.limiter import Limiter, SharedBuckets
 
 __all__ = [
@@ -15,5 +15,4 @@ __all__ = [
     "PipelinedConnection",
     "SharedBuckets",
     "client_network",
-    "valid_cache_url",
 ]

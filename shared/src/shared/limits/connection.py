@@ -12,7 +12,6 @@ from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
-from pydantic import SecretStr
 
 from shared.background import Backoff, PollingLoop, Progress
 
@@ -70,13 +69,6 @@ class CacheAddress:
         if self.database:
             commands.append(("SELECT", self.database))
         return commands
-
-
-def valid_cache_url(url: SecretStr | None) -> SecretStr | None:
-    """Validate the setting `REDIS_URL` of a process that opens such a connection. Raises ValueError."""
-    if url is not None:
-        CacheAddress.from_url(url.get_secret_value())
-    return url
 
 
 def _packed(command: tuple[Argument, ...]) -> bytes:

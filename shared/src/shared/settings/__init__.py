@@ -7,6 +7,8 @@ use.
 
 from shared.settings.loading import S, SettingsInvalid, load
 from shared.settings.sections import (
+    DAY_S,
+    YEARS_S,
     Environment,
     HttpUrl,
     LogSettings,
@@ -18,6 +20,8 @@ from shared.settings.sections import (
 from shared.settings.service import MountedFile, OwnerSettings, ServiceSettings, variable_of
 
 __all__ = [
+    "DAY_S",
+    "YEARS_S",
     "Environment",
     "HttpUrl",
     "LogSettings",

@@ -2,10 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+DAY_S: Final = 86_400
+YEARS_S: Final = 10 * 365 * DAY_S
+"""The most that a time in seconds may be: PostgreSQL and Python add it to the present."""
 
 
 def _base_url(written: str) -> str:
@@ -23,6 +27,46 @@ HttpUrl: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 """Where a service is: a base URL, without the slash that paths begin with."""
 
 
+def _server_url(*schemes: str, such_as: str) -> AfterValidator:
+    """A URL that names a server and may hold a password, so what was written is not repeated."""
+
+    def checked(written: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(written.get_secret_value())
+            named = parts.hostname or "host=" in parts.query  # the query may name a Unix socket
+            fit = parts.scheme in schemes and named and parts.port != 0 and not parts.fragment
+            if parts.scheme.startswith("redis"):
+                int(parts.path.strip("/") or 0)
+        except ValueError:  # not a valid port or number
+            fit = False
+        if not fit:
+            raise ValueError(f"must be a URL such as {such_as}; a password in it is percent-encoded")
+        return written
+
+    return AfterValidator(checked)
+
+
+DatabaseUrl: TypeAlias = Annotated[
+    SecretStr, _server_url("postgresql", "postgres", such_as="postgresql://login:password@host:5432")
+]
+CacheUrl: TypeAlias = Annotated[SecretStr, _server_url("redis", "rediss", such_as="redis://host:6379/0")]
+BusUrl: TypeAlias = Annotated[
+    SecretStr, _server_url("amqp", "amqps", "redis", "rediss", such_as="amqp://login:password@host:5672")
+]
+
+
+def _origin(written: str) -> str:
+    if written == "*":
+        return written
+    if urlsplit(_base_url(written)).path:
+        raise ValueError("must be an origin such as https://app.example, without a path")
+    return written
+
+
+Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
+"""Scheme, host and port of a web page, or `*`."""
+
+
 ServiceName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 """The name of a service in the fleet's list."""
 
@@ -37,7 +81,7 @@ class Environment(StrEnum):
 class Section(BaseModel):
     """A nested group of settings: a misspelt name is an error, not a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -56,9 +100,11 @@ class DatabaseSettings(Section):
     fleet_pool_size: int = Field(default=3, ge=1, description="The connection limit for queries across tenants.")
     pool_wait_s: float = Field(default=5.0, gt=0, description="How long to wait for a free connection; then 503.")
     connect_timeout_s: float = Field(default=3.0, gt=0, description="How long a connection attempt may take; then 503.")
-    statement_timeout_s: float = Field(default=15.0, gt=0, description="Statements that run longer are cancelled.")
+    statement_timeout_s: float = Field(
+        default=15.0, ge=0.001, le=DAY_S, description="Statements that run longer are cancelled."
+    )
     idle_in_transaction_timeout_s: float = Field(
-        default=15.0, gt=0, description="Ends transactions idle for this long, which frees their locks."
+        default=15.0, ge=0.001, le=DAY_S, description="Ends transactions idle for this long, which frees their locks."
     )
 
 
@@ -101,11 +147,13 @@ class LogSettings(Section):
 
 
 class TelemetrySettings(Section):
-    otlp_endpoint: str | None = Field(
+    otlp_endpoint: HttpUrl | None = Field(
         default=None, description="The OTLP/HTTP endpoint for traces, such as http://collector:4318; unset: no export."
     )
     sample_ratio: float = Field(default=1.0, ge=0, le=1, description="The fraction of traces that is sampled.")
 
 
 class CorsSettings(Section):
-    origins: tuple[str, ...] = Field(default=(), description="The web origins that may call the API, as a JSON list.")
+    origins: tuple[Origin, ...] = Field(
+        default=(), description="The web origins that may call the API, as a JSON list."
+    )

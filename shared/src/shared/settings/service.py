@@ -11,8 +11,11 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_valid
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.settings.sections import (
+    BusUrl,
+    CacheUrl,
     CorsSettings,
     DatabaseSettings,
+    DatabaseUrl,
     Environment,
     HttpUrl,
     IdentitySettings,
@@ -43,6 +46,7 @@ class ServiceSettings(BaseSettings):
         frozen=True,
         populate_by_name=True,
         nested_model_default_partial_update=True,
+        allow_inf_nan=False,
     )
 
     service: ClassVar[str] = "service"
@@ -76,12 +80,12 @@ class ServiceSettings(BaseSettings):
         "unset: only in development and testing.",
     )
 
-    database_url: SecretStr | None = Field(
+    database_url: DatabaseUrl | None = Field(
         default=None,
         description="The PostgreSQL server and the service's login: postgresql://login:password@host:port.",
     )
-    redis_url: SecretStr | None = Field(default=None, description="The cache; holds only data that may be lost.")
-    bus_url: SecretStr | None = Field(
+    redis_url: CacheUrl | None = Field(default=None, description="The cache; holds only data that may be lost.")
+    bus_url: BusUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("bus_url", "amqp_url"),
         description="The event bus: amqp:// or redis://.",

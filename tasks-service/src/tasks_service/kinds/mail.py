@@ -15,7 +15,7 @@ from shared.field_errors import FieldError, FieldRule
 from shared.text import NAME
 from shared.web.json_input import Input
 from tasks_service.kinds.kind import Kind, Running
-from tasks_service.kinds.mail_message import Mail, composed, sender_address
+from tasks_service.kinds.mail_message import Mail, composed
 from tasks_service.kinds.problems import MailRefused, MailServerUnavailable
 from tasks_service.settings import TasksSettings
 
@@ -71,7 +71,7 @@ async def _send(mail: Mail, job: Running) -> None:
     try:
         await aiosmtplib.send(
             composed(mail),
-            sender=sender_address(mail.sender),
+            sender=smtp.sender_address,
             recipients=[mail.to],
             hostname=smtp.host,
             port=smtp.port,

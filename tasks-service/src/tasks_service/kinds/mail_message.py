@@ -64,13 +64,3 @@ def composed(mail: Mail) -> bytes:
     if mail.html is not None:
         message.add_alternative(mail.html, subtype="html")
     return message.as_bytes()
-
-
-def sender_address(sender: str) -> str:
-    """The address of a From such as `Flotilla <no-reply@example.com>`. Raises ValueError if it is not one address."""
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = sender
-    addresses = message["From"].addresses
-    if message["From"].defects or len(addresses) != 1 or not addresses[0].domain:
-        raise ValueError("must be one address such as Flotilla <no-reply@example.com>")
-    return str(addresses[0].addr_spec)

@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.text import NAME
 from shared.web.json_input import Input
+from users_service.settings import SLUG
 
 Tier = Literal["free", "premium", "enterprise"]
 TenantStatus = Literal["active", "suspended"]
 
 
 TenantName = Annotated[str, Field(min_length=1, max_length=100), NAME]
-Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$")]
+Slug = Annotated[str, Field(pattern=SLUG)]
 
 
 class TenantPatch(Input):
