@@ -101,7 +101,7 @@ async def members(
     room = await read(db, user, room_id)
     rows = select(RoomMember).where(RoomMember.tenant_id == room.tenant_id, RoomMember.room_id == room.id)
     sortable = {"created_at": RoomMember.created_at, "username": RoomMember.username}
-    return await by_cursor(db, rows, query, sortable, RoomMember.user_id)
+    return await by_cursor(db, rows, query, sortable, RoomMember.user_id, within=room.id)
 
 
 async def join(db: AsyncSession, user: Principal, room: Room) -> bool:

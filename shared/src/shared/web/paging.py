@@ -1,18 +1,20 @@
 """Lists: opaque cursors over a keyset, page mode, sorting and ranges, one grammar for every list.
 
 A cursor holds the sort and the last row's values, so a list can be walked while rows come and go: nothing twice,
-nothing left out.
+nothing left out. It also holds a digest of what it was made for: the list, its tenant and its filters.
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from functools import cache, partial
+from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -24,9 +26,18 @@ T = TypeVar("T")
 Columns = Mapping[str, InstrumentedAttribute[Any]]
 
 _MAX_LIMIT = 200
+_BIG: Final = "bigint"
+_VALUES: Final[Mapping[Any, Any]] = {
+    datetime: Moment,
+    str: Annotated[str, Field(strict=True, pattern=r"^[^\x00]*$")],
+    int: Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)],
+    _BIG: Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)],
+}
+"""The types of a cursor's values: a client may write anything, and PostgreSQL would refuse what it cannot store."""
 
 INVALID_CURSOR: Final = FieldRule(
-    "invalid_cursor", "Must be the `next_cursor` of the previous page, unchanged, with the same `sort`."
+    "invalid_cursor",
+    "Must be the `next_cursor` of the previous page, unchanged, of the same list with the same filters and `sort`.",
 )
 INVALID_SORT: Final = FieldRule("invalid_sort", "Must be one or more of {fields}, each once.")
 
@@ -75,34 +86,43 @@ class NumberedPage(BaseModel, Generic[T]):
 
 
 async def by_cursor(
-    db: AsyncSession, rows: Select[T], query: ListQuery, sortable: Columns, tie: InstrumentedAttribute[UUID]
+    db: AsyncSession,
+    rows: Select[T],
+    query: ListQuery,
+    sortable: Columns,
+    tie: InstrumentedAttribute[UUID],
+    *,
+    within: UUID | None = None,
 ) -> tuple[Sequence[T], str | None]:
     """One page of `rows` and the cursor of the next (None on the last). `sortable` names the allowed sort fields.
 
-    `tie` is a unique column that makes the order total. Raises InvalidInput for an invalid sort or cursor.
+    `tie` is a unique column that makes the order total. `within` is the object that the list belongs to, such as a
+    room; the tenant is the transaction's. Raises InvalidInput for an invalid sort or cursor.
     """
+    scope = partial(_scope, query, tie.class_.__tablename__, db.info.get("tenant_id"), within)
     order = _order(query.sort, sortable)
     if "created_at" in sortable:
         rows = _in_range(rows, query, sortable["created_at"])
     if query.cursor is not None:
-        rows = rows.where(_after(order, tie, _decoded(query.cursor, query.sort)))
+        rows = rows.where(_after(order, tie, _decoded(query.cursor, scope(), query.sort)))
     ordering = [column.desc() if descending else column.asc() for _, column, descending in order]
     found = (await db.scalars(rows.order_by(*ordering, tie.asc()).limit(query.limit + 1))).all()
     if len(found) <= query.limit:
         return found, None
     last = found[query.limit - 1]
     values = [getattr(last, column.key) for _, column, _ in order]
-    return found[: query.limit], _encoded(query.sort, [*values, getattr(last, tie.key)])
+    return found[: query.limit], _encoded(scope(), query.sort, [*values, getattr(last, tie.key)])
 
 
 def by_name(items: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> tuple[list[T], str | None]:
     """One page of `items`, which are in memory and have unique names, and the cursor of the next."""
-    after = _decoded(query.cursor, "name") if query.cursor is not None else [""]
+    scope = _scope(query, "names")
+    after = _decoded(query.cursor, scope, "name") if query.cursor is not None else [""]
     if len(after) != 1 or not isinstance(after[0], str):
         raise _cursor_refused()
     left = sorted((item for item in items if name(item) > after[0]), key=name)
     page = left[: query.limit]
-    return page, _encoded("name", [name(page[-1])]) if len(left) > len(page) else None
+    return page, _encoded(scope, "name", [name(page[-1])]) if len(left) > len(page) else None
 
 
 async def by_page(db: AsyncSession, rows: Select[T], page: int, size: int) -> tuple[Sequence[T], Pagination]:
@@ -149,24 +169,36 @@ def _after(order: _Order, tie: InstrumentedAttribute[UUID], values: list[Any]) -
 
 
 def _typed(column: InstrumentedAttribute[Any], value: Any) -> Any:
-    kind: Callable[[Any], Any] = TypeAdapter(column.type.python_type).validate_python
+    """The value as the column stores it. Raises InvalidInput for one that the column cannot hold."""
     try:
-        return kind(value)
+        return _adapter(_BIG if isinstance(column.type, BigInteger) else column.type.python_type).validate_python(value)
     except ValidationError:
         raise _cursor_refused() from None
 
 
-def _encoded(sort: str, values: list[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([sort, *values], default=str)).decode().rstrip("=")
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(_VALUES.get(kind, kind))
 
 
-def _decoded(cursor: str, sort: str) -> list[Any]:
+def _scope(query: PageQuery, *parts: object) -> str:
+    """What a cursor is valid for: the list, its tenant and its filters."""
+    filters = query.model_dump(mode="json", exclude={"cursor", "limit", "sort"})
+    made_for = orjson.dumps([type(query).__name__, *parts, filters], default=str)
+    return hashlib.blake2b(made_for, digest_size=8).hexdigest()
+
+
+def _encoded(scope: str, sort: str, values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([scope, sort, *values], default=str)).decode().rstrip("=")
+
+
+def _decoded(cursor: str, scope: str, sort: str) -> list[Any]:
     try:
-        decoded: list[Any] = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        made_for, *values = decoded
+        decoded: Any = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        made_for, made_for_sort, *values = list(decoded)
     except (ValueError, TypeError):
         raise _cursor_refused() from None
-    if made_for != sort:
+    if (made_for, made_for_sort) != (scope, sort):
         raise _cursor_refused()
     return values
 
