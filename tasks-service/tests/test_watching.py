@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from shared.identity import Principal, Revocations
 from shared.identity.revocation_entries import FeedPage
 from shared.resources import dependency
-from shared.testing import People, eventually
+from shared.testing import People
 
 Event = tuple[str, dict[str, Any], int]
 
@@ -135,7 +135,7 @@ async def test_a_lost_notice_delays_but_hides_nothing(jobs: Any, database: Any) 
 async def test_a_stream_ends_with_its_session(app: FastAPI, jobs: Any, as_user: People) -> None:
     told: list[dict[str, Any]] = []
 
-    async def feed(_after: str | None) -> FeedPage:
+    async def feed(_after: str | None, _seen: str | None) -> FeedPage:
         return FeedPage.model_validate({"entries": told, "next": "1"})
 
     revocations = Revocations({"auth": feed}, interval_s=0.05)
@@ -146,7 +146,7 @@ async def test_a_stream_ends_with_its_session(app: FastAPI, jobs: Any, as_user: 
         await anext(stream)
         ann = {"kind": "user", "id": str(as_user.id("ann")), "epoch": 1, "expires_at": 4_000_000_000}
         told.append(ann)
-        await eventually(lambda: revocations.poll("auth"))
+        await revocations.poll("auth")
         async with asyncio.timeout(30):
             assert await anext(stream, None) is None
 
@@ -160,7 +160,7 @@ class LetIn(Revocations):
 async def test_a_stream_ends_whose_session_ended_as_it_opened(app: FastAPI, jobs: Any, as_user: People) -> None:
     ann = {"kind": "user", "id": str(as_user.id("ann")), "epoch": 1, "expires_at": 4_000_000_000}
 
-    async def feed(_after: str | None) -> FeedPage:
+    async def feed(_after: str | None, _seen: str | None) -> FeedPage:
         return FeedPage.model_validate({"entries": [ann], "next": "1"})
 
     job = await jobs.wait()

@@ -7,6 +7,7 @@ from auth_service.settings import AuthSettings
 from auth_service.signing_keys.active_key import ActiveKey
 from shared.clients import Clients
 from shared.data.database import Database
+from shared.identity.revocation_feed import RevocationFeed
 from shared.process import Process
 
 
@@ -19,4 +20,7 @@ async def open_resources(process: Process) -> None:
     process.loop(active_key.reloading)
     passwords = Passwords(settings.passwords)
     process.add_closing(passwords, passwords.close)
+    feed = process.add(RevocationFeed(database, settings.service))
+    process.run("revocation feed", feed.run)
+    process.health.on_drain.append(feed.end)
     process.loop(maintenance(database, process.get(Clients).to("users"), settings))

@@ -60,7 +60,7 @@ class Gateway:
 
     def drain(self) -> None:
         """Report not ready, and end open streams so that their clients reconnect to another gateway."""
-        self.checks.draining = True
+        self.checks.drain()
         self.streams.close()
 
     def reload_routes(self) -> None:

@@ -22,7 +22,7 @@ from shared.clients import Clients, PlainClient
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
 from shared.identity.revocation_entries import FeedPage
-from shared.identity.revocations import Revocations
+from shared.identity.revocations import HELD_ANSWER_S, Revocations
 from shared.identity.tokens import InternalVerifier, Signer
 from shared.identity.trust import watch_trust
 from shared.identity.verifier import Verifier
@@ -141,10 +141,10 @@ def _open_revocations(process: Process) -> None:
         )
 
 
-async def _read_feed(clients: Clients, service: str, after: str | None) -> FeedPage:
-    """One page of the revocations of `service`."""
-    params = {} if after is None else {"after": after}
-    page = await clients.to(service).read("/internal/revocations", FeedPage, params=params, timeout_s=2)
+async def _read_feed(clients: Clients, service: str, after: str | None, seen: str | None) -> FeedPage:
+    """One page of the revocations of `service`. The caller limits how long that takes."""
+    params = {name: value for name, value in (("after", after), ("seen", seen)) if value is not None}
+    page = await clients.to(service).read("/internal/revocations", FeedPage, params=params, timeout_s=HELD_ANSWER_S)
     if page is None:
         raise ServiceUnavailable(f"The {service} service has no revocation feed.")
     return page

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from types import FrameType
 from typing import Any, Final
 
@@ -48,6 +49,11 @@ class Server(uvicorn.Server):
             )
         )
         self._health = health
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Close the connections whose deadline has passed, once a second (uvicorn ticks ten times a second)."""
@@ -56,7 +62,8 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._health.draining = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._health.drain)  # a signal may interrupt anything
         super().handle_exit(sig, frame)
 
     def stop(self) -> None:

@@ -233,7 +233,7 @@ async def test_a_revoked_session_is_refused_and_no_cache_can_bring_it_back(
     verifier.inner = fleet.verifier("chat", access)
     assert (await client.get("/me", headers=bearer(token))).status_code == 200
 
-    async def feed(after: str | None) -> FeedPage:
+    async def feed(after: str | None, seen: str | None) -> FeedPage:
         entry = SessionEnded(id=ann.session_id or ann.user_id, expires_at=ann.expires_at)
         return feed_page([entry], datetime.now(UTC))
 

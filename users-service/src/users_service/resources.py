@@ -1,6 +1,7 @@
 """What this process opens beside the shared resources: the storage of files, and the sweeper of what it holds."""
 
 from shared.data.database import Database
+from shared.identity.revocation_feed import RevocationFeed
 from shared.process import Process
 from shared.web import idempotency_keys
 from users_service.files.maintenance import sweeping
@@ -12,5 +13,8 @@ async def open_resources(process: Process) -> None:
     settings, database = process.get(UsersSettings), process.get(Database)
     storage = process.add(Storage(settings.storage_url))
     process.health.others["storage"] = storage.check
+    feed = process.add(RevocationFeed(database, settings.service))
+    process.run("revocation feed", feed.run)
+    process.health.on_drain.append(feed.end)
     process.loop(sweeping(database, storage, settings.files.sweep_interval_s))
     process.loop(idempotency_keys.pruning(database))

@@ -23,6 +23,9 @@ FEED_CURSOR: Final = FieldRule("cursor", "Must be a cursor of this feed.")
 OVERLAP_S: Final = 30  # rows commit out of order, by less than this: statements and idling time out after 15 s
 PROJECTION_LAG_S: Final = 60  # how old auth-service's view of a membership may be when it signs a token by it
 
+HOLD_S: Final = 5.0  # how long a feed holds a request while nothing changes
+MARK_CHARS: Final = 64
+
 KEPT_S: Final = ACCESS_TTL_S + PROJECTION_LAG_S + OVERLAP_S
 """How long after the change an entry must stay: then every token that it ends has expired by itself."""
 
@@ -143,10 +146,18 @@ def keys_of(principal: Principal) -> tuple[Key, ...]:
 
 
 class FeedPage(BaseModel):
-    """A feed's response: at most one entry per key, in one snapshot; `next` is the `after` of the next request."""
+    """A feed's response: at most one entry per key, in one snapshot; `next` is the `after` of the next request.
+
+    `mark` is that request's `seen`; None from an earlier release, which answers each request at once.
+    """
 
     entries: list[Entry]
     next: Annotated[str, Field(min_length=1, max_length=32)]
+    mark: Annotated[str, Field(min_length=1, max_length=MARK_CHARS)] | None = None
+
+    def marked(self, mark: str) -> "FeedPage":
+        """The same page with the mark that was taken before it was read."""
+        return self.model_copy(update={"mark": mark})
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

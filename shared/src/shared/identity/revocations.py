@@ -11,27 +11,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
-import structlog
 from prometheus_client import Counter, Gauge
 
-from shared.background import PollingLoop
+from shared.background import Backoff, PollingLoop
 from shared.identity.principal import Principal
-from shared.identity.revocation_entries import Entry, FeedPage, Key, UserEpoch, keys_of
+from shared.identity.revocation_entries import HOLD_S, Entry, FeedPage, Key, UserEpoch, keys_of
 from shared.identity.tokens import LEEWAY_S
 from shared.problems import InvalidToken, Problem, ServiceUnavailable
 
-FetchFeed = Callable[[str | None], Awaitable[FeedPage]]
-"""Reads a feed from a cursor on (None: all of it). Fails by a Problem, OSError or ValueError."""
+FetchFeed = Callable[[str | None, str | None], Awaitable[FeedPage]]
+"""Reads a feed from a cursor on (None: all of it); with the mark of the page before, once there may be news.
+
+Fails by a Problem, OSError or ValueError.
+"""
 
 Reason = Literal["token", "session", "user", "membership", "tenant"]
 Subscriber = Callable[[Sequence[Entry]], None]
 
-POLL_TIMEOUT_S: Final = 2.0
+_ANSWER_S: Final = 2.0
+HELD_ANSWER_S: Final = HOLD_S + _ANSWER_S  # how long a held answer may take
+_OUTAGES: Final = (Problem, OSError, ValueError)  # TimeoutError is an OSError, ValidationError a ValueError
 
 FEED_FAILURES = Counter("flotilla_revocation_feed_failures_total", "Failed polls of a feed.", ["feed"])
 FEED_HEARD = Gauge("flotilla_revocation_feed_heard_timestamp_seconds", "Time of a feed's last answer.", ["feed"])
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Revocations:
     """Follows the feeds and says whose token has ended.
 
     `on_stale` decides about requests while a feed has not answered for `stale_after_s`: continue with the known
-    entries, or refuse. Requests that are `fresh` are refused then in any case.
+    entries, or refuse. Requests that are `fresh` are refused then in any case. `interval_s` is the pause between an
+    answer and the next request.
     """
 
     def __init__(
@@ -104,9 +107,10 @@ class Revocations:
         self._feeds, self._interval_s, self._stale_after_s, self._on_stale = feeds, interval_s, stale_after_s, on_stale
         self._clock, self._monotonic = clock, monotonic
         self._set = RevocationSet()
-        self._cursors: dict[str, str] = {}
+        self._waits = stale_after_s >= 3 * HOLD_S  # else the age of a held answer would pass for an outage
+        self._seen: dict[str, tuple[str, str | None]] = {}
+        """The cursor and the mark of each feed's last page."""
         self._heard_at: dict[str, float] = {}
-        self._failing: set[str] = set()
         self._subscribers: list[Subscriber] = []
 
     @property
@@ -156,26 +160,32 @@ class Revocations:
         """Follow every feed until cancelled; one that hangs does not delay another."""
         async with asyncio.TaskGroup() as group:
             for name in self._feeds:
-                loop = PollingLoop(f"revocations {name}", partial(self._follow, name), every_s=self._interval_s)
+                loop = PollingLoop(
+                    f"revocations {name}",
+                    partial(self.poll, name),
+                    every_s=self._interval_s,
+                    backoff=Backoff(self._interval_s, self._interval_s),
+                    outages=_OUTAGES,
+                )
                 group.create_task(loop.run(), name=loop.name)
 
-    async def poll(self, name: str) -> bool:
-        """Ask one feed once; False, with everything as it was, when it gave no usable answer."""
-        asked_at = self._monotonic()
-        try:
-            async with asyncio.timeout(POLL_TIMEOUT_S):
-                page = await self._feeds[name](self._cursors.get(name))
-        except (Problem, OSError, ValueError) as error:  # TimeoutError is an OSError, ValidationError a ValueError
-            self._failed(name, error)
-            return False
-        self._take(page)
-        self._cursors[name], self._heard_at[name] = page.next, asked_at
-        FEED_HEARD.labels(name).set(self._clock())
-        self._failing.discard(name)
-        return True
+    async def poll(self, name: str) -> None:
+        """Ask one feed once. Raises Problem, OSError or ValueError, with everything as it was, if no answer is usable.
 
-    async def _follow(self, name: str) -> None:
-        await self.poll(name)
+        A feed that holds the request is heard as of the request, so the age of its news is never understated.
+        """
+        asked_at = self._monotonic()
+        after, seen = self._seen.get(name, (None, None))
+        try:
+            async with asyncio.timeout(_ANSWER_S if seen is None else HELD_ANSWER_S):
+                page = await self._feeds[name](after, seen)
+        except _OUTAGES:
+            FEED_FAILURES.labels(name).inc()
+            raise
+        self._take(page)
+        self._seen[name] = page.next, page.mark if self._waits else None
+        self._heard_at[name] = asked_at
+        FEED_HEARD.labels(name).set(self._clock())
 
     def _take(self, page: FeedPage) -> None:
         now = self._clock()
@@ -183,9 +193,3 @@ class Revocations:
         if news := self._set.apply(page.entries, now):
             for subscriber in tuple(self._subscribers):
                 subscriber(news)
-
-    def _failed(self, name: str, error: Exception) -> None:
-        FEED_FAILURES.labels(name).inc()
-        if name not in self._failing:  # once an outage, not twice a second
-            self._failing.add(name)
-            log.warning("revocation_feed_failed", feed=name, reason=type(error).__name__)

@@ -123,7 +123,9 @@ class RevocationSettings(Section):
     feeds: tuple[ServiceName, ...] = Field(
         default=(), description="The services whose revocation feeds are followed, as a JSON list."
     )
-    interval_s: float = Field(default=0.5, gt=0, le=5, description="The interval between two polls of a feed.")
+    interval_s: float = Field(
+        default=0.5, gt=0, le=5, description="The pause between a feed's answer and the next request."
+    )
     stale_after_s: float = Field(default=30.0, gt=0, description="A feed without an answer for this long is stale.")
     on_stale: Literal["go_on", "refuse"] = Field(
         default="go_on",

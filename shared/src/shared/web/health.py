@@ -35,10 +35,19 @@ class HealthChecks:
     def __init__(self, service: str) -> None:
         self.service = service
         self.draining = False
+        """Whether the process ends: it finishes what it has begun and should be sent nothing else."""
+        self.on_drain: list[Callable[[], object]] = []
+        """Called on the event loop once draining begins, to end what waits; they neither wait nor raise."""
         self.required: dict[str, Check] = {}
         self.others: dict[str, Check] = {}
         self.before_metrics: list[Callable[[], Awaitable[None]]] = []
         """Refresh gauges that are measured only when `/metrics` is read."""
+
+    def drain(self) -> None:
+        """Report `draining` from now on, and end what waits."""
+        self.draining = True
+        for end in self.on_drain:
+            end()
 
     async def ready(self) -> Health:
         health = await self._look(self.required)

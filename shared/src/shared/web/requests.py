@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import nullcontext
 from typing import Final
 
 import structlog
@@ -20,7 +21,7 @@ log = structlog.get_logger("shared.requests")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _DEADLINE: Final = deadline.HEADER.lower().encode()
 _TOO_LATE: Final = "The request's deadline passed before the service could start. Nothing was done."
-_QUIET: Final = frozenset({"/livez", "/readyz", "/health", "/metrics", "/internal/revocations"})  # asked all the time
+_QUIET: Final = frozenset({"/livez", "/readyz", "/health", "/metrics", "/internal/revocations"})  # always some
 
 
 def request_id_of(scope: Scope) -> str:
@@ -65,6 +66,7 @@ class _Exchange:
         self._app, self._scope, self._request_id = app, scope, request_id
         self._status = 0
         self._cut_off = self._answered = False
+        self._counts = scope["path"] not in _QUIET
         self._began = time.perf_counter()
 
     async def run(self, receive: Receive, send: Send) -> None:
@@ -84,7 +86,7 @@ class _Exchange:
             return message
 
         trace.get_current_span().set_attribute("flotilla.request_id", self._request_id)
-        with metrics.IN_FLIGHT.track_inprogress():
+        with metrics.IN_FLIGHT.track_inprogress() if self._counts else nullcontext():
             try:
                 if deadline.has_passed():
                     await self._refuse(UpstreamTimeout(_TOO_LATE), receive, watch)
@@ -109,9 +111,9 @@ class _Exchange:
         return getattr(self._scope.get("route"), "path", "unmatched")
 
     def _record(self) -> None:
-        duration_s = time.perf_counter() - self._began
+        duration_s = time.perf_counter() - self._began - self._scope["state"].get("held_s", 0.0)
         metrics.REQUESTS.labels(self._scope["method"], self._route, str(self._status)).observe(duration_s)
-        if self._scope["path"] in _QUIET:
+        if not self._counts:
             return
         log.info(
             "request",
