@@ -1,8 +1,6 @@
 """uvicorn as every service runs it: our connection protocol, no access log, a drain that readiness reports."""
 
-import asyncio
 import signal
-import socket
 from types import FrameType
 from typing import Any, Final
 
@@ -10,8 +8,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.settings import ServiceSettings
-from shared.web.connection import HttpProtocol, expire
+from shared.web.connection import HttpProtocol
 from shared.web.health import HealthChecks
+from shared.web.quiet_server import QuietServer
 from shared.web.sockets import MAX_MESSAGE_BYTES, SocketProtocol
 
 KEEP_ALIVE_S: Final = 30
@@ -22,7 +21,7 @@ connection that is being closed.
 """
 
 
-class Server(uvicorn.Server):
+class Server(QuietServer):
     """A server whose `/readyz` says `draining` from the moment it is asked to stop."""
 
     def __init__(
@@ -49,21 +48,10 @@ class Server(uvicorn.Server):
             )
         )
         self._health = health
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
-
-    async def on_tick(self, counter: int) -> bool:
-        """Close the connections whose deadline has passed, once a second (uvicorn ticks ten times a second)."""
-        if counter % 10 == 0:
-            expire(self.server_state.connections, asyncio.get_running_loop().time())
-        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._health.drain)  # a signal may interrupt anything
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self._health.drain)
         super().handle_exit(sig, frame)
 
     def stop(self) -> None:

@@ -1,6 +1,5 @@
 """uvicorn as the gateway runs it: our connection protocol, no signal handling, a callback when draining begins."""
 
-import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ import structlog
 import uvicorn
 
 from shared.web import connection
+from shared.web.quiet_server import QuietServer
 from shared.web.sockets import MAX_MESSAGE_BYTES, SocketProtocol
 
 log = structlog.get_logger("gateway.server")
@@ -20,7 +20,7 @@ _PING_S: Final = 25.0
 _PONG_S: Final = 35.0  # long: a service that pings decides by its own settings when a client is gone
 
 
-class EdgeServer(uvicorn.Server):
+class EdgeServer(QuietServer):
     """Serves `app` on bound sockets. `draining` is called once, when the server begins to stop."""
 
     def __init__(self, app: Any, drain_s: int, draining: Any = None) -> None:
@@ -56,12 +56,6 @@ class EdgeServer(uvicorn.Server):
         """Accept no new connection and end when the open requests have ended; a second call ends at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
-
-    async def on_tick(self, counter: int) -> bool:
-        """Close the connections whose deadline has passed, once a second (uvicorn ticks ten times a second)."""
-        if counter % 10 == 0:
-            connection.expire(self.server_state.connections, asyncio.get_running_loop().time())
-        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._draining is not None:

@@ -13,23 +13,15 @@ from fastapi import FastAPI
 
 from shared.resources import Resources
 from shared.testing.waiting import eventually
-from shared.web.connection import HttpProtocol, expire
+from shared.web.connection import HttpProtocol
+from shared.web.quiet_server import QuietServer
 from shared.web.sockets import MAX_MESSAGE_BYTES
 
-_TICKS = 20  # looks in the time in which uvicorn looks once
+_LOOK_S = 0.005
 
 
-class PromptServer(uvicorn.Server):
-    """uvicorn, but ending at once: it waits a tenth of a second twice, which hundreds of tests would add up."""
-
-    async def main_loop(self) -> None:
-        ticks = 0
-        while not self.should_exit:
-            if ticks % _TICKS == 0:
-                expire(self.server_state.connections, asyncio.get_running_loop().time())
-                await self.on_tick(ticks // _TICKS)
-            ticks += 1
-            await asyncio.sleep(0.1 / _TICKS)
+class PromptServer(QuietServer):
+    """Ends at once: uvicorn looks only each tenth of a second, which hundreds of tests would add up."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's: let go of the listeners, let what is under way end in its time, then the lifespan."""
@@ -43,7 +35,7 @@ class PromptServer(uvicorn.Server):
         while self.server_state.connections or self.server_state.tasks:
             if asyncio.get_running_loop().time() > until:
                 break
-            await asyncio.sleep(0.1 / _TICKS)
+            await asyncio.sleep(_LOOK_S)
         for task in self.server_state.tasks:
             task.cancel()
         await self.lifespan.shutdown()

@@ -20,6 +20,7 @@ from fastapi.responses import HTMLResponse
 
 from shared.dev.servers.server import HOST
 from shared.ids import new_id
+from shared.web.quiet_server import QuietServer
 
 KEPT: Final = 1000  # the newest ones; a forgotten catcher must not fill the memory
 _PAGE: Final = """<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=5><title>Caught mail</title>
@@ -99,9 +100,7 @@ async def serve(smtp_port: int, http_port: int) -> None:
     smtp = await loop.create_server(
         lambda: SMTP(mailbox, hostname="localhost", enable_SMTPUTF8=True, loop=loop), HOST, smtp_port
     )
-    web = uvicorn.Server(
-        uvicorn.Config(create_app(mailbox), host=HOST, port=http_port, log_config=None, access_log=False)
-    )
+    web = QuietServer(uvicorn.Config(create_app(mailbox), host=HOST, port=http_port, log_config=None, access_log=False))
     async with smtp:
         await web.serve()
 
