@@ -22,6 +22,7 @@ from shared.data.database import Database
 from shared.data.production_checks import Refusal, refuse_strong_login
 from shared.data.revisions import current, head
 from shared.events import Bus, Event, EventHandlers
+from shared.events.bus import APART_POLL_S, POLL_S
 from shared.events.inbox import InboxWorker
 from shared.events.receiver import Receiver
 from shared.events.relay import Relay
@@ -135,12 +136,12 @@ async def _lifespan(
             yield {"resources": process.resources}
 
 
-def _run_events(service: Service, process: Process) -> None:
+def _run_events(service: Service, process: Process, *, poll_s: float = POLL_S) -> None:
     """Relay, receiver and inbox worker; none when the process has no bus."""
     bus, database = process.resources.find(Bus), process.get(Database)
     if bus is None:
         return
-    process.run("relay", Relay(database, bus, service.name).run)
+    process.run("relay", Relay(database, bus, service.name, poll_s=poll_s).run)
     if service.handlers.types:
         process.run("receiver", Receiver(database, bus, service.name, service.handlers).run)
         process.run("inbox", InboxWorker(database, service.handlers).run)
@@ -150,7 +151,7 @@ async def run_events(service: Service, settings: ServiceSettings) -> None:
     """The relay, the receiver and the inbox worker of `service` until cancelled, without its API."""
     async with open_process(settings, HealthChecks(service.name)) as process:
         open_stores(process)
-        _run_events(service, process)
+        _run_events(service, process, poll_s=APART_POLL_S)
         async with supervise(process.tasks):
             await asyncio.Event().wait()
 

@@ -176,6 +176,23 @@ async def test_a_failed_effect_leaves_nothing_and_is_tried_again(inbox: Inbox) -
     assert await inbox.effects() == ["hello"]
 
 
+async def test_a_failed_event_is_handled_when_it_is_due_and_not_at_the_next_poll(
+    inbox: Inbox, beside: "Beside"
+) -> None:
+    attempts = 0
+
+    @inbox.handlers.on(Written)
+    async def fails_twice(db: AsyncSession, event: Written) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 2:
+            raise NoteClash
+
+    beside.start(InboxWorker(inbox.database, inbox.handlers, poll_s=3600).run)
+    await inbox.receive(message())
+    await eventually(lambda: attempts == 3)
+
+
 async def test_what_fails_at_the_commit_is_the_events_failure(inbox: Inbox) -> None:
     """A deferred constraint speaks last; it must not look like an outage, which would be tried for ever."""
 

@@ -40,6 +40,7 @@ class Collecting:
     def __init__(self) -> None:
         self.events: list[Envelope] = []
         self.refused: set[UUID] = set()
+        self.refusals = 0
         self.away = False
         self.crash_after_publish = False
         self.publishing = asyncio.Event()
@@ -52,6 +53,7 @@ class Collecting:
         if self.away:
             raise BusUnavailable("away")
         if UUID(event_id) in self.refused:
+            self.refusals += 1
             raise MessageRefused("never")
         self.events.append(Envelope.decode(message))
         if self.crash_after_publish:
@@ -218,6 +220,19 @@ async def test_a_commit_wakes_the_relay(database: Database, collecting: Any) -> 
 
 def has_published(collecting: Collecting, count: int) -> bool:
     return len(collecting.events) == count
+
+
+async def test_a_refused_event_is_published_when_it_is_due_and_not_at_the_next_poll(
+    database: Database, collecting: Any
+) -> None:
+    relay = Relay(database, collecting, "garden", poll_s=3600)
+    event = Grew(subject=new_id(), size=1)
+    collecting.refused = {event.id}
+    async with running(relay):
+        await add(database, event)
+        await eventually(lambda: collecting.refusals == 1)
+        collecting.refused.clear()
+        await eventually(partial(has_published, collecting, 1))
 
 
 async def test_who_finds_another_process_at_it_goes_on_looking() -> None:

@@ -16,6 +16,7 @@ from shared.telemetry.metrics import LOOP_FAILURES
 BUSY_S: Final = 0.03  # another process holds the lock for one batch, usually a few milliseconds
 _BACKOFF: Final = Backoff()
 STABLE_S: Final = 2.0  # a step that fails again sooner has not recovered: the same outage goes on
+_CLOCKS_S: Final = 0.02  # a timer may be early by the time that a statement takes
 _JITTER: Final = 0.1  # replicas that started together spread out
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,10 @@ class PollingLoop:
     def wake(self, _reason: object = None) -> None:
         """Do the next step now, or right after the one that runs."""
         self._woken.set()
+
+    def wake_after(self, seconds: float) -> None:
+        """Do a step when something is due by the database's clock; polls would find it up to `every_s` later."""
+        asyncio.get_running_loop().call_later(seconds + _CLOCKS_S, self.wake)
 
     def recovered(self) -> None:
         """Report success, for a step that holds a connection until it is lost. An outage ends STABLE_S later."""

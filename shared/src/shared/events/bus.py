@@ -13,7 +13,8 @@ OnMessage = Callable[[bytes], Awaitable[None]]
 PUBLISH_TIMEOUT_S: Final = 5.0  # well below the 15 s after which PostgreSQL ends the relay's idle transaction
 UNROUTED_KEPT: Final = 10_000  # messages of types without a consumer: enough to see what they are
 IN_FLIGHT: Final = 100  # messages that one consumer holds at a time
-POLL_S: Final = 1.0  # behind the wake-ups: finds rows of other processes, and those whose next attempt is due
+POLL_S: Final = 5.0  # behind the wake-ups: finds rows that a command wrote, and those of a process that died
+APART_POLL_S: Final = 1.0  # of a relay apart from the API, whose commits cannot wake it
 
 
 class BusUnavailable(Exception):

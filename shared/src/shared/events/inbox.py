@@ -112,7 +112,7 @@ class InboxWorker:
             parked=parked,
             exc_info=error,
         )
-        pause = timedelta(seconds=BACKOFF.wait_s(row.attempts))
+        pause_s = BACKOFF.wait_s(row.attempts)
         async with self._database.transaction() as db:
             await db.execute(
                 update(InboxRow)
@@ -120,10 +120,12 @@ class InboxWorker:
                 .values(
                     attempts=InboxRow.attempts + 1,
                     fault=str(error) if isinstance(error, EventMalformed) else repr(error),
-                    next_attempt_at=func.clock_timestamp() + pause,
+                    next_attempt_at=func.clock_timestamp() + timedelta(seconds=pause_s),
                     parked_at=func.clock_timestamp() if parked else None,
                 )
             )
+        if not parked:
+            self._loop.wake_after(pause_s)
 
 
 async def _run(db: AsyncSession, handler: Handler, event: Consumed) -> str:

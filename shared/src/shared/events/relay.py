@@ -79,7 +79,9 @@ class Relay:
             if not rows:
                 return Progress.IDLE
             batch = await self._publish(rows)
-            await _mark(db, batch)
+            again_s = await _mark(db, batch)
+        if again_s is not None:
+            self._loop.wake_after(again_s)
         if batch.lost is not None:
             raise batch.lost
         return Progress.IDLE if len(batch.published) == len(rows) < BATCH else Progress.MORE
@@ -140,25 +142,28 @@ def _due() -> Select[OutboxRow]:
     return select(OutboxRow).where(*waiting, *due).order_by(OutboxRow.position).limit(BATCH)
 
 
-async def _mark(db: AsyncSession, batch: _Batch) -> None:
+async def _mark(db: AsyncSession, batch: _Batch) -> float | None:
+    """Store what became of the rows. The time until the first of them is due again; None without one."""
+    pauses_s = []
     published = update(OutboxRow).where(OutboxRow.id.in_(batch.published))
     await db.execute(published.values(published_at=func.clock_timestamp(), fault=None), execution_options=_NO_SYNC)
     for row, reason in batch.refused:
         metrics.FAILED.labels(row.type, "relay").inc()
         parked = row.attempts + 1 >= MAX_ATTEMPTS
         log.warning("event_refused", event_id=str(row.id), event_type=row.type, reason=reason, parked=parked)
-        pause = timedelta(seconds=BACKOFF.wait_s(row.attempts))
+        pauses_s.append(BACKOFF.wait_s(row.attempts))
         await db.execute(
             update(OutboxRow)
             .where(OutboxRow.id == row.id)
             .values(
                 attempts=OutboxRow.attempts + 1,
                 fault=reason,
-                next_attempt_at=func.clock_timestamp() + pause,
+                next_attempt_at=func.clock_timestamp() + timedelta(seconds=pauses_s[-1]),
                 parked_at=func.clock_timestamp() if parked else None,
             ),
             execution_options=_NO_SYNC,
         )
+    return min(pauses_s, default=None)
 
 
 _DUE: Final = _due()
