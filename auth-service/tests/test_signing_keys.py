@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
+from sqlalchemy import event
 
 from auth_service.keyring import CannotDecrypt, Keyring, generate_root
 from auth_service.settings import AuthSettings, KeyringInvalid, KeySettings
@@ -21,6 +22,7 @@ from shared.identity.jwks import Jwks
 from shared.identity.keys import thumbprint
 from shared.resources import MissingSetting, Resources
 from shared.settings import SettingsInvalid, load
+from shared.testing import eventually
 
 from .door import Door, principal_of
 
@@ -49,6 +51,29 @@ async def test_many_replicas_at_their_first_start_make_one_pair(database: Databa
     assert len({replica.key.kid for replica in replicas}) == 1
     async with database.transaction() as db:
         assert sorted(key.status for key in await service.listed(db)) == ["active", "next"]
+
+
+async def test_a_replica_follows_a_rotation_and_reads_the_key_only_then(
+    database: Database, encryption_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_service.signing_keys.active_key.RELOAD_EVERY_S", 0.02)
+    asked, read = 0, 0
+
+    @event.listens_for(database.engine().sync_engine, "before_cursor_execute")
+    def count(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        nonlocal asked, read
+        asked += "EXISTS" in statement
+        read += statement.startswith("SELECT") and "private_sealed" in statement
+
+    replica = ActiveKey(database, _keyring(encryption_key))
+    following = asyncio.create_task(replica.reloading.run())
+    await eventually(lambda: asked > 3)
+    assert read == 1
+    async with database.transaction() as db:
+        rotated = await service.rotate(db, _keyring(encryption_key), force=True)
+    await eventually(lambda: replica.key.kid == rotated)
+    following.cancel()
+    await asyncio.wait([following])
 
 
 async def test_the_key_set_is_public_and_holds_no_private_part(door: Door) -> None:

@@ -19,7 +19,9 @@ class ActiveKey:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database, self._keyring = database, keyring
         self._key: SigningKey | None = None
-        self.reloading = PollingLoop("signing key", self.reload, every_s=RELOAD_EVERY_S, backoff=_BACKOFF)
+        self.reloading = PollingLoop(
+            "signing key", self.reload, every_s=RELOAD_EVERY_S, due=self._is_outdated, backoff=_BACKOFF
+        )
         """Follows rotations. While the database is unavailable, the key in memory stays in use."""
 
     @property
@@ -34,6 +36,9 @@ class ActiveKey:
         async with self._database.transaction() as db:
             await service.ensure(db, self._keyring)
             self._key = await service.active_key(db, self._keyring)
+
+    async def _is_outdated(self) -> bool:
+        return self._key is None or await self._database.finds(service.another_than(self._key.kid))
 
     async def check(self) -> str:
         """For readiness: whether there is a key to sign with."""

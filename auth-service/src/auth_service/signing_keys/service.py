@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, func, or_, select, text
+from sqlalchemy import Select, delete, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.keyring import Keyring
@@ -66,6 +66,12 @@ async def active_key(db: AsyncSession, keyring: Keyring) -> SigningKey:
     """The key that signs now. Raises CannotDecrypt where the encryption key is not the one it was sealed with."""
     stored = await _by_status(db, "active")
     return parse_private_key(keyring.decrypt(stored.private_sealed, context=stored.kid))
+
+
+def another_than(kid: str) -> Select[bool]:
+    """Whether `kid` is no longer the active key, or there is no next one."""
+    active = exists().where(StoredKey.status == "active", StoredKey.kid == kid)
+    return select(~(active & exists().where(StoredKey.status == "next")))
 
 
 async def listed(db: AsyncSession) -> list[StoredKey]:

@@ -14,7 +14,8 @@ log = structlog.get_logger(__name__)
 
 def sweeping(database: Database, storage: Storage, every_s: float) -> PollingLoop:
     """Removes all objects that are due. Any number of replicas may do so: each takes rows that no other holds."""
-    return PollingLoop("file sweeper", partial(remove_next, database, storage), every_s=every_s)
+    due = partial(database.finds, models.ANY_REMOVAL_DUE)
+    return PollingLoop("file sweeper", partial(remove_next, database, storage), every_s=every_s, due=due)
 
 
 async def remove_next(database: Database, storage: Storage) -> Progress:

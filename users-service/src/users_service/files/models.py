@@ -67,5 +67,8 @@ async def cancel_removal(db: AsyncSession, object_key: str) -> bool:
 
 async def next_removal(db: AsyncSession) -> Removal | None:
     """One due removal, locked against others and against its upload's end; None when nothing is due."""
-    due = select(Removal).where(Removal.due_at <= func.now()).order_by(Removal.due_at).limit(1)
-    return await db.scalar(due.with_for_update(skip_locked=True))
+    return await db.scalar(_DUE.order_by(Removal.due_at).limit(1).with_for_update(skip_locked=True))
+
+
+_DUE = select(Removal).where(Removal.due_at <= func.now())
+ANY_REMOVAL_DUE = select(_DUE.exists())
