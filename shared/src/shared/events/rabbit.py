@@ -169,9 +169,20 @@ class RabbitBus:
         return queue
 
     async def _count(self, queue: str) -> int:
-        async with self._channel() as channel, asyncio.timeout(SETUP_TIMEOUT_S):
-            declared = await channel.declare_queue(queue, passive=True)
-            return declared.declaration_result.message_count or 0
+        """On the publishing connection: a new one every few seconds is most of what an idle broker does."""
+        exchange: AbstractExchange | None = None
+        try:
+            async with asyncio.timeout(SETUP_TIMEOUT_S):
+                exchange = await self._publisher()
+                if (connection := self._connection) is None:
+                    raise ConnectionError("the connection was lost")
+                async with connection.channel() as channel:  # a missing queue closes its channel, no more
+                    declared = await channel.declare_queue(queue, passive=True)
+                    return declared.declaration_result.message_count or 0
+        except _LOST as error:
+            if isinstance(error, TimeoutError):
+                await self._forget(exchange)
+            raise BusUnavailable(repr(error)) from error
 
     async def _connect(self) -> AbstractConnection:
         return await connect(self._url, timeout_s=self._publish_timeout_s)
