@@ -1,14 +1,17 @@
 """How tests hurt the fleet: processes and servers that die, and what they wait for until all is well again."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
+import asyncpg
 import httpx2
 
 from shared.dev.launcher.child_process import Child
 from shared.dev.launcher.running_fleet import Fleet
+from shared.dev.servers.postgres import Postgres
 from shared.testing import eventually
 
 COMES_BACK_S = 30
@@ -57,6 +60,42 @@ async def _not_ready(child: Child) -> str | None:
         except httpx2.TransportError as error:
             return repr(error)
     return None if reply.status_code == 200 else reply.text
+
+
+@asynccontextmanager
+async def deaf(fleet: Fleet, how: str) -> AsyncIterator[None]:
+    """The fleet while its processes hear no NOTIFY: their connections for it are `cut` again and again, or `silent`."""
+    if how == "cut":
+        cutting = asyncio.create_task(_keep_cutting(fleet))
+        yield
+        cutting.cancel()
+        await asyncio.wait([cutting])
+        return
+    found = await _listeners(fleet)
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in found:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def _keep_cutting(fleet: Fleet) -> None:
+    while True:
+        await _listeners(fleet, "pg_terminate_backend(pid)")
+
+
+async def _listeners(fleet: Fleet, what: str = "pid") -> list[int]:
+    """The processes of PostgreSQL that serve a LISTEN connection; or what a function of each returns."""
+    postgres = fleet.backing.servers["postgres"]
+    assert isinstance(postgres, Postgres)
+    connection = await asyncpg.connect(f"{postgres.url}/postgres")
+    try:
+        asked = f"SELECT {what} FROM pg_stat_activity WHERE application_name LIKE 'flotilla-%-listen'"  # noqa: S608
+        return [row[0] for row in await connection.fetch(asked)]
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -4,8 +4,10 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+from harm import deaf
 from people import PASSWORD, Person, Town
 
+from shared.dev.launcher.running_fleet import Fleet
 from shared.testing import eventually
 
 EVERYWHERE_S = 2.0
@@ -113,6 +115,17 @@ async def test_changed_roles_end_the_tokens_from_before_and_come_with_the_refres
     assert bob.tokens["session_id"] == before["session_id"]
     assert "chat:moderate" in bob.tokens["scope"].split()
     await eventually(lambda: admitted(bob), within_s=10, saying="the token with the new roles is admitted")
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+async def test_logout_is_known_everywhere_in_time_when_no_notice_arrives(fleet: Fleet, town: Town, how: str) -> None:
+    ann = await town.founder()
+    async with ann.socket() as socket, deaf(fleet, how):
+        await ann.post("/auth/logout", 204)
+        async with asyncio.timeout(EVERYWHERE_S):
+            for gateway in (0, 1):
+                await eventually(ann.at(gateway).refused)
+            assert await socket.closed() == 4001
 
 
 async def test_logout_all_ends_every_session_everywhere(town: Town) -> None:
