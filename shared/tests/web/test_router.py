@@ -1,11 +1,15 @@
-"""What a router refuses when its module is imported."""
+"""What a router refuses when its module is imported, and what its routes make FastAPI do."""
 
 from typing import Annotated
 
 import pytest
 from fastapi import Depends
+from fastapi.dependencies.models import Dependant
 
-from shared.web.router import Router
+from shared.identity.access import CurrentUser, require_scopes
+from shared.web.conditional import Conditions
+from shared.web.router import Router, StrictRoute
+from shared.web.session import Db
 
 
 class Held:
@@ -23,3 +27,19 @@ def test_a_dependency_that_would_run_in_a_thread_is_refused(dependency: type[Hel
 
         @router.get("/")
         async def read(held: Annotated[Held, Depends(dependency)]) -> None: ...
+
+
+def test_a_read_has_as_many_dependencies_as_it_names() -> None:
+    """FastAPI solves the whole tree for each request: what several dependencies need is no dependency itself."""
+    router = Router()
+
+    @router.get("/", dependencies=[Depends(require_scopes("posts:read"))])
+    async def read(user: CurrentUser, db: Db, conditions: Conditions) -> None: ...
+
+    [route] = router.routes
+    assert isinstance(route, StrictRoute)
+    assert _size(route.dependant) == 6  # the operation, these three, and the scopes with whose they are
+
+
+def _size(dependant: Dependant) -> int:
+    return 1 + sum(_size(needed) for needed in dependant.dependencies)

@@ -10,38 +10,47 @@ from `Authorization` alone: one in a query or a form would end up in logs and hi
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import structlog
 from fastapi import Depends, Security
+from fastapi.openapi.models import HTTPBearer
 from fastapi.requests import HTTPConnection
-from fastapi.security import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from shared.identity.principal import Principal, ServiceCaller
 from shared.identity.revocations import Revocations
 from shared.identity.verifier import Verifier
 from shared.problems import Forbidden, InsufficientScope, InvalidToken, Unauthenticated
-from shared.resources import resource
+from shared.resources import resource, resources_of
 
-VerifierDep = Annotated[Verifier, resource(Verifier)]
 RevocationsDep = Annotated[Revocations, resource(Revocations)]
 
-# For OpenAPI only: a token read through it would be verified again for each set of scopes.
-_shown_scheme = HTTPBearer(scheme_name="bearer", bearerFormat="JWT", auto_error=False)
+_CALLER: Final = "caller"
 
 
-async def caller(
-    connection: HTTPConnection, verifier: VerifierDep, revocations: RevocationsDep
-) -> Principal | ServiceCaller | None:
-    """Who calls, None without a token; verified once a request. Raises InvalidToken for a token that has ended."""
+async def caller(connection: HTTPConnection) -> Principal | ServiceCaller | None:
+    """Who calls, None without a token; verified once a request. Raises InvalidToken for a token that has ended.
+
+    A request has its answer in its state: FastAPI would solve this once for each dependency that needs it.
+    """
+    state: dict[str, Any] = connection.scope["state"]
+    if _CALLER not in state:
+        state[_CALLER] = await _verified(connection)
+    found: Principal | ServiceCaller | None = state[_CALLER]
+    return found
+
+
+async def _verified(connection: HTTPConnection) -> Principal | ServiceCaller | None:
     token = _bearer_token(connection)
     if token is None:
         return None
-    found = await verifier.caller(token)
+    resources = resources_of(connection)
+    found = await resources.get(Verifier).caller(token)
     if isinstance(found, ServiceCaller):
         structlog.contextvars.bind_contextvars(service_caller=found.name)
         return found
-    revocations.admit(found)
+    resources.get(Revocations).admit(found)
     structlog.contextvars.bind_contextvars(user=str(found.user_id), tenant=found.tenant_id and str(found.tenant_id))
     return found
 
@@ -54,23 +63,31 @@ def _bearer_token(connection: HTTPConnection) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-Caller = Annotated[Principal | ServiceCaller | None, Depends(caller)]
-
-
-async def optional_user(found: Caller) -> Principal | None:
+async def optional_user(connection: HTTPConnection) -> Principal | None:
     """The signed-in person; None without a token, and for a service that acts for itself."""
+    found = await caller(connection)
     return found if isinstance(found, Principal) else None
 
 
-async def current_user(found: Caller, _shown: Annotated[object, Depends(_shown_scheme)]) -> Principal:
-    """The signed-in person. Raises Unauthenticated, or InvalidToken for a service's own token."""
-    if found is None:
-        raise Unauthenticated
-    if isinstance(found, ServiceCaller):
-        raise InvalidToken("The token identifies a service; this operation requires a person.")
-    return found
+class _BearerToken(SecurityBase):
+    """A dependency that OpenAPI documents as requiring a bearer token."""
+
+    model = HTTPBearer(bearerFormat="JWT")
+    scheme_name = "bearer"
 
 
+class _CurrentUser(_BearerToken):
+    async def __call__(self, connection: HTTPConnection) -> Principal:
+        """The signed-in person. Raises Unauthenticated, or InvalidToken for a service's own token."""
+        found = await caller(connection)
+        if found is None:
+            raise Unauthenticated
+        if isinstance(found, ServiceCaller):
+            raise InvalidToken("The token identifies a service; this operation requires a person.")
+        return found
+
+
+current_user: Final = _CurrentUser()
 OptionalUser = Annotated[Principal | None, Depends(optional_user)]
 CurrentUser = Annotated[Principal, Depends(current_user)]
 
@@ -89,12 +106,13 @@ def require_scopes(*scopes: str) -> Callable[..., Awaitable[Principal]]:
 
 
 @dataclass(frozen=True, slots=True)
-class RequireAnyScope:
+class RequireAnyScope(_BearerToken):
     """A dependency: the signed-in person, whose token has at least one of `scopes`; else InsufficientScope."""
 
     scopes: tuple[str, ...]
 
-    async def __call__(self, user: CurrentUser) -> Principal:
+    async def __call__(self, connection: HTTPConnection) -> Principal:
+        user = await current_user(connection)
         if user.scopes.isdisjoint(self.scopes):
             detail = f"This operation requires one of the scopes {', '.join(self.scopes)}."
             raise InsufficientScope(detail, scopes=self.scopes)
@@ -109,12 +127,13 @@ def require_any_scope(*scopes: str) -> RequireAnyScope:
 
 
 @dataclass(frozen=True, slots=True)
-class RequireGrant:
+class RequireGrant(_BearerToken):
     """A dependency: a service that speaks for itself and holds `grant`; a person or another service is Forbidden."""
 
     grant: str
 
-    async def __call__(self, found: Caller, _shown: Annotated[object, Depends(_shown_scheme)]) -> ServiceCaller:
+    async def __call__(self, connection: HTTPConnection) -> ServiceCaller:
+        found = await caller(connection)
         if found is None:
             raise Unauthenticated
         if not isinstance(found, ServiceCaller) or self.grant not in found.grants:

@@ -8,18 +8,20 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends
+from fastapi.requests import HTTPConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.data.database import Database
-from shared.identity.access import OptionalUser
-from shared.resources import resource
+from shared.identity.access import optional_user
+from shared.resources import resource, resources_of
 
 DatabaseDep = Annotated[Database, resource(Database)]
 
 
-async def session(database: DatabaseDep, user: OptionalUser) -> AsyncIterator[AsyncSession]:
+async def session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     """One transaction as the caller's tenant; without a tenant when the caller is not signed in."""
-    async with database.transaction(user.tenant_id if user else None) as db:
+    user = await optional_user(connection)
+    async with resources_of(connection).get(Database).transaction(user.tenant_id if user else None) as db:
         yield db
 
 
