@@ -89,7 +89,7 @@ class Service:
     ) -> FastAPI:
         """The application, unchecked: the contracts are generated from it, the fleet's lists among them."""
         settings, checks = settings or load(self.settings), health or HealthChecks(self.name)
-        provider = traces.configure(settings.telemetry, self.name)
+        provider, exported = traces.configure(settings.telemetry, self.name), bool(settings.telemetry.otlp_endpoint)
         app = FastAPI(
             title=f"Flotilla {self.name}",
             description=self.description,
@@ -100,7 +100,14 @@ class Service:
             redirect_slashes=False,
             openapi_url="/openapi.json" if settings.docs_shown else None,
             generate_unique_id_function=lambda route: route.name,
-            telemetry={"tracer_provider": provider, "operation_spans": False, "metrics": False, "logs": False},
+            telemetry={
+                "tracer_provider": provider,
+                "tracing": exported,
+                "exclude": lambda scope: not traces.is_sampled(scope["headers"]),
+                "operation_spans": False,
+                "metrics": False,
+                "logs": False,
+            },
         )
         errors.install(app)
         database_errors.install(app)
@@ -116,7 +123,7 @@ class Service:
                 allow_methods=["*"],
                 expose_headers=EXPOSED_HEADERS,
             )
-        app.add_middleware(RequestContext)
+        app.add_middleware(RequestContext, spans=exported)
         return app
 
 

@@ -1,21 +1,41 @@
-"""OpenTelemetry traces: a provider always (without one there is no trace id), an exporter only where one is wanted."""
+"""OpenTelemetry traces: a provider always (without one there is no trace id), an exporter only where one is wanted.
 
-from collections.abc import Callable, Iterator
+A request has a span of its own only if that span is exported; otherwise it continues the trace of its `traceparent`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pkgutil import resolve_name
 from typing import Final
 
 from opentelemetry import context, trace
+from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanKind, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.settings import TelemetrySettings
 
 _EXPORT: Final = "shared.telemetry.trace_export:export"  # imported only where an endpoint is set
+Headers = Sequence[tuple[bytes, bytes]]
+
 _propagator = TraceContextTextMapPropagator()
+
+
+class _RawHeaders(Getter[Headers]):
+    """Reads the headers of an ASGI scope."""
+
+    def get(self, carrier: Headers, key: str) -> list[str] | None:
+        name = key.encode()
+        return [value.decode("latin-1") for header, value in carrier if header == name] or None
+
+    def keys(self, carrier: Headers) -> list[str]:
+        return [header.decode("latin-1") for header, _ in carrier]
+
+
+_RAW_HEADERS: Final = _RawHeaders()
 
 
 def configure(settings: TelemetrySettings, service: str) -> TracerProvider:
@@ -32,6 +52,20 @@ def configure(settings: TelemetrySettings, service: str) -> TracerProvider:
         export(provider, settings.otlp_endpoint)
     trace.set_tracer_provider(provider)
     return provider
+
+
+def is_sampled(headers: Headers) -> bool:
+    """Whether a request's span would be recorded: its `traceparent` says so, or it starts a trace."""
+    context_of_caller = trace.get_current_span(_propagator.extract(headers, getter=_RAW_HEADERS)).get_span_context()
+    return not context_of_caller.is_valid or bool(context_of_caller.trace_flags & TraceFlags.SAMPLED)
+
+
+def follow(headers: Headers) -> None:
+    """Continue the trace of a request without a span, or start one: for the task of the request, until its end."""
+    found = _propagator.extract(headers, getter=_RAW_HEADERS)
+    if not trace.get_current_span(found).get_span_context().is_valid:
+        found = trace.set_span_in_context(trace.get_tracer("flotilla").start_span("request", found), found)
+    context.attach(found)
 
 
 def traceparent() -> str | None:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import deadline
 from shared.ids import new_id
 from shared.problems import InternalError, Problem, UpstreamTimeout
-from shared.telemetry import metrics
+from shared.telemetry import metrics, traces
 from shared.web import connection
 from shared.web.errors import answer
 
@@ -41,8 +41,10 @@ def _seconds_left(scope: Scope) -> float | None:
 
 
 class RequestContext:
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    """`spans`: sampled requests have a span already, because spans are exported."""
+
+    def __init__(self, app: ASGIApp, *, spans: bool = False) -> None:
+        self._app, self._spans = app, spans
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -52,6 +54,8 @@ class RequestContext:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if not (self._spans and traces.is_sampled(scope["headers"])):
+            traces.follow(scope["headers"])
         if scope["type"] == "websocket":  # lives longer than any call
             await self._app(scope, receive, send)
             return
