@@ -42,6 +42,7 @@ from shared.identity.tokens import Signer
 from shared.limits import Limiter, PipelinedConnection
 from shared.process import Process, open_process
 from shared.telemetry import traces
+from shared.telemetry.request_log import RequestLog
 from shared.web.health import HealthChecks
 
 log = structlog.get_logger("gateway")
@@ -83,19 +84,19 @@ class ReplicaClients(Clients):
 async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     """Open a gateway, its connections and its background tasks; close them when the block ends."""
     matcher = file.load(settings.routes_file, settings.origins)
-    checks, access_log = HealthChecks("gateway"), AccessLog(settings.log)
+    checks, request_log = HealthChecks("gateway"), RequestLog(settings.log, "gateway")
     async with open_process(settings, checks) as process:
         _open_resources(process, settings)
         published = Published()
         entrance = Entrance(docs=settings.docs_shown, url=settings.public_url, development=settings.development)
         portal = Portal(checks, settings.shown, published, entrance)
         documents = _collect_documents(process, settings, matcher, portal.document, published)
-        edge = _edge(process, settings, matcher, access_log, portal)
+        edge = _edge(process, settings, matcher, AccessLog(request_log), portal)
         try:
             async with supervise(process.tasks):
                 yield Gateway(edge, documents, checks, process.get(OpenStreams), process.get(Limiter), settings)
         finally:
-            access_log.flush()
+            request_log.flush()
 
 
 def _open_resources(process: Process, settings: GatewaySettings) -> None:

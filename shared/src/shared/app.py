@@ -32,6 +32,7 @@ from shared.process import Process, open_process
 from shared.settings import ServiceSettings, load
 from shared.stores import open_stores
 from shared.telemetry import traces
+from shared.telemetry.request_log import RequestLog
 from shared.web import database_errors, errors, openapi
 from shared.web import health as health_pages
 from shared.web.cors import EXPOSED_HEADERS
@@ -89,12 +90,13 @@ class Service:
     ) -> FastAPI:
         """The application, unchecked: the contracts are generated from it, the fleet's lists among them."""
         settings, checks = settings or load(self.settings), health or HealthChecks(self.name)
+        request_log = RequestLog(settings.log, self.name)
         provider, exported = traces.configure(settings.telemetry, self.name), bool(settings.telemetry.otlp_endpoint)
         app = FastAPI(
             title=f"Flotilla {self.name}",
             description=self.description,
             version="1",
-            lifespan=lambda _: _lifespan(self, settings, checks, events),
+            lifespan=lambda _: _lifespan(self, settings, checks, request_log, events),
             docs_url="/docs" if settings.docs_shown else None,
             redoc_url=None,
             redirect_slashes=False,
@@ -123,13 +125,13 @@ class Service:
                 allow_methods=["*"],
                 expose_headers=EXPOSED_HEADERS,
             )
-        app.add_middleware(RequestContext, spans=exported)
+        app.add_middleware(RequestContext, log=request_log, spans=exported)
         return app
 
 
 @asynccontextmanager
 async def _lifespan(
-    service: Service, settings: ServiceSettings, checks: HealthChecks, events: bool
+    service: Service, settings: ServiceSettings, checks: HealthChecks, request_log: RequestLog, events: bool
 ) -> AsyncIterator[dict[str, Any]]:
     """Open everything, run the background work, and hand the resources to every request."""
     async with open_process(settings, checks) as process:
@@ -139,8 +141,11 @@ async def _lifespan(
         await service.open(process)
         if events:
             _run_events(service, process)
-        async with supervise(process.tasks):
-            yield {"resources": process.resources}
+        try:
+            async with supervise(process.tasks):
+                yield {"resources": process.resources}
+        finally:
+            request_log.flush()
 
 
 def _run_events(service: Service, process: Process, *, poll_s: float = POLL_S) -> None:

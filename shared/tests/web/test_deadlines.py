@@ -8,6 +8,8 @@ import httpx2
 import pytest
 
 from shared import deadline
+from shared.settings import LogSettings
+from shared.telemetry.request_log import RequestLog
 from shared.testing.running import running
 from shared.web.requests import RequestContext
 
@@ -31,7 +33,8 @@ def worker() -> Worker:
 
 @pytest.fixture
 async def client(worker: Worker) -> AsyncIterator[httpx2.AsyncClient]:
-    async with running(RequestContext(worker), lifespan="off") as url, httpx2.AsyncClient(base_url=url) as opened:
+    app = RequestContext(worker, log=RequestLog(LogSettings(), "probe"))
+    async with running(app, lifespan="off") as url, httpx2.AsyncClient(base_url=url) as opened:
         yield opened
 
 

@@ -32,7 +32,7 @@ class Started(SpanProcessor):
 def serve(service: Any, settings_values: dict[str, Any]) -> Serve:
     @asynccontextmanager
     async def client(endpoint: str | None = None) -> AsyncIterator[httpx2.AsyncClient]:
-        values = settings_values | {"telemetry": {"otlp_endpoint": endpoint}}
+        values = settings_values | {"log": {"format": "console"}, "telemetry": {"otlp_endpoint": endpoint}}
         app = service.create_app(service.settings(_env_file=None, **values), events=False)
         async with running_service(app) as url, httpx2.AsyncClient(base_url=url) as opened:
             yield opened

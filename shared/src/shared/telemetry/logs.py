@@ -7,14 +7,14 @@ import logging
 import logging.handlers
 import os
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
-from opentelemetry import trace
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from shared.settings import LogSettings
+from shared.telemetry.traces import trace_id
 
 _LEVELS = {
     **dict.fromkeys(("uvicorn.access", "httpx2", "httpcore2", "asyncio"), logging.WARNING),
@@ -88,7 +88,6 @@ class _Stamp:
 
 
 def _add_trace(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-    context: Any = trace.get_current_span().get_span_context()
-    if context.is_valid:
-        line.setdefault("trace_id", f"{context.trace_id:032x}")
+    if (current := trace_id()) is not None:
+        line.setdefault("trace_id", current)
     return line

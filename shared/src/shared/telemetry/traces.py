@@ -68,6 +68,12 @@ def follow(headers: Headers) -> None:
     context.attach(found)
 
 
+def trace_id() -> str | None:
+    """The current trace as its 32 hexadecimal digits; None outside of a trace."""
+    current = trace.get_current_span().get_span_context()
+    return f"{current.trace_id:032x}" if current.is_valid else None
+
+
 def traceparent() -> str | None:
     """The current span as a W3C `traceparent`; None outside of a span."""
     carrier: dict[str, str] = {}

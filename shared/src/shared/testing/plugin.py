@@ -147,7 +147,8 @@ def settings_values(
 
 @pytest.fixture
 def settings(service: Any, settings_values: dict[str, Any]) -> ServiceSettings:
-    made: ServiceSettings = service.settings(_env_file=None, **settings_values)
+    """Of a service in this process: its request lines go through logging too, where `caplog` sees them."""
+    made: ServiceSettings = service.settings(_env_file=None, **{"log": {"format": "console"}} | settings_values)
     return made
 
 

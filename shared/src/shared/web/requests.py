@@ -13,6 +13,7 @@ from shared import deadline
 from shared.ids import new_id
 from shared.problems import InternalError, Problem, UpstreamTimeout
 from shared.telemetry import metrics, traces
+from shared.telemetry.request_log import RequestLog
 from shared.web import connection
 from shared.web.errors import answer
 
@@ -43,8 +44,8 @@ def _seconds_left(scope: Scope) -> float | None:
 class RequestContext:
     """`spans`: sampled requests have a span already, because spans are exported."""
 
-    def __init__(self, app: ASGIApp, *, spans: bool = False) -> None:
-        self._app, self._spans = app, spans
+    def __init__(self, app: ASGIApp, *, log: RequestLog, spans: bool = False) -> None:
+        self._app, self._log, self._spans = app, log, spans
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -60,14 +61,14 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         deadline.start(_seconds_left(scope))
-        await _Exchange(self._app, scope, request_id).run(receive, send)
+        await _Exchange(self._app, scope, request_id, self._log).run(receive, send)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, request_id: str) -> None:
-        self._app, self._scope, self._request_id = app, scope, request_id
+    def __init__(self, app: ASGIApp, scope: Scope, request_id: str, request_log: RequestLog) -> None:
+        self._app, self._scope, self._request_id, self._log = app, scope, request_id, request_log
         self._status = 0
         self._cut_off = self._answered = False
         self._counts = scope["path"] not in _QUIET
@@ -115,16 +116,20 @@ class _Exchange:
         return getattr(self._scope.get("route"), "path", "unmatched")
 
     def _record(self) -> None:
+        method, route = self._scope["method"], self._route
         duration_s = time.perf_counter() - self._began - self._scope["state"].get("held_s", 0.0)
-        metrics.REQUESTS.labels(self._scope["method"], self._route, str(self._status)).observe(duration_s)
-        if not self._counts:
+        self._log.observe(method, route, self._status, duration_s)
+        if not self._counts or not self._log.enabled:
             return
-        log.info(
-            "request",
-            method=self._scope["method"],
-            route=self._route,
-            status=self._status,
-            duration_ms=round(duration_s * 1000, 1),
-            code=self._scope["state"].get("problem_code"),
-            cut_off=self._cut_off or None,
+        self._log.write(
+            {
+                **structlog.contextvars.get_contextvars(),
+                "trace_id": traces.trace_id(),
+                "method": method,
+                "route": route,
+                "status": self._status,
+                "duration_ms": round(duration_s * 1000, 1),
+                "code": self._scope["state"].get("problem_code"),
+                "cut_off": self._cut_off or None,
+            }
         )
