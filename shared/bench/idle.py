@@ -5,9 +5,10 @@
 It starts the whole fleet on free ports with a data folder of its own, as the first `make up` after an installation
 does, so a fleet that runs on this machine keeps running. Nothing is sent to it. After it has settled, the CPU time
 (user and system, from /proc) of every process is read around each window: services, worker, mail catcher, PostgreSQL
-with its backends, Valkey, and the launcher, which is this process. Memory is PSS, in which a page shared by n
-processes counts as 1/n. The import time is the CPU time of `python -m <package> <verb>` without any setting: it ends
-once it has imported everything and read its settings. Results: median and range of the windows, beside the targets.
+with its backends, Valkey, the process that the services are forks of, and the launcher, which is this process. Memory
+is PSS, in which a page shared by n processes counts as 1/n. The import time is the CPU time of `python -m <package>
+<verb>` without any setting: it ends once it has imported everything and read its settings. Results: median and range
+of the windows, beside the targets.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ import typer
 
 from shared.dev.bench import calibration_s, cpu_s, spread
 from shared.dev.fleet import FleetService, fleet, processes, repository
+from shared.dev.launcher.forked_process import ForkServer
 from shared.dev.launcher.logs import Screen
 from shared.dev.launcher.running_fleet import Fleet, Plan, running_fleet
 
@@ -55,25 +57,34 @@ def roots(run: Fleet) -> dict[str, psutil.Process]:
     return {name: psutil.Process(pid) for name, pid in pids.items() if pid is not None}
 
 
-def pss_mib(root: psutil.Process) -> float:
-    """The proportional set size of a process and its descendants."""
+def alone(run: Fleet) -> dict[str, psutil.Process]:
+    """The processes whose descendants are parts of their own: this one, and the one that the services are forks of."""
+    found = {"launcher": psutil.Process()}
+    if isinstance(run.starter, ForkServer):
+        found["fork server"] = psutil.Process(run.starter.pid)
+    return found
+
+
+def pss_mib(*processes: psutil.Process) -> float:
+    """The proportional set size of these processes together."""
     found = 0
-    for process in (root, *root.children(recursive=True)):
+    for process in processes:
         rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
         found += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     return found / 1024
 
 
-def snapshot(parts: Mapping[str, psutil.Process]) -> dict[str, float]:
-    own = psutil.Process().cpu_times()
-    return {name: cpu_s(root) for name, root in parts.items()} | {"launcher": own.user + own.system}
+def snapshot(run: Fleet) -> dict[str, float]:
+    """The CPU seconds of each part."""
+    used = {name: sum(process.cpu_times()[:2]) for name, process in alone(run).items()}
+    return used | {name: cpu_s(root) for name, root in roots(run).items()}
 
 
-async def window(parts: Mapping[str, psutil.Process], seconds: float) -> Usage:
+async def window(run: Fleet, seconds: float) -> Usage:
     """The CPU of each part over `seconds`, in percent of one core."""
-    before, began = snapshot(parts), time.monotonic()
+    before, began = snapshot(run), time.monotonic()
     await asyncio.sleep(seconds)
-    after, lasted_s = snapshot(parts), time.monotonic() - began
+    after, lasted_s = snapshot(run), time.monotonic() - began
     return {name: (after[name] - before[name]) / lasted_s * 100 for name in before}
 
 
@@ -86,12 +97,12 @@ async def measure(windows: int, seconds: float, settle_s: float) -> Measured:
         screen.quiet = True
         async with running_fleet(plan, screen) as run:
             ready_s = time.monotonic() - began
-            parts = roots(run)
-            started = snapshot(parts)
+            started = snapshot(run)
             await asyncio.sleep(settle_s)
-            found = [await window(parts, seconds) for _ in range(windows)]
+            found = [await window(run, seconds) for _ in range(windows)]
             _refuse_restarts(run)
-            memory = {part: pss_mib(root) for part, root in parts.items()}
+            memory = {part: pss_mib(root, *root.children(recursive=True)) for part, root in roots(run).items()}
+            memory |= {part: pss_mib(process) for part, process in alone(run).items()}
         return Measured(ready_s, started, memory, found)
 
 

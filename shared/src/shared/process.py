@@ -78,7 +78,7 @@ async def open_process(settings: ServiceSettings, health: HealthChecks) -> Async
         process.add(settings)
         process.add(settings, ServiceSettings)
         process.add(health)
-        process.loop(PollingLoop("metrics", metrics.sample, every_s=0))
+        process.loop(PollingLoop("metrics", metrics.ProcessSampler().sample, every_s=0))
         _open_identity(process)
         yield process
 

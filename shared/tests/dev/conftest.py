@@ -45,7 +45,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"path": self.path, "pid": os.getpid(), "env": dict(os.environ)}).encode()
+        inherited = "shared.cli" in sys.modules  # it imports nothing of shared by itself
+        body = json.dumps({"path": self.path, "env": dict(os.environ), "inherited": inherited}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

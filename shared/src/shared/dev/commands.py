@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -57,6 +58,8 @@ def up(
         raise typer.BadParameter(f"There is no process {', '.join(sorted(unknown))}; the fleet has {', '.join(there)}.")
     real = limits == "real"
     plan = Plan(repository(), _data(data), _numbers(replicas), left_out, _numbers(port), real_limits=real)
+    if reload:
+        plan = replace(plan, fork=False)  # a fork would not see a change of shared/
     _run(_up(plan, reload))
 
 

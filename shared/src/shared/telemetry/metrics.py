@@ -23,13 +23,18 @@ CPU_PERCENT = Gauge("flotilla_process_cpu_percent", "CPU use since the last samp
 POOL_IN_USE = Gauge("flotilla_db_pool_in_use", "Database connections checked out of the pool.", ["role"])
 
 _SAMPLE_S: Final = 5.0
-_PROCESS: Final = psutil.Process()
 
 
-async def sample() -> None:
-    """Refresh the process's gauges after a sleep; how late it ends is the event loop's lag."""
-    before = time.perf_counter()
-    await asyncio.sleep(_SAMPLE_S)
-    LOOP_LAG.set(max(0.0, time.perf_counter() - before - _SAMPLE_S))
-    DISK_FREE.set(psutil.disk_usage(str(Path.cwd())).free)
-    CPU_PERCENT.set(_PROCESS.cpu_percent())
+class ProcessSampler:
+    """Samples the process that made it: in development the module is imported before the process is forked."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+
+    async def sample(self) -> None:
+        """Refresh the process's gauges after a sleep; how late it ends is the event loop's lag."""
+        before = time.perf_counter()
+        await asyncio.sleep(_SAMPLE_S)
+        LOOP_LAG.set(max(0.0, time.perf_counter() - before - _SAMPLE_S))
+        DISK_FREE.set(psutil.disk_usage(str(Path.cwd())).free)
+        CPU_PERCENT.set(self._process.cpu_percent())

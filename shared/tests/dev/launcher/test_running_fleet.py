@@ -3,12 +3,14 @@
 import asyncio
 import io
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -22,7 +24,7 @@ from shared.dev.launcher import handover
 from shared.dev.launcher.data_folder import AlreadyRuns, DataFolder, FolderUnusable, RunningFleet
 from shared.dev.launcher.logs import Screen, story
 from shared.dev.launcher.ports import NoSuchListener, PortTaken, is_free
-from shared.dev.launcher.running_fleet import LaunchFailed, Plan, running_fleet
+from shared.dev.launcher.running_fleet import Fleet, LaunchFailed, Plan, running_fleet
 from shared.dev.servers.guard import lives
 from shared.dev.servers.server import free_port
 from shared.testing import eventually
@@ -46,11 +48,22 @@ def screen() -> Recorded:
     return Recorded()
 
 
+async def reported(url: str | None) -> dict[str, Any]:
+    """What the tiny service that answers there reports of itself."""
+    async with httpx2.AsyncClient() as client:
+        found: dict[str, Any] = (await client.get(f"{url}/")).json()
+        return found
+
+
 async def about(url: str | None) -> dict[str, str]:
     """The environment of the tiny service that answers there."""
-    async with httpx2.AsyncClient() as client:
-        found: dict[str, str] = (await client.get(f"{url}/")).json()["env"]
-        return found
+    found: dict[str, str] = (await reported(url))["env"]
+    return found
+
+
+def parents(fleet: Fleet) -> set[int]:
+    """The processes that the fleet's processes are children of."""
+    return {psutil.Process(child.pid).ppid() for child in fleet.children.values()}
 
 
 async def test_every_process_runs_with_its_own_environment(plan: Plan, screen: Recorded) -> None:
@@ -73,6 +86,40 @@ async def test_every_process_runs_with_its_own_environment(plan: Plan, screen: R
     assert gateway["LIMITS__GATEWAYS"] == "2"
     assert len(pids) == len(names)
     assert all(map(gone, pids))
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
+
+@linux
+async def test_processes_are_forks_of_one_that_has_imported_what_they_share(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(replace(plan, replicas={"chat": 2}), screen) as fleet:
+        assert len(parents(fleet)) == 1
+        assert os.getpid() not in parents(fleet)
+        for child in fleet.children.values():
+            assert child.pid is not None
+            assert os.getpgid(child.pid) == child.pid  # a signal reaches this process and its own children only
+            if child.name != "mail":
+                assert (await reported(child.command.url))["inherited"]
+        assert psutil.Process(fleet.children["chat-2"].pid).name() == "tiny_chat serve"
+
+
+@linux
+async def test_processes_start_again_when_the_one_they_are_forked_from_dies(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(plan, screen) as fleet:
+        server, before = parents(fleet).pop(), {child.pid for child in fleet.children.values()}
+        os.kill(server, signal.SIGKILL)
+        await eventually(lambda: all(child.pid not in (None, *before) for child in fleet.children.values()))
+        await fleet.ready()
+        assert server not in parents(fleet)
+
+
+async def test_without_forks_each_process_imports_for_itself(plan: Plan, screen: Recorded) -> None:
+    async with running_fleet(replace(plan, fork=False), screen) as fleet:
+        assert parents(fleet) == {os.getpid()}
+        chat = await reported(fleet.children["chat"].command.url)
+        assert not chat["inherited"]
+        assert chat["env"]["IDENTITY__KEY_FILE"].endswith("chat.pem")
 
 
 async def test_keys_and_trust_are_for_their_owner_only(plan: Plan, screen: Recorded) -> None:

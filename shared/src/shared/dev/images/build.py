@@ -57,6 +57,7 @@ async def _servers(folder: Path) -> AsyncIterator[Backing]:
         data = DataFolder(folder / "servers")
         data.make()
         async with backing(data, guard, {"BUS": "valkey"}) as around:
+            await around.started()
             yield around
 
 

@@ -1,11 +1,9 @@
 """What the services stand on in development: PostgreSQL, the cache and the bus, embedded or named by a URL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-from sqlalchemy.engine import make_url
 
 from shared.dev.launcher.data_folder import DataFolder
 from shared.dev.servers.binaries import postgres_binaries, rabbitmq_binary
@@ -38,6 +36,11 @@ class Backing:
     servers: Mapping[str, Server]
     """The embedded ones by name (postgres, valkey, bus), for who wants to stop or kill one."""
     folder: DataFolder
+    starting: Mapping[str, asyncio.Task[None]]
+
+    async def started(self, *names: str) -> None:
+        """Wait until these embedded servers answer (default: all of them). Raises what prevented the start."""
+        await asyncio.gather(*(task for name, task in self.starting.items() if not names or name in names))
 
     def database_url_for(self, service: str) -> str:
         """The server with the service's own login, by which it reaches its own database and no other.
@@ -46,10 +49,8 @@ class Backing:
         """
         if "postgres" not in self.servers:
             return self.database_url
-        url = make_url(self.database_url).set(
-            username=login_of(service), password=self.folder.secret(f"database-{service}")
-        )
-        return url.render_as_string(hide_password=False)
+        login = f"{login_of(service)}:{self.folder.secret(f'database-{service}')}"
+        return self.database_url.replace("://", f"://{login}@")
 
     async def tell_of_the_dead(self, say: Callable[[str], None]) -> None:
         """Say, once for each, that an embedded server ended by itself; until cancelled. Servers are not restarted."""
@@ -67,15 +68,18 @@ class Backing:
 
 @asynccontextmanager
 async def backing(folder: DataFolder, guard: Guard, environment: Mapping[str, str]) -> AsyncIterator[Backing]:
-    """Start what `environment` does not name; all of it at once, ended in order with the block.
+    """Start what `environment` does not name: all at once, `Backing.started` waits for it; ended with the block.
 
     DATABASE_URL with DATABASE_OWNER_URL, REDIS_URL, and AMQP_URL or BUS_URL name servers that run already.
     """
     servers = _embedded(folder, guard, environment)
+    starting = {name: asyncio.create_task(server.start(), name=name) for name, server in servers.items()}
     try:
-        await _start(servers.values())
-        yield _described(folder, servers, environment)
+        yield _described(folder, servers, environment, starting)
     finally:
+        for task in starting.values():
+            task.cancel()
+        await asyncio.gather(*starting.values(), return_exceptions=True)
         await asyncio.gather(*(server.stop() for server in servers.values()))
 
 
@@ -94,19 +98,16 @@ def _embedded(folder: DataFolder, guard: Guard, environment: Mapping[str, str]) 
     return servers
 
 
-async def _start(servers: Iterable[Server]) -> None:
-    """Start all; when one fails the others are waited for, so that each can be stopped."""
-    results = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-
-
 def _named_bus(environment: Mapping[str, str]) -> str | None:
     return environment.get("BUS_URL") or environment.get("AMQP_URL")
 
 
-def _described(folder: DataFolder, servers: Mapping[str, Server], environment: Mapping[str, str]) -> Backing:
+def _described(
+    folder: DataFolder,
+    servers: Mapping[str, Server],
+    environment: Mapping[str, str],
+    starting: Mapping[str, asyncio.Task[None]],
+) -> Backing:
     described = [
         f"{server.name} {server.version} on port {server.port}{' as bus' if name == 'bus' else ''}"
         for name, server in servers.items()
@@ -125,4 +126,5 @@ def _described(folder: DataFolder, servers: Mapping[str, Server], environment: M
         tuple(described),
         servers,
         folder,
+        starting,
     )

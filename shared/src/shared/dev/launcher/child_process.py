@@ -4,19 +4,19 @@ import asyncio
 import os
 import signal
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from shared.dev.launcher.logs import LogFile, Screen
+from shared.dev.launcher.starting import StartedProcess, Starter
 from shared.dev.servers.guard import Guard
-from shared.dev.servers.server import how_it_ended
+from shared.dev.servers.server import ServerFailed, how_it_ended
 
 PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_S: Final = 30.0  # who lived this long starts with the shortest pause again
 STOP_S: Final = 8.0
-_MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Command:
     """What a process is started with."""
 
     name: str
-    arguments: Sequence[str]
+    module: str
+    verb: str
     environment: Mapping[str, str]
     url: str | None = None
     """Where `/readyz` answers; None for a process without one."""
@@ -33,12 +34,12 @@ class Command:
 class Child:
     """One process that is kept alive."""
 
-    def __init__(self, command: Command, guard: Guard, screen: Screen, folder: Path, logs: Path) -> None:
+    def __init__(self, command: Command, starter: Starter, guard: Guard, screen: Screen, logs: Path) -> None:
         self.command, self.restarts = command, 0
-        self._guard, self._screen, self._folder = guard, screen, folder
+        self._starter, self._guard, self._screen = starter, guard, screen
         self._log = LogFile(logs, command.name)
         self._last: deque[str] = deque(maxlen=20)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: StartedProcess | None = None
         self._stopping = False
         self._task = asyncio.create_task(self._keep_alive(), name=command.name)
 
@@ -94,16 +95,12 @@ class Child:
             await asyncio.sleep(pause_s)
 
     async def _run_once(self) -> int:
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self.command.arguments,
-            cwd=self._folder,
-            env=self._guard.environment(dict(self.command.environment)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            limit=_MAX_LINE_BYTES,
-        )
+        environment = self._guard.environment(dict(self.command.environment))
+        try:
+            process = self._process = await self._starter.start(self.command.module, [self.command.verb], environment)
+        except ServerFailed as failed:
+            self._last.append(str(failed))
+            return 1
         self._guard.watch(process.pid)
         if process.stdout is not None:
             await self._hear(process.stdout)

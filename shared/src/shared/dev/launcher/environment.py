@@ -72,3 +72,12 @@ class Surroundings:
 def _inherited() -> dict[str, str]:
     """The launcher's own environment; what the servers' URLs named there has its place in `Backing`."""
     return {name: value for name, value in os.environ.items() if name not in ("AMQP_URL", "DATABASE_OWNER_URL")}
+
+
+def dotenv(settings: Mapping[str, str]) -> str:
+    """A line for each setting, as a shell and a dotenv file both read it."""
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in settings.items())
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "'\\''") + "'"

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import psutil
 
@@ -83,3 +83,12 @@ def holder(port: int) -> str | None:
 def _sentence(name: str, port: int) -> str:
     by = holder(port) or "a process of another user"
     return f"Port {port} ({name}) is used by {by}: stop it, or use another port: make up PORT={name}={free_port()}"
+
+
+def needed(ports: Mapping[str, int], services: Iterable[FleetService], without: Collection[str] = ()) -> dict[str, int]:
+    """The ports that these services listen on, except for those that are left out."""
+    names: set[str] = set()
+    for service in services:
+        names |= {"mail", "smtp"} if service.mail else set()
+        names |= set() if service.name in without else {service.name, f"{service.name}-admin"}
+    return {name: port for name, port in ports.items() if name in names}

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,15 @@ from shared.dev.launcher import ports as fleet_ports
 from shared.dev.launcher.backing_services import Backing, backing
 from shared.dev.launcher.child_process import Child, Command
 from shared.dev.launcher.data_folder import DataFolder, RunningFleet
-from shared.dev.launcher.environment import Surroundings
+from shared.dev.launcher.environment import Surroundings, dotenv
+from shared.dev.launcher.forked_process import ForkServer
 from shared.dev.launcher.logs import Screen
+from shared.dev.launcher.starting import Interpreters, Starter
 from shared.dev.servers.guard import Guard
 from shared.dev.servers.server import HOST, free_port
 
-PREPARING: Final = ("db create", "migrate", "events declare")
+SCHEMA: Final = ("db create", "migrate")
+BINDINGS: Final = ("events declare",)
 EARLY_DEATHS: Final = 3  # who dies this often before it was ever ready will not be
 
 
@@ -53,6 +56,8 @@ class Plan:
     """Where servers may be named: DATABASE_URL, REDIS_URL, AMQP_URL; BUS=valkey takes no RabbitMQ."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings for every process, over what the launcher decides."""
+    fork: bool = sys.platform == "linux"
+    """Whether processes are forks of one that has imported what they share; else each imports everything itself."""
     ready_s: float = 60.0
 
 
@@ -60,12 +65,18 @@ class Fleet:
     """A running fleet."""
 
     def __init__(
-        self, plan: Plan, guard: Guard, screen: Screen, around: Surroundings, chosen: Sequence[FleetService]
+        self,
+        plan: Plan,
+        guard: Guard,
+        starter: Starter,
+        screen: Screen,
+        around: Surroundings,
+        chosen: Sequence[FleetService],
     ) -> None:
         self.plan, self.screen, self.around, self.chosen = plan, screen, around, chosen
         self.children: dict[str, Child] = {}
         """Every process by name: `gateway`, `chat`, `chat-2`, `worker`, `mail` …"""
-        self._guard = guard
+        self._guard, self.starter = guard, starter
         self.services = fleet(plan.root)
 
     @property
@@ -100,24 +111,24 @@ class Fleet:
         )
 
     async def prepare(self) -> None:
-        """Database, schema and bindings of each service, side by side."""
-        prepared = (self.command(service.name, *PREPARING) for service in self.chosen if service.database)
-        await asyncio.gather(*prepared)
+        """Database and schema of each service as soon as PostgreSQL answers, then its bindings on the bus."""
+        names = [service.name for service in self.chosen if service.database]
+        await self.backing.started("postgres")
+        await asyncio.gather(*(self.command(name, *SCHEMA) for name in names))
+        await self.backing.started()
+        await asyncio.gather(*(self.command(name, *BINDINGS) for name in names))
 
     async def command(self, name: str, *verbs: str) -> None:
         """Run verbs of a service's command line, one after the other. Raises LaunchFailed with what they printed."""
         service = self.services[name]
         owner = {"DATABASE_OWNER_URL": self.backing.database_owner_url, "LOG__FORMAT": "console", **self.plan.settings}
         environment = self.around.environment(service, service.port, **owner)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "shared.dev.launcher.verbs", service.package, *verbs,
-            cwd=self.plan.root, env=self._guard.environment(environment), stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        process = await self.starter.start(service.package, verbs, self._guard.environment(environment))
         self._guard.watch(process.pid)
-        output, _ = await process.communicate()
+        output = await process.stdout.read() if process.stdout else b""
+        code = await process.wait()
         self._guard.forget(process.pid)
-        if process.returncode != 0:
+        if code != 0:
             raise LaunchFailed(f"A command of {name} failed:\n{output.decode(errors='replace')}")
 
     def start(self) -> None:
@@ -164,15 +175,14 @@ class Fleet:
 
     def _start_child(self, name: str, service: FleetService, verb: str, port: int, url: str, **more: str) -> None:
         environment = {**self.around.environment(service, port), **more, **self.plan.settings}
-        self._start_command(Command(name, (sys.executable, "-m", service.package, verb), environment, url))
+        self._start_command(Command(name, service.package, verb, environment, url))
 
     def _start_mail(self) -> None:
-        arguments = [sys.executable, "-m", "shared.dev.servers.mail"]
-        arguments += [str(self.around.ports["smtp"]), str(self.around.ports["mail"])]
-        self._start_command(Command("mail", arguments, dict(os.environ), self.mail_url))
+        ports = f"{self.around.ports['smtp']} {self.around.ports['mail']}"
+        self._start_command(Command("mail", "shared.dev.servers.mail", ports, dict(os.environ), self.mail_url))
 
     def _start_command(self, command: Command) -> None:
-        child = Child(command, self._guard, self.screen, self.plan.root, self.around.folder.logs)
+        child = Child(command, self.starter, self._guard, self.screen, self.around.folder.logs)
         self.children[command.name] = child
 
     def _write_environment(self, name: str, service: FleetService, verb: str) -> Path:
@@ -181,7 +191,7 @@ class Fleet:
         if verb != "serve":
             settings[f"{verb.upper()}__PORT"] = str(free_port())
         path = self.around.folder.environment_file(name)
-        write_private(path, "".join(f"{variable}={_quoted(value)}\n" for variable, value in settings.items()))
+        write_private(path, dotenv(settings))
         return path
 
     async def ready(self) -> None:
@@ -223,7 +233,7 @@ class Fleet:
                 raise LaunchFailed(
                     f"{child.name} did not become ready ({said}). Its last log lines:\n{child.last_lines}"
                 )
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)
 
     async def restart(self, names: Iterable[str]) -> None:
         """Restart the processes of these services or verbs (`chat` means each chat replica)."""
@@ -250,11 +260,13 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
     async with AsyncExitStack() as stack:
         lock = stack.enter_context(folder.held())
         ports = fleet_ports.chosen_ports(services.values(), free=plan.free_ports, chosen=plan.ports)
-        fleet_ports.check_free(_needed(ports, chosen, plan.without))
+        fleet_ports.check_free(fleet_ports.needed(ports, chosen, plan.without))
         write_identity(folder.keys, services)
         guard = Guard()
         stack.push_async_callback(asyncio.to_thread, guard.close)
         began = time.monotonic()
+        starter = ForkServer(guard, plan.root) if plan.fork else Interpreters(plan.root)
+        stack.push_async_callback(starter.close)
         screen.say("Starting the servers …")
         servers = await stack.enter_async_context(backing(folder, guard, plan.environment))
         screen.say(f"{', '.join(servers.described)}. Migrating the databases …")
@@ -262,7 +274,7 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         around = Surroundings(
             folder, servers, ports, services.values(), gateways, plan.real_limits, alone=only is not None
         )
-        run = Fleet(plan, guard, screen, around, chosen)
+        run = Fleet(plan, guard, starter, screen, around, chosen)
         watch = asyncio.create_task(servers.tell_of_the_dead(screen.say))
         stack.callback(watch.cancel)
         await run.prepare()
@@ -276,16 +288,6 @@ async def running_fleet(plan: Plan, screen: Screen, *, only: str | None = None) 
         screen.say(f"{word} after {time.monotonic() - began:.1f} s")
         lock.announce(run.announcement())
         yield run
-
-
-def _needed(
-    ports: Mapping[str, int], services: Iterable[FleetService], without: Collection[str] = ()
-) -> dict[str, int]:
-    names: set[str] = set()
-    for service in services:
-        names |= {"mail", "smtp"} if service.mail else set()
-        names |= set() if service.name in without else {service.name, f"{service.name}-admin"}
-    return {name: port for name, port in ports.items() if name in names}
 
 
 def check_replicas(replicas: Mapping[str, int], services: Iterable[FleetService]) -> None:
@@ -306,8 +308,3 @@ def process_of(name: str) -> str:
 
 def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"
-
-
-def _quoted(value: str) -> str:
-    """As a shell and a dotenv file both read it."""
-    return "'" + value.replace("'", "'\\''") + "'"
