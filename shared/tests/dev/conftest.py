@@ -8,6 +8,8 @@ import pytest
 from shared.dev.launcher.running_fleet import Plan
 from shared.dev.servers.guard import Guard
 
+collect_ignore = ["sixth_service/orders-service"]  # a template, whose tests run in a copy of the repository
+
 _LIST = """
 [tool.flotilla.services.chat]
 folder = "tiny_chat"

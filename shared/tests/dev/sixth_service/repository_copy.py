@@ -23,7 +23,7 @@ class RepositoryCopy:
     @property
     def environment(self) -> dict[str, str]:
         """The copy's sources come before those that are installed."""
-        folders = ("shared", *(service.folder for service in fleet(self.root).values()))
+        folders = ("shared", TEMPLATE.name, *(service.folder for service in fleet(self.root).values()))
         sources = os.pathsep.join(str(self.root / folder / "src") for folder in folders)
         return {**os.environ, "PYTHONPATH": sources, "BUS": "valkey"}
 
@@ -33,8 +33,15 @@ class RepositoryCopy:
 
     def make(self, *arguments: str, within_s: float = 120) -> tuple[int, str]:
         """Run `make` to its end; its exit code and output."""
-        done = subprocess.run(  # noqa: S603 - our Makefile
-            self.command(*arguments), cwd=self.root, env=self.environment, check=False, timeout=within_s,
+        return self._run(self.command(*arguments), within_s)
+
+    def python(self, *arguments: str, within_s: float) -> tuple[int, str]:
+        """Run this virtualenv's Python to its end; its exit code and output."""
+        return self._run([sys.executable, *arguments], within_s)
+
+    def _run(self, command: list[str], within_s: float) -> tuple[int, str]:
+        done = subprocess.run(  # noqa: S603 - our Makefile and our tests
+            command, cwd=self.root, env=self.environment, check=False, timeout=within_s,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         return done.returncode, done.stdout
