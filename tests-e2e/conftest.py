@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Page, chromium, open_page
 from people import Town
 
 from shared.dev.fleet import repository
@@ -90,6 +91,18 @@ async def town(fleet: Fleet) -> AsyncIterator[Town]:
     async with Town.of(fleet) as made:
         yield made
     await fleet.ready()
+
+
+@pytest.fixture
+async def page(tmp_path: Path) -> AsyncIterator[Page]:
+    """A page of a browser; skipped aloud where none is installed."""
+    program = chromium()
+    if program is None:
+        reason = "Chromium is not installed (on Debian: apt-get install chromium)"
+        sys.stderr.write(f"\nSKIPPED: the pages in a browser: {reason}\n")
+        pytest.skip(reason)
+    async with open_page(program, tmp_path) as opened:
+        yield opened
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,29 +1,13 @@
 """The API pages in Chromium, as someone new to the fleet uses them: every request stays at the gateway."""
 
 import json
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-from browser import Page, chromium, open_page
+from browser import Page
 from people import PASSWORD, Town
 
 PROFILE = "#operations-profiles-users_read_profile"
 DIALOG = ".auth-container"
-
-
-@pytest.fixture
-async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    """A page of a browser; skipped aloud where none is installed."""
-    program = chromium()
-    if program is None:
-        reason = "Chromium is not installed (on Debian: apt-get install chromium)"
-        sys.stderr.write(f"\nSKIPPED: the pages in a browser: {reason}\n")
-        pytest.skip(reason)
-    async with open_page(program, tmp_path) as opened:
-        yield opened
 
 
 def stayed(page: Page, url: str) -> None:

@@ -14,8 +14,10 @@ from shared.data.database import Database
 from shared.settings import ServiceSettings
 from shared.testing import People
 from shared.testing.fakes import FakeUsers
+from shared.testing.smtp_script import smtp_script
 
 from .door import Door
+from .mailbox import Mailbox
 
 pytest_plugins = ["shared.testing.plugin"]
 
@@ -39,13 +41,23 @@ def encryption_key() -> str:
 
 
 @pytest.fixture
-def settings_values(settings_values: dict[str, Any], users: FakeUsers, encryption_key: str) -> dict[str, Any]:
+async def mailbox() -> AsyncIterator[Mailbox]:
+    """The mail server of the tests, and what arrived there."""
+    async with smtp_script() as script:
+        yield Mailbox(script)
+
+
+@pytest.fixture
+def settings_values(
+    settings_values: dict[str, Any], users: FakeUsers, encryption_key: str, mailbox: Mailbox
+) -> dict[str, Any]:
     """Hashing that costs next to nothing: what it costs in earnest is a setting."""
     return settings_values | {
         "services": {"users": users.url},
         "keys": {"encryption_key": encryption_key},
         "passwords": {"time_cost": 1, "memory_kib": 8, "parallelism": 1},
         "cors": {"origins": ["https://console.example"]},
+        "smtp": {"port": mailbox.script.port},
     }
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from shared.dev.servers.server import free_port
 from shared.testing import eventually
-
-from .smtp_script import AFTER_THE_DOT, GREETING, SmtpScript, smtp_script
+from shared.testing.smtp_script import AFTER_THE_DOT, GREETING, SmtpScript, smtp_script
 
 MAIL = {"to": "ann@example.com", "subject": "Ahoy", "text": "The fleet is in."}
 HEADERS = {"From", "To", "Subject", "Message-ID", "Date", "Auto-Submitted", "MIME-Version"}

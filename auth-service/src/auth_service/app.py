@@ -1,6 +1,9 @@
 """auth-service: accounts, sessions, their tokens, and the keys that sign them."""
 
+from auth_service.email_verification.api import router as email_verification
 from auth_service.memberships.handlers import handlers as memberships
+from auth_service.pages.api import router as pages
+from auth_service.passwords.api import router as passwords
 from auth_service.registration.api import router as registration
 from auth_service.registration.events import AccountRegistered
 from auth_service.resources import open_resources
@@ -22,7 +25,7 @@ service = Service(
     package="auth_service",
     settings=AuthSettings,
     description="Accounts, sessions and their tokens.",
-    routers=[registration, sign_in, sessions, tickets, signing_keys, revocations],
+    routers=[registration, email_verification, passwords, pages, sign_in, sessions, tickets, signing_keys, revocations],
     scopes=SCOPES,
     handlers=EventHandlers(memberships, ended_memberships),
     publishes=[AccountRegistered, SessionRevoked],

@@ -7,6 +7,8 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit import service as audit
+from auth_service.links import service as links
+from auth_service.mails import service as mails
 from auth_service.registration import flow as registration
 from auth_service.revocations import service as revocations
 from auth_service.sessions import service as sessions
@@ -30,6 +32,8 @@ def prunes(settings: AuthSettings) -> Sequence[Prune]:
         lambda db: sessions.prune(db, settings.sessions),
         lambda db: throttle.prune(db, settings.sign_in.window_s),
         lambda db: audit.prune(db, settings.audit.kept_days),
+        links.prune,
+        mails.prune,
         revocations.prune,
         signing_keys.prune,
         tickets.prune,

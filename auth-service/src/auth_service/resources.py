@@ -2,6 +2,8 @@
 
 from auth_service.accounts.passwords import Passwords
 from auth_service.keyring import Keyring
+from auth_service.mails.sender import MailSender
+from auth_service.mails.service import Queued
 from auth_service.maintenance import maintenance
 from auth_service.settings import AuthSettings
 from auth_service.signing_keys.active_key import ActiveKey
@@ -23,4 +25,7 @@ async def open_resources(process: Process) -> None:
     feed = process.add(RevocationFeed(database, settings.service))
     process.run("revocation feed", feed.run)
     process.health.on_drain.append(feed.end)
+    mails = MailSender(database, keyring, settings.smtp)
+    database.listen(Queued, mails.sending.wake)
+    process.loop(mails.sending)
     process.loop(maintenance(database, process.get(Clients).to("users"), settings))

@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from shared.mail.settings import SmtpSettings
 from shared.settings import DAY_S, YEARS_S, MountedFile, Section, ServiceSettings
 
 ROOT_BYTES: Final = 32
@@ -59,6 +60,10 @@ class RegistrationSettings(Section):
 
     people: Literal["open", "invited", "closed"] | None = Field(default=None, description="Who may register.")
     tenants: Literal["open", "operator"] | None = Field(default=None, description="Who may create a tenant.")
+    verify_email: bool | None = Field(
+        default=None,
+        description="Whether an account signs in only once its email is verified; unset: in staging and production.",
+    )
     pending_ttl_s: int = Field(
         default=3600, ge=60, le=YEARS_S, description="How long an unfinished registration is resumable."
     )
@@ -105,6 +110,20 @@ class SignInSettings(Section):
     )
 
 
+class LinkSettings(Section):
+    """How long the single-use links in mails are valid."""
+
+    verify_ttl_s: int = Field(default=86400, ge=60, description="A link that verifies an email address.")
+    reset_ttl_s: int = Field(default=1800, ge=60, description="A link that sets a new password.")
+
+
+class MailSettings(Section):
+    """The mails about an account's security."""
+
+    product: str = Field(default="Flotilla", min_length=1, max_length=60, description="The name in every mail.")
+    per_address_and_hour: int = Field(default=3, ge=1, description="Mails of one kind that an address gets on request.")
+
+
 class AuditSettings(Section):
     kept_days: int = Field(default=400, ge=1, le=36500, description="How long the audit trail is kept.")
 
@@ -121,6 +140,18 @@ class AuthSettings(ServiceSettings):
     sessions: SessionSettings = SessionSettings()
     sign_in: SignInSettings = SignInSettings()
     audit: AuditSettings = AuditSettings()
+    links: LinkSettings = LinkSettings()
+    mails: MailSettings = MailSettings()
+    smtp: SmtpSettings = SmtpSettings()
+
+    @property
+    def emails_are_verified(self) -> bool:
+        """Whether an email must be verified; otherwise it is trusted as it was typed."""
+        return self.guarded if self.registration.verify_email is None else self.registration.verify_email
+
+    def page(self, path: str) -> str:
+        """The URL of one of this service's pages for people, behind the gateway."""
+        return f"{self.public_url}/auth/pages/{path}"
 
     @property
     def people_may_register(self) -> bool:
@@ -138,7 +169,7 @@ class AuthSettings(ServiceSettings):
         return [("KEYS__ENCRYPTION_KEY_FILE", self.keys.encryption_key_file, _read_root_secrets)]
 
     def production_errors(self) -> list[str]:
-        errors = super().production_errors()
+        errors = [*super().production_errors(), *self.smtp.production_errors()]
         if self.registration.people is None:
             errors.append("REGISTRATION__PEOPLE is not named: open, invited or closed")
         if self.registration.tenants is None:

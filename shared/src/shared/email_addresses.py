@@ -13,6 +13,7 @@ NOT_AN_EMAIL: Final = FieldRule("not_an_email", "Must be an email address such a
 SPECIAL_USE_DOMAIN: Final = FieldRule(
     "special_use_domain", "Must not be at a special-use domain such as .local or .test (RFC 6761)."
 )
+ENCODED_WORD: Final = FieldRule("encoded_word", "Must not contain `=?`, which mail programs decode (RFC 2047).")
 
 _SPECIAL_USE: Final = tuple(email_validator.SPECIAL_USE_DOMAIN_NAMES)
 # The library refuses every name in its list. Here SPECIAL_USE_EMAIL_DOMAINS decides, and only for new addresses: an
@@ -39,6 +40,17 @@ def new_address(address: str) -> str:
 def canonical(address: str) -> str:
     """The address with its domain decoded and its characters composed (Unicode NFC); case stays. Raises ValueError."""
     return parsed(address, strict=False).normalized
+
+
+def mailable(address: str) -> str:
+    """The address as it goes into a header and an envelope: ASCII, the domain in its IDNA form.
+
+    Raises ValueError for a local part that not every mail server transports (RFC 6531).
+    """
+    found = parsed(address, ascii_only=True)
+    if "=?" in found.local_part:
+        raise ENCODED_WORD.broken()
+    return found.ascii_email or found.normalized
 
 
 def domain_errors(address: str, settings: ServiceSettings, pointer: str) -> Iterator[FieldError]:

@@ -1,18 +1,13 @@
 """What tasks-service reads beyond the shared settings: its jobs, the worker and the mail server."""
 
 import os
-from email.errors import HeaderParseError
-from email.message import EmailMessage
-from email.policy import SMTP
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from shared.background import Backoff
+from shared.mail.settings import SmtpSettings
 from shared.settings import Section, ServiceSettings
-
-DEVELOPMENT_MAIL_PORT = 2525
-"""Where the launcher's mail catcher listens; production refuses it."""
 
 
 class JobsSettings(Section):
@@ -63,63 +58,6 @@ class WorkerSettings(Section):
         return self
 
 
-class SmtpSettings(Section):
-    """The server that mail is handed to."""
-
-    host: str = Field(
-        default="127.0.0.1", pattern=r"^\S+$", description="Where it is; by default the launcher's mail catcher."
-    )
-    port: int = Field(default=DEVELOPMENT_MAIL_PORT, ge=1, le=65535, description="Its port; 587 for most.")
-    username: str | None = Field(default=None, description="Unset: without a sign-in.")
-    password: SecretStr | None = Field(default=None, description="The password of the username.")
-    use_tls: bool = Field(default=False, description="TLS from the first byte (port 465).")
-    start_tls: bool | None = Field(default=None, description="Unset: if the server offers it.")
-    sender: str = Field(default="Flotilla <no-reply@flotilla.example>", description="The From of every mail.")
-    message_id_domain: str = Field(
-        default="flotilla.example",
-        pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
-        description="The right side of Message-ID.",
-    )
-    timeout_s: float = Field(default=20, gt=0, description="The time limit for sending one mail.")
-
-    @field_validator("sender")
-    @classmethod
-    def _is_one_address(cls, sender: str) -> str:
-        address_of(sender)
-        return sender
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        errors = []
-        if self.use_tls and self.start_tls:
-            errors.append("USE_TLS and START_TLS exclude each other")
-        if (self.username is None) != (self.password is None):
-            errors.append("USERNAME and PASSWORD belong together")
-        if errors:
-            raise ValueError("; ".join(errors))
-        return self
-
-    @property
-    def sender_address(self) -> str:
-        """The address in `sender`, for the envelope."""
-        return address_of(self.sender)
-
-
-def address_of(sender: str) -> str:
-    """The address of a From such as `Flotilla <no-reply@example.com>`. Raises ValueError if it is not one address."""
-    message = EmailMessage(policy=SMTP)
-    try:
-        message["From"] = sender
-        addresses = message["From"].addresses
-    except (ValueError, IndexError, HeaderParseError):  # a line end, or what the parser of Python 3.11 cannot read
-        addresses = ()
-    if len(addresses) != 1 or not addresses[0].domain or message["From"].defects:
-        raise ValueError("must be one address such as Flotilla <no-reply@example.com>")
-    if not addresses[0].addr_spec.isascii():
-        raise ValueError("must have an ASCII address; an international domain in its IDNA form")
-    return str(addresses[0].addr_spec)
-
-
 class TasksSettings(ServiceSettings):
     service: ClassVar[str] = "tasks"
     default_port: ClassVar[int] = 8004
@@ -131,7 +69,5 @@ class TasksSettings(ServiceSettings):
     smtp: SmtpSettings = SmtpSettings()
 
     def production_errors(self) -> list[str]:
-        catcher = self.smtp.port == DEVELOPMENT_MAIL_PORT and self.smtp.host in ("127.0.0.1", "localhost", "::1")
-        mine = ["SMTP__HOST and SMTP__PORT are the development mail catcher's"] if catcher else []
-        mine += ["WORKER__OWNERS=token is for development"] if self.worker.owners == "token" else []
-        return [*super().production_errors(), *mine]
+        mine = ["WORKER__OWNERS=token is for development"] if self.worker.owners == "token" else []
+        return [*super().production_errors(), *self.smtp.production_errors(), *mine]

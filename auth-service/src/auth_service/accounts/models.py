@@ -24,12 +24,16 @@ class Account(Global):
     `ending` is a registration that was abandoned and never becomes active: the row is deleted once users-service has
     undone its part. `pending_tenant_*` is the tenant that a registration brings. `epoch` grows when all of the
     person's access tokens are ended at once.
+
+    `email` is verified, or trusted as it was typed where the settings say so; it belongs to this account alone. Any
+    number of accounts may have the same `unverified_email`.
     """
 
     __tablename__ = "accounts"
     __table_args__ = (
         Index(USERNAME_KEY, func.lower(text("username")), unique=True),
         Index(EMAIL_KEY, func.lower(text("email")), unique=True),
+        Index("ix_accounts_lower_unverified_email", func.lower(text("unverified_email"))),
         Index(
             "ix_accounts_created_at_unfinished",
             "created_at",
@@ -39,7 +43,8 @@ class Account(Global):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     username: Mapped[str]
-    email: Mapped[str]
+    email: Mapped[str | None]
+    unverified_email: Mapped[str | None]
     password_hash: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=PENDING)
     epoch: Mapped[int] = mapped_column(server_default="0")
@@ -51,13 +56,21 @@ class Account(Global):
 
 
 async def by_identifier(db: AsyncSession, identifier: str) -> Account | None:
-    """The account with that username or email, case-insensitive; a username contains no @. None if there is none."""
+    """The account with that username or verified email, case-insensitive; a username contains no @.
+
+    None if there is none.
+    """
     if "@" not in identifier:
         return await _one(db, func.lower(Account.username) == func.lower(username(identifier)))
     try:
         email = canonical(identifier)
     except ValueError:
         return None
+    return await by_email(db, email)
+
+
+async def by_email(db: AsyncSession, email: str) -> Account | None:
+    """The account that has verified the address, in its canonical form; None if there is none."""
     return await _one(db, func.lower(Account.email) == func.lower(email))
 
 

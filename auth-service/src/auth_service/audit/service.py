@@ -16,6 +16,10 @@ Kind = Literal[
     "session_ended",
     "all_sessions_ended",
     "refresh_token_reused",
+    "email_verified",
+    "password_changed",
+    "password_reset",
+    "password_reset_requested",
 ]
 
 

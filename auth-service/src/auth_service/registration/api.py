@@ -3,6 +3,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from auth_service.deps import Address, Settings, UsersClient
+from auth_service.mails.deps import MailsDep
 from auth_service.registration.flow import Registration
 from auth_service.registration.schemas import AccountOut, RegistrationIn, TenantOut
 from auth_service.sign_in.api import PasswordsDep
@@ -13,16 +14,22 @@ router = Router(prefix="/auth", tags=["accounts"])
 
 
 async def registration(
-    database: DatabaseDep, users: UsersClient, passwords: PasswordsDep, settings: Settings, address: Address
+    database: DatabaseDep,
+    users: UsersClient,
+    passwords: PasswordsDep,
+    mails: MailsDep,
+    settings: Settings,
+    address: Address,
 ) -> Registration:
-    return Registration(database, users, passwords, settings, address)
+    return Registration(database, users, passwords, mails, settings, address)
 
 
 @router.post("/register", status_code=201)
 async def register(body: RegistrationIn, registration: Annotated[Registration, Depends(registration)]) -> AccountOut:
     """Create an account, as the admin of a new tenant or as a member of the default tenant.
 
-    After a 503, the same request again finishes the registration.
+    After a 503, the same request again finishes the registration. Where emails are verified, the account signs in once
+    the link that was mailed is used; the answer is the same if the email has an account already.
     """
     registered = await registration.register(body)
     account, membership = registered.account, registered.membership
@@ -30,6 +37,6 @@ async def register(body: RegistrationIn, registration: Annotated[Registration, D
     return AccountOut(
         id=account.id,
         username=account.username,
-        email=account.email,
+        email=registered.email,
         tenant=TenantOut(id=tenant.id, slug=tenant.slug, name=tenant.name) if tenant else None,
     )

@@ -20,6 +20,8 @@ from pydantic import BaseModel
 from auth_service.accounts.models import Account
 from auth_service.accounts.password_rules import password_errors
 from auth_service.accounts.passwords import Passwords
+from auth_service.accounts.service import UsernameTaken
+from auth_service.mails.service import Mails
 from auth_service.memberships import users_api
 from auth_service.memberships.users_api import MembershipReply, UsersReplyUnreadable
 from auth_service.registration import service
@@ -30,7 +32,6 @@ from auth_service.registration.service import (
     SlugReserved,
     SlugTaken,
     TenantRegistrationClosed,
-    UsernameTaken,
 )
 from auth_service.settings import AuthSettings
 from auth_service.sign_in import throttle
@@ -43,9 +44,10 @@ from shared.problems import InvalidInput, Problem, ServiceUnavailable
 
 @dataclass(frozen=True)
 class Registered:
-    """The account and its membership; None if the fleet has no default tenant."""
+    """The account and its membership; None if the fleet has no default tenant. `email` is what was sent."""
 
     account: Account
+    email: str
     membership: MembershipReply | None
 
 
@@ -71,22 +73,29 @@ class Registration:
     database: Database
     users: ServiceClient
     passwords: Passwords
+    mails: Mails
     settings: AuthSettings
     address: str
 
     async def register(self, wanted: RegistrationIn) -> Registered:
-        """Create the account, or finish it; afterwards it can sign in.
+        """Create the account, or finish it; afterwards it can sign in, once its email is verified if it must be.
 
         Raises InvalidInput, RegistrationClosed, TenantRegistrationClosed, UsernameTaken, EmailTaken, SlugTaken,
-        SlugReserved, SignInThrottled; RegistrationUnfinished and ServiceUnavailable if users-service does not respond.
+        SlugReserved, SignInThrottled, MailLimitReached, AddressUnmailable; RegistrationUnfinished and
+        ServiceUnavailable if users-service does not respond.
         """
         self._check(wanted)
+        if self.settings.emails_are_verified:
+            async with self.database.transaction() as db:
+                await self.mails.check_limit(db, "verify_email", wanted.email)
         account = await self._pending(wanted)
         membership = await self._register_at_users(account)
         tenant_id = membership.tenant.id if membership else None
         async with self.database.transaction(tenant_id) as db:
-            account = await service.activate(db, account.id, membership, self.address)
-        return Registered(account, membership)
+            account = await service.activate(
+                db, account.id, membership, mails=self.mails, settings=self.settings, address=self.address
+            )
+        return Registered(account, wanted.email, membership)
 
     def _check(self, wanted: RegistrationIn) -> None:
         if not self.settings.people_may_register:
@@ -124,7 +133,9 @@ class Registration:
             await end(self.database, self.users, unfinished.id)
             return await self._new_pending(wanted, unfinished.password_hash)
         async with self.database.transaction() as db:
-            account = await service.resume_pending(db, unfinished.id, email=wanted.email)
+            account = await service.resume_pending(
+                db, unfinished.id, email=wanted.email, trusted=not self.settings.emails_are_verified
+            )
         if account is None:
             raise UsernameTaken
         return account
@@ -143,6 +154,7 @@ class Registration:
                 db,
                 username=wanted.username,
                 email=wanted.email,
+                trusted=not self.settings.emails_are_verified,
                 password_hash=password_hash,
                 tenant=wanted.tenant,
             )

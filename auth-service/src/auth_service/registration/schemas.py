@@ -3,22 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from auth_service.accounts.spelling import NEW_PASSWORD, USERNAME
-from shared.email_addresses import new_address
+from auth_service.accounts.fields import ConfirmedPassword, Email, NewPassword, Username
 from shared.text import NAME
 from shared.web.json_input import Input
 
-Username = Annotated[
-    str,
-    Field(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.\-]+$", description="Letters, digits, `_`, `.` and `-`."),
-    USERNAME,
-]
-Email = Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(new_address)]
-NewPassword = Annotated[
-    str, Field(min_length=8, max_length=256, json_schema_extra={"format": "password"}), NEW_PASSWORD
-]
 Slug = Annotated[
     str,
     Field(pattern=r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$", description="3 to 40 lower-case letters, digits and `-`."),
@@ -46,7 +36,7 @@ class RegistrationIn(Input):
     username: Username
     email: Email
     password: NewPassword
-    confirm_password: Annotated[str, Field(max_length=256, json_schema_extra={"format": "password"}), NEW_PASSWORD]
+    confirm_password: ConfirmedPassword
     tenant: TenantIn | None = Field(default=None, description="A new tenant; without one, the default tenant.")
 
 

@@ -5,36 +5,24 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import ACTIVE, EMAIL_KEY, ENDING, PENDING, USERNAME_KEY, Account, by_identifier
+from auth_service.accounts.models import ACTIVE, ENDING, PENDING, Account, by_identifier
+from auth_service.accounts.service import UsernameTaken, flush
 from auth_service.audit import service as audit
+from auth_service.email_verification import service as email_verification
+from auth_service.mails.service import Mails
 from auth_service.memberships import service as memberships
 from auth_service.memberships.users_api import MembershipReply
 from auth_service.registration.events import AccountRegistered
 from auth_service.registration.schemas import TenantIn
-from shared.data.errors import violates
+from auth_service.settings import AuthSettings
 from shared.events import outbox
 from shared.field_errors import FieldRule
 from shared.ids import new_id
 from shared.problems import Conflict, Forbidden, InvalidInput, ServiceUnavailable
 
 SLUG_RESERVED = FieldRule("slug_reserved", "Must not be a reserved name.")
-
-
-class UsernameTaken(Conflict):
-    """Another account has this username; upper and lower case are the same."""
-
-    status, title = 409, "The username is taken"
-    remedy = "Choose another username."
-
-
-class EmailTaken(Conflict):
-    """Another account has this email; upper and lower case are the same."""
-
-    status, title = 409, "The email already has an account"
-    remedy = "Sign in, or register with another email."
 
 
 class SlugTaken(Conflict):
@@ -99,30 +87,39 @@ async def find_pending(db: AsyncSession, username: str) -> Account | None:
 
 
 async def add_pending(
-    db: AsyncSession, *, username: str, email: str, password_hash: str, tenant: TenantIn | None
+    db: AsyncSession, *, username: str, email: str, trusted: bool, password_hash: str, tenant: TenantIn | None
 ) -> Account:
-    """Store the account as pending. Raises UsernameTaken, EmailTaken."""
-    account = Account(id=new_id(), username=username, email=email, password_hash=password_hash, status=PENDING)
+    """Store the account as pending; a `trusted` email needs no verification. Raises UsernameTaken, EmailTaken."""
+    account = Account(id=new_id(), username=username, password_hash=password_hash, status=PENDING)
+    _set_email(account, email, trusted=trusted)
     if tenant is not None:
         account.pending_tenant_id = new_id()
         account.pending_tenant_slug, account.pending_tenant_name = tenant.slug, tenant.name
     db.add(account)
-    await _flush(db)
+    await flush(db)
     return account
 
 
-async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str) -> Account | None:
+async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str, trusted: bool) -> Account | None:
     """The pending account, to be finished; None if it was finished or abandoned meanwhile. Raises EmailTaken."""
     account = await db.get(Account, account_id, with_for_update=True)
     if account is None or account.status != PENDING:
         return None
-    account.email = email
-    await _flush(db)
+    _set_email(account, email, trusted=trusted)
+    await flush(db)
     return account
 
 
-async def activate(db: AsyncSession, account_id: UUID, membership: MembershipReply | None, address: str) -> Account:
-    """Activate the account; once, however many requests finish it.
+async def activate(
+    db: AsyncSession,
+    account_id: UUID,
+    membership: MembershipReply | None,
+    *,
+    mails: Mails,
+    settings: AuthSettings,
+    address: str,
+) -> Account:
+    """Activate the account; once, however many requests finish it. An unverified email is sent its link.
 
     Raises RegistrationUnfinished if it was abandoned meanwhile.
     """
@@ -133,6 +130,7 @@ async def activate(db: AsyncSession, account_id: UUID, membership: MembershipRep
         await memberships.store_reply(db, membership)
     if account.status == PENDING:
         _make_active(db, account, membership.tenant.id if membership else None, address)
+        await email_verification.send(db, account, mails, settings)
     return account
 
 
@@ -154,19 +152,12 @@ async def delete_abandoned(db: AsyncSession, account_id: UUID) -> None:
     await db.execute(delete(Account).where(Account.id == account_id, Account.status == ENDING))
 
 
+def _set_email(account: Account, email: str, *, trusted: bool) -> None:
+    account.email, account.unverified_email = (email, None) if trusted else (None, email)
+
+
 def _make_active(db: AsyncSession, account: Account, tenant_id: UUID | None, address: str | None) -> None:
     account.status, account.last_tenant_id = ACTIVE, tenant_id
     account.pending_tenant_id = account.pending_tenant_slug = account.pending_tenant_name = None
     outbox.add(db, AccountRegistered(subject=account.id, tenant_id=tenant_id, username=account.username))
     audit.record(db, "account_registered", account_id=account.id, tenant_id=tenant_id, address=address)
-
-
-async def _flush(db: AsyncSession) -> None:
-    try:
-        await db.flush()
-    except IntegrityError as error:
-        if violates(error, USERNAME_KEY):
-            raise UsernameTaken from None
-        if violates(error, EMAIL_KEY):
-            raise EmailTaken from None
-        raise

@@ -88,7 +88,7 @@ async def logout(user: SignedIn, db: Db, address: Address, settings: Settings, r
 async def logout_all(user: SignedIn, db: Db, address: Address, settings: Settings, response: Response) -> SessionsEnded:
     """End every session of the caller, in all their tenants, this one too."""
     cookies.expire(response, settings)
-    return SessionsEnded(sessions_ended=await service.end_all(db, user.user_id, address))
+    return SessionsEnded(sessions_ended=await service.end_all(db, user.user_id, "logout_all", address))
 
 
 @router.get("/me")
@@ -136,6 +136,12 @@ def session_out(session: Session, tenant: Tenant | None, current: UUID | None) -
         device=session.device,
         current=session.id == current,
     )
+
+
+@router.delete("/sessions")
+async def end_other_sessions(user: SignedIn, db: Db, address: Address) -> SessionsEnded:
+    """End the caller's other sessions, in all their tenants; this one stays."""
+    return SessionsEnded(sessions_ended=await service.end_others(db, user, "ended_by_owner", address))
 
 
 @router.delete("/sessions/{session_id}", status_code=204)

@@ -5,7 +5,9 @@ from uuid import UUID
 
 from shared.events import Event
 
-Reason = Literal["logout", "logout_all", "reuse", "ended_by_owner", "membership_ended"]
+Reason = Literal[
+    "logout", "logout_all", "reuse", "ended_by_owner", "membership_ended", "password_changed", "password_reset"
+]
 
 
 class SessionRevoked(Event):

@@ -45,7 +45,7 @@ class MeOut(BaseModel):
 
     id: UUID
     username: str
-    email: str
+    email: str | None = Field(description="Null until one is verified, where emails are verified.")
     tenant: TenantWithTier | None
     roles: list[str]
     scope: str

@@ -87,7 +87,16 @@ async def end_own(db: AsyncSession, user_id: UUID, session_id: UUID, reason: Rea
     await end(db, session, reason, address)
 
 
-async def end_all(db: AsyncSession, user_id: UUID, address: str) -> int:
+async def end_others(db: AsyncSession, user: Principal, reason: Reason, address: str) -> int:
+    """End the person's sessions except the one of their token; returns the number."""
+    others = (Session.account_id == user.user_id, Session.ended_at.is_(None), Session.id != user.session_id)
+    sessions = (await db.scalars(select(Session).where(*others).with_for_update())).all()
+    for session in sessions:
+        await end(db, session, reason, address)
+    return len(sessions)
+
+
+async def end_all(db: AsyncSession, user_id: UUID, reason: Reason, address: str) -> int:
     """End all sessions of the person, and every access token by a new epoch; returns the number of sessions."""
     epoch = await db.scalar(
         update(Account).where(Account.id == user_id).values(epoch=Account.epoch + 1).returning(Account.epoch)
@@ -97,9 +106,9 @@ async def end_all(db: AsyncSession, user_id: UUID, address: str) -> int:
     theirs = select(Session).where(Session.account_id == user_id, Session.ended_at.is_(None)).with_for_update()
     sessions: Sequence[Session] = (await db.scalars(theirs)).all()
     for session in sessions:
-        await _end(db, session, "logout_all")
+        await _end(db, session, reason)
     await revocations.end_before_epoch(db, user_id, epoch)
-    audit.record(db, "all_sessions_ended", account_id=user_id, address=address, sessions=len(sessions))
+    audit.record(db, "all_sessions_ended", account_id=user_id, address=address, reason=reason, sessions=len(sessions))
     return len(sessions)
 
 

@@ -19,6 +19,7 @@ from auth_service.sessions.tokens import CLIENT_ID, TokenMaker, Tokens, is_curre
 from auth_service.settings import AuthSettings, SignInSettings
 from auth_service.sign_in import throttle
 from auth_service.sign_in.service import (
+    EmailUnverified,
     SignInRefused,
     TenantClosed,
     TenantContradiction,
@@ -57,6 +58,13 @@ async def verify_password(
         else:
             await throttle.count_failure(db, counters, limits)
     return form
+
+
+async def refuse(database: Database, account: Account | None, address: str) -> NoReturn:
+    """Record that username or password were wrong. Always raises SignInRefused."""
+    async with database.transaction() as db:
+        audit.record(db, "sign_in_refused", account_id=account.id if account else None, address=address)
+        raise SignInRefused
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ class SignIn:
         """A new session of the person whose username or email and password these are.
 
         `in_body` and `in_request` may name its tenant. Raises TenantContradiction, SignInRefused, SignInThrottled,
-        HashingBusy, and what choosing a tenant raises.
+        HashingBusy, EmailUnverified, and what choosing a tenant raises.
         """
         named_tenant = one_name(in_body, in_request)
         async with self.database.transaction() as db:
@@ -151,8 +159,10 @@ class SignIn:
         limits = self.settings.sign_in
         form = await verify_password(self.database, self.passwords, password, stored, counters, limits)
         if form is None or account is None:
-            await self._refuse(account)
+            await refuse(self.database, account, self.visitor.address)
         await self._renew_hash(account, form)
+        if account.email is None:
+            raise EmailUnverified
         return await self._open(account, named_tenant, by=None, also=in_request)
 
     async def in_tenant(self, user: Principal, named_tenant: str) -> Tokens:
@@ -180,13 +190,6 @@ class SignIn:
             if opened is None:  # no longer active
                 raise SignInRefused
             return self.tokens.make(opened[1], opened[0], member)
-
-    async def _refuse(self, account: Account | None) -> NoReturn:
-        async with self.database.transaction() as db:
-            audit.record(
-                db, "sign_in_refused", account_id=account.id if account else None, address=self.visitor.address
-            )
-            raise SignInRefused
 
     async def _renew_hash(self, account: Account, form: str) -> None:
         """Store a new hash if the stored one is outdated; `form` is the form of the password that matched it."""

@@ -1,20 +1,17 @@
 """Reading a sign-in: JSON, or the OAuth2 password form, on one path."""
 
 from typing import Annotated, Any, Final, TypeVar
-from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from pydantic import ValidationError
 
+from auth_service.forms import FORM, form_fields
 from auth_service.sign_in.schemas import LoginForm, LoginIn
-from shared.field_errors import REPEATED_FIELD
-from shared.problems import InvalidInput, MalformedRequest, UnsupportedMediaType
+from shared.problems import UnsupportedMediaType
 from shared.web.errors import invalid_body
 from shared.web.json_input import Input, checked, parse
 
-FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
-_MAX_FIELDS: Final = 20
 
 Body = TypeVar("Body", bound=Input)
 
@@ -27,19 +24,8 @@ async def login_body(request: Request) -> LoginIn:
         return _validated(LoginIn, await parse(body))
     if media_type != FORM:
         raise UnsupportedMediaType(f"Send {JSON} or {FORM}.")
-    form = _validated(LoginForm, checked(_fields(body)))
+    form = _validated(LoginForm, checked(form_fields(body)))
     return LoginIn(username=form.username, password=form.password, tenant=form.tenant)
-
-
-def _fields(body: bytes) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
-    except ValueError:  # broken percent-encoded UTF-8, bytes that a form never holds, too many fields
-        raise MalformedRequest("The form cannot be read.") from None
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise InvalidInput(errors=[REPEATED_FIELD.at("#")])
-    return fields
 
 
 def _validated(model: type[Body], value: Any) -> Body:

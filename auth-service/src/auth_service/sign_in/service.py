@@ -16,6 +16,13 @@ class SignInRefused(Unauthenticated):
     keeps_writes = True
 
 
+class EmailUnverified(Forbidden):
+    """The account has no verified email address, and this fleet requires one."""
+
+    status, title = 403, "Verify your email address first"
+    remedy = "Open the link that was mailed, or ask for another one at POST /auth/verify-email/request."
+
+
 class TenantNotFound(NotFound):
     """No such tenant, or the caller is not a member of it."""
 

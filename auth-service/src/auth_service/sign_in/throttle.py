@@ -40,11 +40,15 @@ class Counter:
 def counters_of(identifier: str, account_id: UUID | None, address: str, settings: AuthSettings) -> tuple[Counter, ...]:
     """The counters of an attempt. An unknown name is throttled like an account, so the throttle reveals nothing."""
     limits = settings.sign_in
-    account = f"account {account_id or identifier.casefold()}"
-    result = [Counter(_digest(account), limits.failures_per_account)]
+    result = [account_counter(account_id or identifier.casefold(), settings)]
     if settings.counts_loopback or not _is_loopback(address):
         result.append(Counter(_digest(f"address {client_network(address)}"), limits.failures_per_address))
     return tuple(result)
+
+
+def account_counter(account: UUID | str, settings: AuthSettings) -> Counter:
+    """The counter of an account; without one, of the name that was typed."""
+    return Counter(_digest(f"account {account}"), settings.sign_in.failures_per_account)
 
 
 async def check(db: AsyncSession, counters: Sequence[Counter], limits: SignInSettings) -> None:
@@ -60,6 +64,11 @@ async def count_failure(db: AsyncSession, counters: Sequence[Counter], limits: S
         await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(counter.key.hex(), 0))))
     await check(db, counters, limits)
     db.add_all(SignInFailure(key=counter.key) for counter in counters)
+
+
+async def forget(db: AsyncSession, counter: Counter) -> None:
+    """Delete the counter's failures: its owner has proven who they are."""
+    await db.execute(delete(SignInFailure).where(SignInFailure.key == counter.key))
 
 
 async def prune(db: AsyncSession, window_s: int) -> None:

@@ -63,16 +63,3 @@ class ChildDied(ServiceUnavailable):
     """The process that did the work ended early, because of a crash or a lack of memory."""
 
     status, title = 503, "The work was interrupted"
-
-
-class MailRefused(Problem):
-    """The mail server answered that trying again will not help (5xx), at any step from its greeting on."""
-
-    status, title = 422, "The mail server refuses the message"
-    remedy = "Check the recipient's address. If all mail is refused, check the sender and the sign-in in the settings."
-
-
-class MailServerUnavailable(ServiceUnavailable):
-    """The mail server does not respond, or cannot accept the message now (4xx)."""
-
-    status, title = 503, "The mail server is unavailable"

@@ -1,0 +1,1 @@
+"""Proving that an account's email address is its person's, at registration and when it changes."""
