@@ -8,7 +8,8 @@ from auth_service.registration.api import router as registration
 from auth_service.registration.events import AccountRegistered
 from auth_service.resources import open_resources
 from auth_service.revocations.api import router as revocations
-from auth_service.scopes import SCOPES
+from auth_service.scopes.api import router as scopes
+from auth_service.scopes.owned import SCOPES
 from auth_service.sessions.api import router as sessions
 from auth_service.sessions.events import SessionRevoked
 from auth_service.sessions.handlers import handlers as ended_memberships
@@ -25,7 +26,18 @@ service = Service(
     package="auth_service",
     settings=AuthSettings,
     description="Accounts, sessions and their tokens.",
-    routers=[registration, email_verification, passwords, pages, sign_in, sessions, tickets, signing_keys, revocations],
+    routers=[
+        registration,
+        email_verification,
+        passwords,
+        pages,
+        sign_in,
+        sessions,
+        tickets,
+        scopes,
+        signing_keys,
+        revocations,
+    ],
     scopes=SCOPES,
     handlers=EventHandlers(memberships, ended_memberships),
     publishes=[AccountRegistered, SessionRevoked],

@@ -1,7 +1,8 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, func
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, Text, func
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.accounts.models import Account
@@ -13,7 +14,8 @@ from shared.ids import new_id
 class Session(Global):
     """One sign-in, which is one family of refresh tokens. It belongs to a person, in one of their tenants.
 
-    `generation` is that of the valid refresh token; tokens are computed, none is stored.
+    `generation` is that of the valid refresh token; tokens are computed, none is stored. `limited_to` are the scopes
+    that the sign-in requested, if it named any: the session never gets others.
     """
 
     __tablename__ = "sessions"
@@ -26,6 +28,7 @@ class Session(Global):
     account_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
     tenant_id: Mapped[UUID]
     client_id: Mapped[str]
+    limited_to: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     device: Mapped[str | None]
     address: Mapped[str | None]
     generation: Mapped[int] = mapped_column(server_default="0")

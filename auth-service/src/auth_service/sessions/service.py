@@ -1,6 +1,6 @@
 """Opening, listing and ending sessions. rotation.py refreshes them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -35,22 +35,33 @@ async def open_session(
     *,
     by: Principal | None,
     client_id: str,
+    limited_to: Collection[str] | None,
     device: str | None,
     address: str,
 ) -> tuple[Session, Account] | None:
     """Open a session in the tenant, which becomes the one last used; None if the account is no longer active.
 
-    `by` is the person who opens it from another session of theirs. The account's row is locked first, so that a
-    logout-all at the same time either ends this session too or is seen here. Raises InvalidToken.
+    `by` is the person who opens it from another session of theirs, whose limits it inherits. The account's row is
+    locked first, so that a logout-all at the same time either ends this session too or is seen here. Raises
+    InvalidToken.
     """
     account = await db.get(Account, account_id, with_for_update={"key_share": True})
-    if by is not None and not await is_live(db, by):
-        raise InvalidToken(SESSION_ENDED)
+    if by is not None:
+        if not await is_live(db, by):
+            raise InvalidToken(SESSION_ENDED)
+        opener = await db.get(Session, by.session_id) if by.session_id else None
+        limited_to = opener.limited_to if opener else sorted(by.scopes)
     if account is None or account.status != ACTIVE:
         return None
     account.last_tenant_id = tenant_id
     session = Session(
-        account_id=account.id, tenant_id=tenant_id, client_id=client_id, device=device, address=address, generation=0
+        account_id=account.id,
+        tenant_id=tenant_id,
+        client_id=client_id,
+        limited_to=None if limited_to is None else sorted(limited_to),
+        device=device,
+        address=address,
+        generation=0,
     )
     db.add(session)
     await db.flush()

@@ -1,6 +1,7 @@
 """The tokens of a session: the access token's claims, and the pair that a sign-in or a refresh returns."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -9,10 +10,11 @@ from auth_service.accounts.models import Account
 from auth_service.keyring import Keyring
 from auth_service.memberships.models import TenantMembership
 from auth_service.memberships.service import is_fresh
+from auth_service.scopes.service import granted
 from auth_service.sessions.models import Session
 from auth_service.sessions.refresh_tokens import RefreshToken, csrf_token
 from auth_service.signing_keys.active_key import ActiveKey
-from shared.identity import Principal, Revocations, scopes_of
+from shared.identity import Principal, Revocations
 from shared.identity.access_tokens import ACCESS_TTL_S, sign_access_token
 from shared.ids import new_id
 
@@ -41,7 +43,8 @@ class TokenMaker:
     def make(self, account: Account, session: Session, member: TenantMembership) -> Tokens:
         """Both tokens for the session as it is now. Raises ServiceUnavailable before keys are loaded."""
         now = int(time.time())
-        who = principal(account, session.id, member, self.public_url, expires_at=now + ACCESS_TTL_S)
+        expires_at = now + ACCESS_TTL_S
+        who = principal(account, session.id, member, self.public_url, session.limited_to, expires_at=expires_at)
         access_token = sign_access_token(
             who.to_claims(), self.active_key.key, issuer=self.public_url, public_url=self.public_url, now=now
         )
@@ -66,9 +69,15 @@ def is_current(member: TenantMembership | None, account: Account, revocations: R
 
 
 def principal(
-    account: Account, session_id: UUID | None, member: TenantMembership, public_url: str, *, expires_at: int
+    account: Account,
+    session_id: UUID | None,
+    member: TenantMembership,
+    public_url: str,
+    limited_to: Collection[str] | None = None,
+    *,
+    expires_at: int,
 ) -> Principal:
-    """The person in their tenant, with the scopes that their roles grant there now."""
+    """The person in their tenant, with the scopes that their roles grant there now, of those the session may have."""
     roles = frozenset(member.membership.roles)
     return Principal(
         user_id=account.id,
@@ -76,7 +85,7 @@ def principal(
         tenant_id=member.tenant.id,
         tenant_slug=member.tenant.slug,
         roles=roles,
-        scopes=scopes_of(roles),
+        scopes=granted(roles, limited_to),
         tier=member.tenant.tier,
         session_id=session_id,
         client_id=CLIENT_ID,

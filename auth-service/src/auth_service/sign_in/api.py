@@ -4,6 +4,7 @@ from fastapi import Depends, Response
 
 from auth_service.accounts.passwords import Passwords
 from auth_service.deps import Address, Device, NamedTenant, Settings, UsersClient
+from auth_service.scopes.service import requested
 from auth_service.sessions.schemas import TokensOut
 from auth_service.sessions.signed_in import SignedIn
 from auth_service.sessions.token_response import TokenMakerDep, token_response
@@ -42,8 +43,11 @@ async def login(
     """Sign in, as JSON or with the fields of the OAuth2 password form. `username` may be the email.
 
     The session is in the tenant that `tenant`, the subdomain or X-Tenant-ID names; else the last used; else the oldest.
+    With `scope` it has no others than these; unknown ones, and those that the roles do not grant, are left out.
     """
-    tokens = await sign_in.with_password(body.username, body.password, body.tenant, named_tenant)
+    tokens = await sign_in.with_password(
+        body.username, body.password, body.tenant, named_tenant, limited_to=requested(body.scope)
+    )
     return token_response(tokens, response, settings, cookie=body.cookie)
 
 

@@ -14,6 +14,7 @@ from auth_service.audit import service as audit
 from auth_service.memberships import models, users_api
 from auth_service.memberships import service as memberships
 from auth_service.memberships.models import TenantMembership
+from auth_service.scopes.service import ScopeInvalid, granted
 from auth_service.sessions import service as sessions
 from auth_service.sessions.tokens import CLIENT_ID, TokenMaker, Tokens, is_current
 from auth_service.settings import AuthSettings, SignInSettings
@@ -142,12 +143,18 @@ class SignIn:
     visitor: Visitor
 
     async def with_password(
-        self, identifier: str, password: str, in_body: str | None, in_request: str | None
+        self,
+        identifier: str,
+        password: str,
+        in_body: str | None,
+        in_request: str | None,
+        *,
+        limited_to: frozenset[str] | None = None,
     ) -> Tokens:
         """A new session of the person whose username or email and password these are.
 
-        `in_body` and `in_request` may name its tenant. Raises TenantContradiction, SignInRefused, SignInThrottled,
-        HashingBusy, EmailUnverified, and what choosing a tenant raises.
+        `in_body` and `in_request` may name its tenant; its scopes are among `limited_to`. Raises TenantContradiction,
+        SignInRefused, SignInThrottled, HashingBusy, EmailUnverified, ScopeInvalid, and what choosing a tenant raises.
         """
         named_tenant = one_name(in_body, in_request)
         async with self.database.transaction() as db:
@@ -163,7 +170,7 @@ class SignIn:
         await self._renew_hash(account, form)
         if account.email is None:
             raise EmailUnverified
-        return await self._open(account, named_tenant, by=None, also=in_request)
+        return await self._open(account, named_tenant, by=None, also=in_request, limited_to=limited_to)
 
     async def in_tenant(self, user: Principal, named_tenant: str) -> Tokens:
         """A new session of a signed-in person in another of their tenants. Raises InvalidToken."""
@@ -174,9 +181,17 @@ class SignIn:
         return await self._open(account, named_tenant, by=user)
 
     async def _open(
-        self, account: Account, named_tenant: str | None, *, by: Principal | None, also: str | None = None
+        self,
+        account: Account,
+        named_tenant: str | None,
+        *,
+        by: Principal | None,
+        also: str | None = None,
+        limited_to: frozenset[str] | None = None,
     ) -> Tokens:
         member = await self.tenants.membership_for(account, named_tenant, also)
+        if limited_to is not None and not granted(member.membership.roles, limited_to):
+            raise ScopeInvalid
         async with self.database.transaction(member.tenant.id) as db:
             opened = await sessions.open_session(
                 db,
@@ -184,6 +199,7 @@ class SignIn:
                 member.tenant.id,
                 by=by,
                 client_id=CLIENT_ID,
+                limited_to=limited_to,
                 device=self.visitor.device,
                 address=self.visitor.address,
             )

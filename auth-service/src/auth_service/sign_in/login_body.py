@@ -25,7 +25,7 @@ async def login_body(request: Request) -> LoginIn:
     if media_type != FORM:
         raise UnsupportedMediaType(f"Send {JSON} or {FORM}.")
     form = _validated(LoginForm, checked(form_fields(body)))
-    return LoginIn(username=form.username, password=form.password, tenant=form.tenant)
+    return LoginIn(username=form.username, password=form.password, tenant=form.tenant, scope=form.scope)
 
 
 def _validated(model: type[Body], value: Any) -> Body:

@@ -22,6 +22,9 @@ class LoginIn(Input):
     username: Identifier
     password: Password
     tenant: TenantName | None = None
+    scope: Annotated[
+        str | None, Field(max_length=2000, description="Limits the session to these scopes, separated by spaces.")
+    ] = None
     cookie: bool = Field(default=False, strict=True, description="Set the refresh token as a cookie, not in the body.")
 
 

@@ -38,16 +38,17 @@ class Scope:
         }
 
 
-_LISTED: Final[list[dict[str, Any]]] = json.loads((files("shared.identity") / "scopes.json").read_bytes())
+LISTED: Final[list[dict[str, Any]]] = json.loads((files("shared.identity") / "scopes.json").read_bytes())
+"""Every scope of the fleet, as `Scope.listed` has it, sorted by name."""
 
-ALL_SCOPES: Final[frozenset[str]] = frozenset(scope["name"] for scope in _LISTED)
+ALL_SCOPES: Final[frozenset[str]] = frozenset(scope["name"] for scope in LISTED)
 
-DESCRIPTIONS: Final[dict[str, str]] = {scope["name"]: scope["description"] for scope in _LISTED}
+DESCRIPTIONS: Final[dict[str, str]] = {scope["name"]: scope["description"] for scope in LISTED}
 
-ROLES: Final[frozenset[str]] = frozenset(role for scope in _LISTED for role in scope["roles"])
+ROLES: Final[frozenset[str]] = frozenset(role for scope in LISTED for role in scope["roles"])
 
 SCOPES_OF_ROLE: Final[dict[str, frozenset[str]]] = {
-    role: frozenset(scope["name"] for scope in _LISTED if role in scope["roles"]) for role in ROLES
+    role: frozenset(scope["name"] for scope in LISTED if role in scope["roles"]) for role in ROLES
 }
 
 

@@ -1,0 +1,1 @@
+"""Scopes: the ones that this service owns, the registry of all, and which of them a person has."""
