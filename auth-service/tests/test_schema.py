@@ -96,7 +96,7 @@ async def test_hashing_is_bounded_and_renewed() -> None:
     assert stored.startswith("$argon2id$")
     assert await passwords.matching_form(stored, PASSWORD) == PASSWORD
     assert await passwords.matching_form(stored, "else") is None
-    assert await passwords.matching_form(None, "nobody has this password") is None
+    assert await passwords.matching_form(None, "no account has this password") is None
     assert await passwords.matching_form("no hash", PASSWORD) is None
     assert dearer.is_outdated(stored, PASSWORD)
     assert not passwords.is_outdated(stored, PASSWORD)

@@ -1,4 +1,4 @@
-"""What an error in one field says: a permanent code and one sentence per rule, whoever checks the rule.
+"""What an error in one field says: a permanent code and one sentence per rule, wherever it is checked.
 
 A service defines a rule of its own where it is checked, and raises it in a validator or as a problem:
 

@@ -1,30 +1,27 @@
 """The pages behind mailed links. Opening one spends nothing: mail programs and scanners open links as well."""
 
 from importlib.resources import files
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import ValidationError
 
 from auth_service.deps import Settings
 from auth_service.email_verification.api import EmailVerificationDep
 from auth_service.email_verification.schemas import VerifyIn
-from auth_service.forms import FORM, form_fields
+from auth_service.forms import FORM, form_fields, validated
 from auth_service.pages.rendering import render
 from auth_service.pages.service import FormRefused, is_own_form
 from auth_service.passwords.api import PasswordChangeDep
 from auth_service.passwords.schemas import ResetConfirmIn, ResetIn
 from shared.problems import Problem, UnsupportedMediaType
 from shared.web.early_responses import AnswerInstead
-from shared.web.errors import invalid_body
-from shared.web.json_input import Input, checked
+from shared.web.json_input import checked
 from shared.web.router import Router
 
 router = Router(prefix="/auth/pages", include_in_schema=False)
 
 Token = Annotated[str, Query(max_length=100)]
-Body = TypeVar("Body", bound=Input)
 
 
 async def form(request: Request, settings: Settings) -> dict[str, Any]:
@@ -41,13 +38,6 @@ async def form(request: Request, settings: Settings) -> dict[str, Any]:
 Form = Annotated[dict[str, Any], Depends(form)]
 
 
-def _validated(model: type[Body], fields: dict[str, Any]) -> Body:
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        raise invalid_body(error) from None
-
-
 def _see(page: str) -> Response:
     return RedirectResponse(f"/auth/pages/{page}", status_code=303)
 
@@ -62,7 +52,7 @@ async def submit_verify_email(
     request: Request, settings: Settings, fields: Form, verification: EmailVerificationDep
 ) -> Response:
     try:
-        await verification.verify(_validated(VerifyIn, fields).token)
+        await verification.verify(validated(VerifyIn, fields).token)
     except Problem as problem:
         return render(request, settings, "message", message="link_invalid", problem=problem)
     return _see("email-verified")
@@ -83,7 +73,7 @@ async def submit_password_reset(
     request: Request, settings: Settings, fields: Form, change: PasswordChangeDep
 ) -> Response:
     try:
-        await change.request_reset(_validated(ResetIn, fields).email)
+        await change.request_reset(validated(ResetIn, fields).email)
     except Problem as problem:
         return render(request, settings, "password_reset", email=fields.get("email", ""), problem=problem)
     return _see("password/reset/sent")
@@ -104,7 +94,7 @@ async def submit_password_reset_confirm(
     request: Request, settings: Settings, fields: Form, change: PasswordChangeDep
 ) -> Response:
     try:
-        body = _validated(ResetConfirmIn, fields)
+        body = validated(ResetConfirmIn, fields)
         await change.reset(body.token, body.password, body.confirm_password)
     except Problem as problem:
         return render(request, settings, "password_reset_confirm", token=fields.get("token", ""), problem=problem)

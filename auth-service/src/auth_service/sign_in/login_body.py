@@ -1,19 +1,15 @@
 """Reading a sign-in: JSON, or the OAuth2 password form, on one path."""
 
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
-from pydantic import ValidationError
 
-from auth_service.forms import FORM, form_fields
+from auth_service.forms import FORM, form_fields, validated
 from auth_service.sign_in.schemas import LoginForm, LoginIn
 from shared.problems import UnsupportedMediaType
-from shared.web.errors import invalid_body
 from shared.web.json_input import Input, checked, parse
 
 JSON: Final = "application/json"
-
-Body = TypeVar("Body", bound=Input)
 
 
 async def login_body(request: Request) -> LoginIn:
@@ -21,18 +17,11 @@ async def login_body(request: Request) -> LoginIn:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if media_type == JSON:
-        return _validated(LoginIn, await parse(body))
+        return validated(LoginIn, await parse(body))
     if media_type != FORM:
         raise UnsupportedMediaType(f"Send {JSON} or {FORM}.")
-    form = _validated(LoginForm, checked(form_fields(body)))
+    form = validated(LoginForm, checked(form_fields(body)))
     return LoginIn(username=form.username, password=form.password, tenant=form.tenant, scope=form.scope)
-
-
-def _validated(model: type[Body], value: Any) -> Body:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise invalid_body(error) from None
 
 
 LoginBody = Annotated[LoginIn, Depends(login_body)]

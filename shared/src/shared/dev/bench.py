@@ -135,7 +135,7 @@ def spread(figures: Sequence[float], form: str = "{:,.0f}") -> str:
 
 
 def measure(subjects: Sequence[Subject], rounds: int, seconds: int) -> Iterator[int]:
-    """Put load on each subject in turn, `rounds` times; yields before each round, for what a round needs anew."""
+    """Put load on each subject in turn, `rounds` times; yields before each round, so that it can be prepared."""
     for number in range(rounds):
         yield number
         for subject in subjects:
