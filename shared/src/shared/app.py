@@ -15,7 +15,6 @@ from typing import Any
 
 import typer
 from fastapi import APIRouter, FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 
 from shared.background import supervise
 from shared.data.database import Database
@@ -35,9 +34,10 @@ from shared.telemetry import traces
 from shared.telemetry.request_log import RequestLog
 from shared.web import database_errors, errors, openapi
 from shared.web import health as health_pages
-from shared.web.cors import EXPOSED_HEADERS
+from shared.web.cors import Cors
 from shared.web.health import HealthChecks
 from shared.web.requests import RequestContext
+from shared.web.static_paths import StaticPaths
 
 OpenResources = Callable[[Process], Awaitable[None]]
 
@@ -57,6 +57,8 @@ class Service:
     routers: Sequence[APIRouter] = ()
     scopes: Sequence[Scope] = ()
     """The scopes that the service owns."""
+    pages: Sequence[str] = ()
+    """The paths that a browser is sent to, with what is below them: they get no CORS headers."""
     handlers: EventHandlers = field(default_factory=EventHandlers)
     publishes: Sequence[type[Event]] = ()
     open: OpenResources = _open_nothing
@@ -101,7 +103,6 @@ class Service:
             redoc_url=None,
             redirect_slashes=False,
             openapi_url="/openapi.json" if settings.docs_shown else None,
-            generate_unique_id_function=lambda route: route.name,
             telemetry={
                 "tracer_provider": provider,
                 "tracing": exported,
@@ -116,15 +117,12 @@ class Service:
         openapi.describe(app)
         openapi.install(app)
         health_pages.install(app, checks, settings.shown)
-        for router in self.routers:
-            app.include_router(router)
+        # As they stand: `include_router` would build each route again, in every process and for every test.
+        routes = [route for router in self.routers for route in router.routes]
+        app.router.routes[:0] = [StaticPaths(routes)]
+        app.router.routes.extend(routes)
         if settings.cors.origins:
-            app.add_middleware(
-                CORSMiddleware,
-                allow_origins=settings.cors.origins,
-                allow_methods=["*"],
-                expose_headers=EXPOSED_HEADERS,
-            )
+            app.add_middleware(Cors, origins=settings.cors.origins, pages=self.pages)
         app.add_middleware(RequestContext, log=request_log, spans=exported)
         return app
 

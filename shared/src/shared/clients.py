@@ -21,6 +21,7 @@ from shared.problems import MEDIA_TYPE, ServiceUnavailable
 from shared.resources import MissingSetting, resource
 from shared.settings import variable_of
 from shared.telemetry.traces import traceparent
+from shared.tls import client_context
 
 TIMEOUT_S: Final = 3.0
 KEEP_ALIVE_S: Final = 4.0
@@ -252,8 +253,8 @@ class PlainClient:
 class Clients:
     """One client for each other service, by its name."""
 
-    def __init__(self, urls: Mapping[str, str], signer: Signer) -> None:
-        self._clients = {name: ServiceClient(url, name, signer) for name, url in urls.items()}
+    def __init__(self, urls: Mapping[str, str], signer: Signer, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._clients = {name: ServiceClient(url, name, signer, timeout_s=timeout_s) for name, url in urls.items()}
 
     def to(self, service: str) -> ServiceClient:
         """The client for calls to `service`. Raises MissingSetting when the settings do not say where it is."""
@@ -280,7 +281,7 @@ def _transport(idle_connections: int = 20) -> httpx2.AsyncHTTPTransport:
     limits = httpx2.Limits(
         max_connections=50, max_keepalive_connections=idle_connections, keepalive_expiry=KEEP_ALIVE_S
     )
-    return httpx2.AsyncHTTPTransport(retries=1, limits=limits)
+    return httpx2.AsyncHTTPTransport(verify=client_context(), retries=1, limits=limits)
 
 
 class _Refusal(BaseModel):

@@ -15,8 +15,10 @@ from shared.identity.access import (
     CurrentUser,
     OptionalUser,
     RevocationsDep,
+    refuse_impersonation,
     require_any_scope,
     require_grant,
+    require_recent,
     require_scopes,
 )
 from shared.resources import resource
@@ -41,8 +43,10 @@ __all__ = [
     "RevocationsDep",
     "UserId",
     "client_of",
+    "refuse_impersonation",
     "require_any_scope",
     "require_grant",
+    "require_recent",
     "require_scopes",
     "resource",
 ]

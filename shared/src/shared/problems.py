@@ -10,7 +10,7 @@ in docs/problems.md and at `/problems/room_full`; `remedy` tells the caller how 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from shared.field_errors import FieldError
 
@@ -32,6 +32,10 @@ class Problem(Exception):
     code: ClassVar[str] = "problem"
     remedy: ClassVar[str] = "Correct the request as the detail describes, and send it again."
     keeps_writes: ClassVar[bool] = False
+    media_type: ClassVar[str] = MEDIA_TYPE
+    """Another one where a standard prescribes another body."""
+    schema: ClassVar[Mapping[str, Any] | None] = None
+    """The JSON schema of such a body, with a title; None for RFC 9457's."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -69,7 +73,37 @@ class Problem(Exception):
         }
         if self.errors:
             members["errors"] = [error.body() for error in self.errors]
-        return members
+        return {**members, **self.extensions()}
+
+    def extensions(self) -> Mapping[str, object]:
+        """Members of the class's own (RFC 9457, section 3.2), for a client that goes on by them."""
+        return {}
+
+    @property
+    def name(self) -> str:
+        """What its example is listed under in the OpenAPI document."""
+        return self.code
+
+    @classmethod
+    def example(cls) -> "Problem":
+        """The example in the OpenAPI document, for a class that takes arguments."""
+        return cls()
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def raises(*problems: type[Problem] | Problem) -> Callable[[F], F]:
+    """Name the problems that a path operation, or a dependency of one, raises: its OpenAPI document lists them.
+
+    A problem instead of a class is the example itself. A dependency that is an object has them as its class's `raises`.
+    """
+
+    def named(function: F) -> F:
+        vars(function)["raises"] = problems
+        return function
+
+    return named
 
 
 def every_problem() -> dict[str, type[Problem]]:
@@ -100,8 +134,25 @@ class InvalidToken(Unauthenticated):
     status, title = 401, "The token is not valid"
     remedy = "Refresh the session at POST /auth/refresh, or sign in again."
 
-    def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail, challenge='Bearer realm="flotilla", error="invalid_token"')
+    def __init__(
+        self, detail: str | None = None, *, challenge: str = 'Bearer realm="flotilla", error="invalid_token"'
+    ) -> None:
+        super().__init__(detail, challenge=challenge)
+
+
+class InsufficientUserAuthentication(Unauthenticated):
+    """The operation requires that the person has proven who they are recently, or by a second factor (RFC 9470)."""
+
+    status, title = 401, "Confirm that it is you"
+    remedy = (
+        "Confirm at POST /auth/mfa/step-up, or sign in again, as `WWW-Authenticate` asks: not longer ago than "
+        "`max_age`, at the level in `acr_values`."
+    )
+
+    def __init__(self, detail: str | None = None, *, acr: str | None = None, max_age_s: int | None = None) -> None:
+        asked = "" if acr is None else f', acr_values="{acr}"'
+        asked += "" if max_age_s is None else f', max_age="{max_age_s}"'
+        super().__init__(detail, challenge=f'Bearer realm="flotilla", error="insufficient_user_authentication"{asked}')
 
 
 class Forbidden(Problem):
@@ -109,6 +160,13 @@ class Forbidden(Problem):
 
     status, title = 403, "Not allowed"
     remedy = "Ask an admin of the tenant for a role that allows this."
+
+
+class ImpersonationRefused(Forbidden):
+    """The operation is the person's own: an operator who impersonates them cannot use it."""
+
+    status, title = 403, "Not while impersonating"
+    remedy = "Ask the person to do this themselves. End the impersonation with DELETE /auth/impersonate."
 
 
 class InsufficientScope(Forbidden):

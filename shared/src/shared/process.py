@@ -91,7 +91,7 @@ def _open_identity(process: Process) -> None:
         process.resources.miss(Clients, "IDENTITY__KEY_FILE")
     else:
         signer = process.add(Signer.from_file(settings.service, settings.identity.key_file))
-        clients = Clients(settings.services, signer)
+        clients = Clients(settings.services, signer, timeout_s=settings.services_timeout_s)
         process.add_closing(clients, clients.close)
     _open_verifiers(process, jwks)
     _open_revocations(process)

@@ -4,7 +4,7 @@
     StorageDep = Annotated[Storage, resource(Storage)]
 
 shared/process.py opens the resources in one lifespan, which hands them to every request through the ASGI lifespan
-state. A test replaces one by `app.dependency_overrides[dependency(Storage)] = …`.
+state. A test replaces one by `resources.add(…)` before it sends its requests.
 """
 
 from collections.abc import Awaitable, Callable
@@ -60,7 +60,7 @@ def resources_of(connection: HTTPConnection) -> Resources:
 
 @cache
 def dependency(kind: type[T]) -> Callable[[HTTPConnection], Awaitable[T]]:
-    """The dependency that `resource(kind)` declares; always the same object, so that tests can override it."""
+    """The dependency that `resource(kind)` declares; the same object each time, which FastAPI calls once a request."""
 
     async def opened(connection: HTTPConnection) -> T:
         return resources_of(connection).get(kind)

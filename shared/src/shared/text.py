@@ -22,6 +22,7 @@ _UNPRINTED: Final = re.compile(rf"[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U
 _REORDERING: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 
 ONE_LINE: Final = FieldRule("one_line", "Must be one line without control characters.")
+CONTROL_CHARACTERS: Final = FieldRule("control_characters", "Must not contain control characters besides line breaks.")
 REORDERING_CHARACTERS: Final = FieldRule(
     "reordering_characters", "Must not contain characters that change the direction of text (U+202A to U+2069)."
 )
@@ -52,6 +53,18 @@ def name(value: str) -> str:
     return one_line(value)
 
 
+def plain_text(value: str) -> str:
+    """Lines of text as they are stored, without blanks around them. Raises ValueError for what cannot be shown."""
+    text = composed(value.replace("\r\n", "\n"))
+    if any(unicodedata.category(character) == "Cc" and character != "\n" for character in text):
+        raise CONTROL_CHARACTERS.broken()
+    if _REORDERING.search(text):
+        raise REORDERING_CHARACTERS.broken()
+    if not has_visible(text):
+        raise VISIBLE_CHARACTER.broken()
+    return text.strip()
+
+
 def folded(value: str) -> str:
     """What two names have in common if readers take them for one: unique names are unique in this form.
 
@@ -78,3 +91,4 @@ def _of_text(change: Callable[[str], str]) -> BeforeValidator:
 
 NAME: Final = _of_text(name)
 TEXT: Final = _of_text(composed)
+PLAIN_TEXT: Final = _of_text(plain_text)

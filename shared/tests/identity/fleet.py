@@ -41,6 +41,9 @@ def person(**changes: Any) -> Principal:
         issuer=PUBLIC_URL,
         membership_version=1,
         tenant_version=1,
+        auth_time=int(time.time()),
+        amr=frozenset({"pwd"}),
+        acr="aal1",
     )
     return replace(ann, **changes)
 
@@ -103,7 +106,7 @@ class Fleet:
     def access_token(self, ann: Principal | None = None, **bent: Any) -> str:
         """auth-service's token for Ann."""
         claims = {**(ann or person()).to_claims(), **bent.pop("claims", {})}
-        said = {"issuer": PUBLIC_URL, "public_url": PUBLIC_URL, "now": int(time.time()), "key": self.access, **bent}
+        said = {"issuer": PUBLIC_URL, "audience": PUBLIC_URL, "now": int(time.time()), "key": self.access, **bent}
         return sign_access_token(claims, **said)
 
 

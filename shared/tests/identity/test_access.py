@@ -1,6 +1,7 @@
 """The dependencies in a real application on a real socket: HTTP and WebSocket, 401 before 403 before the look-up."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from shared.identity.access import (
     OptionalUser,
     require_any_scope,
     require_grant,
+    require_recent,
     require_scopes,
 )
 from shared.identity.access_tokens import AccessTokenVerifier
@@ -45,6 +47,16 @@ class Counting:
     async def caller(self, token: str) -> Principal | ServiceCaller:
         self.asked += 1
         return await self.inner.caller(token)
+
+
+def _add_recent_operations(app: FastAPI, looked_up: list[str]) -> None:
+    @app.post("/keys", dependencies=[Depends(require_recent(max_age_s=600))])
+    async def keys() -> None:
+        looked_up.append("keys")
+
+    @app.post("/factors", dependencies=[Depends(require_recent(max_age_s=600, acr="aal2"))])
+    async def factors() -> None:
+        looked_up.append("factors")
 
 
 def application(resources: Resources, looked_up: list[str]) -> FastAPI:
@@ -74,6 +86,8 @@ def application(resources: Resources, looked_up: list[str]) -> FastAPI:
     @app.get("/numbers")
     async def numbers(user: Annotated[Principal, Depends(require_any_scope("analytics:read", "admin:read"))]) -> str:
         return user.username
+
+    _add_recent_operations(app, looked_up)
 
     @app.put("/internal/thing")
     async def thing(
@@ -193,6 +207,40 @@ async def test_a_missing_scope_is_403_before_any_look_up(
     assert looked_up == []
     assert (await client.get("/rooms/1", headers=bearer(fleet.internal()))).status_code == 404
     assert (await client.get("/rooms/1")).status_code == 401
+
+
+NOW = int(time.time())
+
+
+@pytest.mark.parametrize(
+    ("path", "claims", "challenge"),
+    [
+        ("/keys", {"auth_time": NOW - 601}, 'max_age="600"'),
+        ("/keys", {"auth_time": ...}, 'max_age="600"'),
+        ("/factors", {"auth_time": NOW - 601, "acr": "aal2"}, 'acr_values="aal2", max_age="600"'),
+        ("/factors", {"acr": "aal1"}, 'acr_values="aal2", max_age="600"'),
+        ("/factors", {"acr": ...}, 'acr_values="aal2", max_age="600"'),
+        ("/factors", {"acr": "aal3"}, 'acr_values="aal2", max_age="600"'),
+    ],
+)
+async def test_a_weak_or_old_authentication_is_challenged(
+    fleet: Fleet, client: httpx2.AsyncClient, looked_up: list[str], path: str, claims: dict[str, Any], challenge: str
+) -> None:
+    reply = await client.post(path, headers=bearer(fleet.internal(**claims)))
+    assert (reply.status_code, reply.json()["code"]) == (401, "insufficient_user_authentication")
+    error = 'Bearer realm="flotilla", error="insufficient_user_authentication"'
+    assert reply.headers["WWW-Authenticate"] == f"{error}, {challenge}"
+    assert looked_up == []
+
+
+async def test_a_recent_authentication_of_the_level_passes(
+    fleet: Fleet, client: httpx2.AsyncClient, looked_up: list[str]
+) -> None:
+    for path, acr in (("/keys", "aal1"), ("/keys", "aal2"), ("/factors", "aal2")):
+        token = fleet.internal(acr=acr, auth_time=int(time.time()) - 590)
+        assert (await client.post(path, headers=bearer(token))).is_success
+    assert looked_up == ["keys", "keys", "factors"]
+    assert (await client.post("/keys")).status_code == 401
 
 
 async def test_one_of_several_scopes_is_enough_where_any_is_asked_for(fleet: Fleet, client: httpx2.AsyncClient) -> None:

@@ -32,6 +32,23 @@ async def test_it_is_taken_by_a_service_only_where_access_tokens_are_accepted(
         await fleet.verifier("chat").verify(token)
 
 
+async def test_a_token_that_is_bound_to_a_key_needs_a_proof_by_that_key(
+    fleet: Fleet, access: AccessTokenVerifier, ann: Principal
+) -> None:
+    bound, plain = replace(ann, dpop_jkt="x" * 43), replace(ann, token_id="another")
+    token, unbound = fleet.access_token(bound), fleet.access_token(plain)
+    for _ in range(2):  # verified by signature, then remembered
+        with pytest.raises(InvalidToken, match="proof") as refused:
+            await fleet.verifier("chat", access).verify(token)
+        assert refused.value.headers["WWW-Authenticate"].startswith('DPoP realm="flotilla", error="invalid_token"')
+        with pytest.raises(InvalidToken, match="another key"):
+            access.verify_now(token, proven_jkt="y" * 43)
+        assert await access.verify(token, proven_jkt="x" * 43) == bound
+        with pytest.raises(InvalidToken, match="bearer"):
+            await access.verify(unbound, proven_jkt="x" * 43)
+        assert await access.verify(unbound) == plain
+
+
 NOW = int(time.time())
 
 
@@ -39,14 +56,16 @@ NOW = int(time.time())
     "bent",
     [
         {"issuer": "https://other.example"},
-        {"public_url": "https://other.example"},
-        {"public_url": "chat"},
+        {"audience": "https://other.example"},
+        {"audience": "chat"},
         {"now": NOW + 300},
         {"claims": {"person_exp": NOW - LEEWAY_S - 1}},
         {"claims": {"client_id": None}},
         {"claims": {"nbf": NOW + 300}},
         {"claims": {"sub": "ann"}},
         {"claims": {"roles": {"admin": True}}},
+        {"claims": {"amr": "pwd"}},
+        {"claims": {"auth_time": "now"}},
     ],
 )
 async def test_a_bent_access_token_is_refused(fleet: Fleet, access: AccessTokenVerifier, bent: dict[str, Any]) -> None:

@@ -31,9 +31,12 @@ RFC_7638_EXAMPLE = {
 }
 
 
+def rsa_key(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
 def rsa_jwk(bits: int) -> dict[str, Any]:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=bits).public_key()
-    return jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True)
+    return jwt.algorithms.RSAAlgorithm.to_jwk(rsa_key(bits).public_key(), as_dict=True)
 
 
 def test_the_thumbprint_is_that_of_the_standard() -> None:
@@ -98,6 +101,25 @@ def test_a_private_key_is_written_for_its_owner_only_and_read_back(tmp_path: Pat
 def test_what_is_no_private_key_is_refused(pem: bytes) -> None:
     with pytest.raises(KeyInvalid):
         parse_private_key(pem)
+
+
+def test_an_rsa_key_signs_with_rs256_and_reads_back_for_that_only() -> None:
+    key = generate_key("RS256")
+    assert (key.algorithm, key.public_jwk["alg"], key.kid) == ("RS256", "RS256", thumbprint(key.public_jwk))
+    assert verifying_key(key.public_jwk).kid == key.kid
+    assert parse_private_key(private_pem(key), "RS256") == key
+    with pytest.raises(KeyInvalid, match="not an EC P-256 key"):
+        parse_private_key(private_pem(key))
+    with pytest.raises(KeyInvalid, match="not an RSA key"):
+        parse_private_key(private_pem(generate_key()), "RS256")
+
+
+def test_a_short_private_rsa_key_is_refused() -> None:
+    short = rsa_key(1024).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with pytest.raises(KeyInvalid, match="2048"):
+        parse_private_key(short, "RS256")
 
 
 def test_a_private_key_of_another_curve_is_refused() -> None:

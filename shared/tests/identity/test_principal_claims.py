@@ -57,6 +57,8 @@ def test_a_person_without_a_tenant_survives_it_too() -> None:
         ("jti", None),
         ("act", "tasks"),
         ("act", {"sub": ["tasks"]}),
+        ("act", {"sub": "tasks", "act": "root"}),
+        ("act", {"sub": "root", "kind": "impersonation"}),
         ("preferred_username", "a\0b"),
         ("preferred_username", "\ud800"),
     ],

@@ -5,6 +5,7 @@ from shared.identity.scopes import ALL_SCOPES, ROLES, SCOPES_OF_ROLE, Scope, sco
 USER = {
     *("user:read", "profile:read", "profile:write", "posts:read", "posts:write", "files:read", "files:write"),
     *("chat:read", "chat:write", "notifications:read", "notifications:write", "jobs:read", "jobs:write"),
+    *("api-keys:read", "api-keys:write"),
 }
 ADMIN = USER | {
     *("user:write", "user:delete", "tenant:read", "tenant:write", "admin:read", "admin:write", "admin:delete"),

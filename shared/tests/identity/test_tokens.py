@@ -14,6 +14,7 @@ from shared.identity.keys import generate_key
 from shared.identity.principal import Principal, ServiceCaller
 from shared.identity.tokens import INTERNAL_TTL_S, LEEWAY_S, MAX_TOKEN_BYTES, InternalVerifier
 from shared.identity.verifier import Verifier
+from shared.ids import new_id
 from shared.problems import InvalidToken
 
 from .fleet import Clock, Fleet, hmac_token, person, segment
@@ -74,6 +75,36 @@ async def test_a_capped_service_gets_the_cap_and_nothing_more(fleet: Fleet, veri
     greedy = person(scopes=frozenset({"files:read", "chat:write", "admin:write"}), roles=frozenset({"admin"}))
     seen = await verifier.verify(fleet.signer("tasks").sign_for(greedy, "chat"))
     assert (seen.scopes, seen.actor) == (frozenset({"files:read"}), "tasks")
+
+
+async def test_an_operator_who_acts_as_the_person_is_known_behind_every_service(
+    fleet: Fleet, verifier: Verifier
+) -> None:
+    operator = new_id()
+    impersonated = person(impersonator=operator)
+    forwarded = fleet.signer("gateway").forward(impersonated, "chat")
+    assert jwt.decode(forwarded, options={"verify_signature": False})["act"] == {
+        "sub": str(operator),
+        "kind": "impersonation",
+    }
+    seen = await verifier.verify(forwarded)
+    assert (seen.actor, seen.impersonator, seen.acting) == (None, operator, str(operator))
+
+    called = fleet.signer("tasks").sign_for(seen, "chat")
+    assert jwt.decode(called, options={"verify_signature": False})["act"] == {
+        "sub": "tasks",
+        "act": {"sub": str(operator), "kind": "impersonation"},
+    }
+    seen = await verifier.verify(called)
+    assert (seen.actor, seen.impersonator, seen.acting) == ("tasks", operator, str(operator))
+
+
+async def test_an_operator_is_not_the_service_that_acts(fleet: Fleet, verifier: Verifier) -> None:
+    """A service that must name itself does not do so by an impersonation."""
+    with pytest.raises(InvalidToken, match="act"):
+        await verifier.verify(
+            fleet.internal(key=fleet.tasks, iss="tasks", act={"sub": str(new_id()), "kind": "impersonation"})
+        )
 
 
 async def test_a_capped_service_must_say_that_it_acts_for_the_person(fleet: Fleet, verifier: Verifier) -> None:

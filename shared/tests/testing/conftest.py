@@ -1,5 +1,7 @@
 """A service just large enough to be tested: one table of its own, migrated as services are."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from shared.resources import Resources
 from shared.settings import ServiceSettings
+from shared.web.health import HealthChecks
 
 _ENV = "from shared.data.migrations import run\n\nrun()\n"
 _FIRST = """
@@ -32,7 +36,13 @@ class Notes:
     settings: type[ServiceSettings] = NotesSettings
 
     def create_app(self, settings: Any) -> FastAPI:
-        app = FastAPI()
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+            resources = Resources()
+            resources.add(HealthChecks(self.name))
+            yield {"resources": resources}
+
+        app = FastAPI(lifespan=lifespan)
 
         @app.get("/readyz")
         async def readyz() -> dict[str, str]:

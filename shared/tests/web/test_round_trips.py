@@ -6,10 +6,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Integer, Text, bindparam, false, func, literal, select, text
 
 from shared.data.database import Database, enter_tenant
+from shared.data.prepared import Prepared
 from shared.ids import new_id
+from shared.problems import InvalidInput
 from shared.testing.people import People
 from shared.testing.postgres_wire import Wire, counted
 from shared.testing.running import serving_service
@@ -71,3 +73,23 @@ async def test_a_tenant_ends_with_its_transaction(probe: Counted) -> None:
         assert await db.scalar(SEEN) == str(other)
     async with probe.database.transaction() as db:
         assert not await db.scalar(SEEN)
+
+
+async def test_a_prepared_statement_takes_one_round_trip_and_its_tenant_ends_with_it(probe: Counted) -> None:
+    tenant = str(new_id())
+    entered = func.set_config("app.tenant_id", bindparam("tenant", type_=Text), True).label("entered")
+    statement = Prepared(select(entered))
+    await probe.database.first(statement, tenant=tenant)
+    probe.wire.clear()
+    row = await probe.database.first(statement, tenant=tenant)
+    assert row is not None
+    assert row["entered"] == tenant
+    assert (probe.wire.round_trips, probe.wire.executions, probe.wire.queries) == (1, 1, [])
+    async with probe.database.transaction() as db:
+        assert not await db.scalar(SEEN)
+    assert await probe.database.first(Prepared(select(literal(1)).where(false()))) is None
+
+
+async def test_an_error_of_a_prepared_statement_is_the_problem_it_is(probe: Counted) -> None:
+    with pytest.raises(InvalidInput):
+        await probe.database.first(Prepared(select(literal(1) / bindparam("by", type_=Integer))), by=0)

@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.engine import make_url
 
 from shared.data.database import Database, Role
+from shared.data.prepared import Prepared
+from shared.problems import DatabaseUnavailable
 from shared.testing.people import People
 from shared.testing.running import running_service, serving_service
 from shared.testing.waiting import eventually
@@ -96,6 +98,24 @@ async def test_a_silent_database_is_503_and_comes_back(
             wire.whole.set()
             again = await client.get("/pages", headers=as_user("ann"))
             assert (again.status_code, len(again.json()["items"])) == (200, 1)
+
+
+async def test_a_prepared_statement_waits_no_longer_and_comes_back(
+    service: Any, settings_values: dict[str, Any]
+) -> None:
+    async with wired(settings_values["database_url"]) as (wire, url):
+        database = Database(service.settings(_env_file=None, **settings_values | {"database_url": url}))
+        statement = Prepared(select(func.pg_backend_pid()))
+        before = await database.first(statement)
+        wire.whole.clear()
+        with pytest.raises(DatabaseUnavailable):
+            await database.first(statement)
+        wire.replace()
+        after = await database.first(statement)
+        assert before is not None
+        assert after is not None
+        assert after[0] != before[0]
+        await database.close()
 
 
 async def test_connections_that_stay_silent_are_replaced_in_every_pool(

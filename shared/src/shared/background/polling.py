@@ -47,6 +47,9 @@ class PollingLoop:
 
     A poll, which nothing woke, asks `due` first and is over when nothing is due: an idle process pays for that only.
 
+    `at_once=False` leaves the first step until some time within `every_s`: a process that starts has better things to
+    do, and replicas that start together spread out.
+
     A step that raises is tried again after `backoff`. An outage is logged when it begins and when it ends and counted
     in between; errors of the types in `outages` mean that a server is unreachable, and are logged without a traceback.
     """
@@ -58,12 +61,13 @@ class PollingLoop:
         *,
         every_s: float,
         due: Due = _always,
+        at_once: bool = True,
         backoff: Backoff = _BACKOFF,
         outages: tuple[type[Exception], ...] = (ServiceUnavailable,),
     ) -> None:
         self.name = name
         self._step, self._every_s, self._backoff, self._outages = step, every_s, backoff, outages
-        self._due, self._polls = due, False
+        self._due, self._polls, self._at_once = due, False, at_once
         self._woken = asyncio.Event()
         self._failures = 0
         self._ending: asyncio.TimerHandle | None = None
@@ -93,6 +97,8 @@ class PollingLoop:
     async def run(self) -> None:
         """Loop until cancelled; errors never end it."""
         try:
+            if not self._at_once:
+                await self._wait(random.uniform(0, self._every_s))  # noqa: S311 - spreads load; not a secret
             await self._repeat()
         finally:
             self._continue_outage()
@@ -118,11 +124,16 @@ class PollingLoop:
             await asyncio.sleep(BUSY_S)
         if progress is Progress.IDLE:
             spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load; not a secret
-            try:
-                async with asyncio.timeout(self._every_s * spread):
-                    await self._woken.wait()
-            except TimeoutError:
-                self._polls = True
+            self._polls = not await self._wait(self._every_s * spread)
+
+    async def _wait(self, seconds: float) -> bool:
+        """Until woken, or until so many seconds have passed; whether it was woken."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _back_off(self, error: Exception) -> None:
         LOOP_FAILURES.labels(self.name).inc()

@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from shared.data.after_commit import Listeners, run_callbacks, session_info
 from shared.data.connections import Connections
-from shared.data.errors import translated
+from shared.data.errors import problem_of, translated
+from shared.data.prepared import Prepared, Row
 from shared.data.roles import database_name, role_name
 from shared.data.tenant_connection import TenantConnection, begin_as, forget_tenant
-from shared.problems import Problem
+from shared.problems import DatabaseUnavailable, Problem
 from shared.settings import ServiceSettings
 
 T = TypeVar("T")
@@ -133,6 +134,26 @@ class Database:
                 except TimeoutError:
                     await connection.invalidate()  # as above
                     raise
+
+    async def first(self, statement: Prepared, role: Role = "app", **values: Any) -> Row | None:
+        """The first row of a prepared statement, None without one; committed when it returns. One round trip.
+
+        No tenant is set: a statement that reads a Tenanted table sets its own. Raises DatabaseUnavailable.
+        """
+        with translated():
+            pooled = await self._engines[role].raw_connection()
+            driver: Any = pooled.driver_connection
+            try:
+                return await driver.fetchrow(statement.sql, *statement.arguments(values))  # type: ignore[no-any-return]  # asyncpg's
+            except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError) as error:
+                if isinstance(error, asyncpg.PostgresError):
+                    error.detail = None  # as in `_hide_row`
+                if isinstance(problem_of(error), DatabaseUnavailable):
+                    self._connections.doubt()
+                    driver.terminate()
+                raise
+            finally:
+                pooled.close()
 
     async def ping(self) -> None:
         """Ask the server for an answer. Where none comes, every pool replaces its connections before their next use."""

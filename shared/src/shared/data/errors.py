@@ -4,13 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.problems import DatabaseUnavailable, InvalidInput, Problem, ServiceUnavailable
 
 # A lost server shows as any of these, depending on where the connection breaks.
-_LOST = (ConnectionError, TimeoutError, OSError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+_LOST = (
+    *(ConnectionError, TimeoutError, OSError, PoolTimeout, asyncpg.PostgresConnectionError),
+    *(asyncpg.InterfaceError, asyncpg.InternalClientError),  # the driver's own, about a connection that has broken
+)
+# What a failed connection raises where no engine wraps it in a DBAPIError; its cause is asyncpg's own error.
+_UNWRAPPED = AsyncAdapt_asyncpg_dbapi.Error
 _LOST_SQLSTATES = ("08", "53", "57", "58")  # connection, resources, operator intervention, system error
 _RETRY_SQLSTATES = ("40001", "40P01", "55P03", "25P03")  # serialization, deadlock, lock not available, idle too long
 _INPUT_SQLSTATES = ("22", "54001")  # data exception, statement too complex: the last net below validation
@@ -43,7 +49,9 @@ def problem_of(error: BaseException) -> Problem | None:
 
 def _is_closed(error: BaseException, state: str) -> bool:
     """Whether the database accepts no connections now (ALTER DATABASE … ALLOW_CONNECTIONS false): no statement ran."""
-    return state == "55000" and isinstance(error, DBAPIError) and error.statement is None
+    if state != "55000":
+        return False
+    return isinstance(error, _UNWRAPPED) or (isinstance(error, DBAPIError) and error.statement is None)
 
 
 @contextmanager
@@ -51,7 +59,7 @@ def translated() -> Iterator[None]:
     """Turn a database error that leaves the block into the problem it is."""
     try:
         yield
-    except (DBAPIError, *_LOST) as error:
+    except (DBAPIError, asyncpg.PostgresError, _UNWRAPPED, *_LOST) as error:
         if (problem := problem_of(error)) is not None:
             raise problem from error
         raise

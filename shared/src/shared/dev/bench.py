@@ -118,6 +118,8 @@ class Subject:
     headers: Sequence[str] = ()
     backend_pids: Sequence[int] = ()
     connections: int = 32
+    script: str | None = None
+    """A Lua script for wrk that makes the requests; None: GET."""
     rounds: list[Load] = field(default_factory=list)
 
     def median(self, figure: str) -> float:
@@ -147,7 +149,18 @@ def load(subject: Subject, seconds: int, *, failures_expected: bool = False) -> 
     """Put load on the subject. Exits if a request failed, unless failures are expected."""
     pinned = ["taskset", "-c", LOAD] if shutil.which("taskset") else []
     headers = [argument for header in subject.headers for argument in ("-H", header)]
-    command = [*pinned, "wrk", "-t1", f"-c{subject.connections}", f"-d{seconds}s", "--latency", *headers, subject.url]
+    scripted = ["-s", subject.script] if subject.script else []
+    command = [
+        *pinned,
+        "wrk",
+        "-t1",
+        f"-c{subject.connections}",
+        f"-d{seconds}s",
+        "--latency",
+        *scripted,
+        *headers,
+        subject.url,
+    ]
     before, backend_before = _used_s(subject.pids), _used_s(subject.backend_pids)
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout  # noqa: S603 - wrk
     used, backend_used = _used_s(subject.pids) - before, _used_s(subject.backend_pids) - backend_before

@@ -1,6 +1,15 @@
 """Who calls, and what they may: tokens in, a Principal out. Each name says where it lives."""
 
-from shared.identity.access import CurrentUser, OptionalUser, require_any_scope, require_grant, require_scopes
+from shared.identity.access import (
+    CurrentUser,
+    OptionalUser,
+    check_recent,
+    refuse_impersonation,
+    require_any_scope,
+    require_grant,
+    require_recent,
+    require_scopes,
+)
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.jwks import Jwks
 from shared.identity.principal import Principal, ServiceCaller
@@ -23,8 +32,11 @@ __all__ = [
     "ServiceCaller",
     "Signer",
     "Verifier",
+    "check_recent",
+    "refuse_impersonation",
     "require_any_scope",
     "require_grant",
+    "require_recent",
     "require_scopes",
     "scopes_of",
     "watch_trust",

@@ -40,6 +40,11 @@ class Jwks:
         """Whether the keys were ever fetched. Before that, no access token can be verified."""
         return bool(self._keys)
 
+    @property
+    def only(self) -> VerifyingKey | None:
+        """The one key of a set that has one alone, for tokens that name none; else None."""
+        return next(iter(self._keys.values())) if len(self._keys) == 1 else None
+
     def find(self, kid: str) -> VerifyingKey | None:
         """The key of that name as of the last fetch, or None; makes no call."""
         return self._keys.get(kid)

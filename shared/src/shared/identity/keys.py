@@ -7,13 +7,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-PrivateKey = ec.EllipticCurvePrivateKey
+Algorithm = Literal["ES256", "RS256"]
+"""What this fleet signs with: ID tokens by RS256, which every OpenID Connect client verifies, all else by ES256."""
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 MIN_RSA_BITS: Final = 2048  # RFC 7518, section 3.3
@@ -40,9 +43,10 @@ class VerifyingKey:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """An own EC P-256 key: signs with ES256, named by its thumbprint."""
+    """An own key, named by its thumbprint: EC P-256 signs with ES256, RSA with RS256."""
 
     kid: str
+    algorithm: Algorithm
     key: PrivateKey = field(repr=False, compare=False)
 
     @property
@@ -51,18 +55,23 @@ class SigningKey:
         return public_jwk(self.key)
 
 
-def generate_key() -> SigningKey:
-    """A new EC P-256 key."""
+def generate_key(algorithm: Algorithm = "ES256") -> SigningKey:
+    """A new key. One for RS256 takes some 50 ms of a core, so an event loop makes it in a thread."""
+    if algorithm == "RS256":
+        return _signing_key(rsa.generate_private_key(public_exponent=65537, key_size=MIN_RSA_BITS))
     return _signing_key(ec.generate_private_key(ec.SECP256R1()))
 
 
-def parse_private_key(pem: bytes) -> SigningKey:
-    """The EC P-256 key that a PEM text holds, unencrypted (PKCS #8 or SEC 1). Raises KeyInvalid."""
+def parse_private_key(pem: bytes, algorithm: Algorithm = "ES256") -> SigningKey:
+    """The key for that algorithm which a PEM text holds, unencrypted (PKCS #8, SEC 1 or PKCS #1). Raises KeyInvalid."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
         raise KeyInvalid(f"not a readable PEM private key ({type(error).__name__})") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+    if algorithm == "RS256":
+        if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < MIN_RSA_BITS:
+            raise KeyInvalid(f"the key is not an RSA key of {MIN_RSA_BITS} bits or more")
+    elif not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise KeyInvalid("the key is not an EC P-256 key")
     return _signing_key(key)
 
@@ -83,10 +92,14 @@ def write_private_key(path: Path, key: SigningKey) -> None:
 
 
 def public_jwk(key: PrivateKey) -> dict[str, str]:
-    """The public half of an EC P-256 key, with `kid`, `use` and `alg`."""
-    numbers = key.public_key().public_numbers()
-    jwk = {"kty": "EC", "crv": "P-256", "x": _base64url(numbers.x, 32), "y": _base64url(numbers.y, 32)}
-    return {**jwk, "kid": thumbprint(jwk), "use": "sig", "alg": "ES256"}
+    """The public half, with `kid`, `use` and `alg`."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        modulus = key.public_key().public_numbers()
+        jwk = {"kty": "RSA", "n": _base64url(modulus.n), "e": _base64url(modulus.e)}
+    else:
+        point = key.public_key().public_numbers()
+        jwk = {"kty": "EC", "crv": "P-256", "x": _base64url(point.x, 32), "y": _base64url(point.y, 32)}
+    return {**jwk, "kid": thumbprint(jwk), "use": "sig", "alg": _algorithm(key)}
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
@@ -141,11 +154,16 @@ def _public_key(jwk: dict[str, str]) -> PublicKey:
 
 
 def _signing_key(key: PrivateKey) -> SigningKey:
-    return SigningKey(public_jwk(key)["kid"], key)
+    return SigningKey(public_jwk(key)["kid"], _algorithm(key), key)
 
 
-def _base64url(number: int, length: int) -> str:
-    return _encode(number.to_bytes(length, "big"))
+def _algorithm(key: PrivateKey) -> Algorithm:
+    return "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
+
+
+def _base64url(number: int, length: int = 0) -> str:
+    """In `length` bytes as RFC 7518 wants coordinates, or in the fewest as it wants RSA's numbers."""
+    return _encode(number.to_bytes(length or (number.bit_length() + 7) // 8, "big"))
 
 
 def _encode(data: bytes) -> str:

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from shared.problems import InvalidToken, NoTenant
+from shared.problems import ImpersonationRefused, InvalidToken, NoTenant
 
 Claims = Mapping[str, Any]
+
+OWN_SIGN_IN: Final = "flotilla"
+"""The `client_id` of a sign-in of our own; clients of the OAuth server have ids of their own."""
+
+IMPERSONATION: Final = "impersonation"
+"""The `kind` in the `act` of an operator who impersonates a person; no other actor has a kind."""
 
 LATEST = 253402300800  # 10000-01-01 in epoch seconds: beyond it datetime cannot follow, so no honest token says so
 
@@ -19,9 +25,13 @@ class Principal:
     `expires_at` (epoch seconds) is the end of the access token that the person showed. An internal token ends earlier
     and carries it along, so that a socket opened with one lives as long as the person's own token. `actor` is the
     service that acts for the person (RFC 8693, `act`); None when the person's own request was forwarded.
+    `impersonator` is the operator who acts as the person, whichever services forward it; None for the person.
 
     `membership_version` and `tenant_version` are of the rows that the token was signed by, so that the revocation feed
     ends exactly the tokens from before a change. None: signed by an earlier release, or for no tenant.
+
+    `auth_time` (epoch seconds) is when the person last proved who they are, `amr` by which methods and `acr` at which
+    level (RFC 9068, section 2.2.1). None and empty: the token does not say.
     """
 
     user_id: UUID
@@ -38,8 +48,19 @@ class Principal:
     expires_at: int
     issuer: str
     actor: str | None = None
+    impersonator: UUID | None = None
     membership_version: int | None = None
     tenant_version: int | None = None
+    auth_time: int | None = None
+    amr: frozenset[str] = frozenset()
+    acr: str | None = None
+    dpop_jkt: str | None = None
+    """The thumbprint of the key whose possession a request must prove (RFC 9449, section 6.1); None: a bearer token."""
+
+    @property
+    def acting(self) -> str | None:
+        """Who acts for the person, as logs name them: an operator's id, else a service; None for the person."""
+        return self.actor if self.impersonator is None else str(self.impersonator)
 
     def to_claims(self) -> dict[str, Any]:
         """The claims about the person; the signer adds `iss`, `aud`, `iat`, `exp` and its own `act`."""
@@ -57,10 +78,21 @@ class Principal:
             "user_epoch": self.user_epoch,
             "membership_version": self.membership_version,
             "tenant_version": self.tenant_version,
+            "auth_time": self.auth_time,
+            "amr": sorted(self.amr) or None,
+            "acr": self.acr,
             "person_exp": self.expires_at,
-            "act": None if self.actor is None else {"sub": self.actor},
+            "act": self._act(),
+            "cnf": None if self.dpop_jkt is None else {"jkt": self.dpop_jkt},
         }
         return {name: value for name, value in claims.items() if value is not None}
+
+    def _act(self) -> dict[str, Any] | None:
+        """The service is the outermost actor: the request came by it, and to it by the operator."""
+        act = None if self.impersonator is None else {"sub": str(self.impersonator), "kind": IMPERSONATION}
+        if self.actor is None:
+            return act
+        return {"sub": self.actor} if act is None else {"sub": self.actor, "act": act}
 
     @classmethod
     def from_claims(cls, claims: Claims) -> "Principal":
@@ -81,9 +113,20 @@ class Principal:
             expires_at=_whole(ends, "exp"),
             issuer=_text(claims, "iss"),
             actor=actor_of(claims),
+            impersonator=impersonator_of(claims),
             membership_version=_whole_or_none(claims, "membership_version"),
             tenant_version=_whole_or_none(claims, "tenant_version"),
+            auth_time=_whole_or_none(claims, "auth_time"),
+            amr=frozenset() if claims.get("amr") is None else _names(claims, "amr"),
+            acr=_text_or_none(claims, "acr"),
+            dpop_jkt=_jkt(claims),
         )
+
+
+def check_not_impersonated(user: Principal) -> None:
+    """Raises ImpersonationRefused for an operator who acts as the person."""
+    if user.impersonator is not None:
+        raise ImpersonationRefused
 
 
 def tenant_of(user: Principal) -> UUID:
@@ -114,13 +157,36 @@ def lifetime_s(claims: Claims) -> int:
 
 
 def actor_of(claims: Claims) -> str | None:
-    """The service that acts for the person: the outermost `act.sub` (RFC 8693, section 4.1), None without `act`."""
+    """The service that acts for the person: the outermost `act.sub` (RFC 8693, section 4.1).
+
+    None without `act`, and where the outermost actor is an operator who impersonates the person.
+    """
+    act = _act_of(claims)
+    return None if act is None or act.get("kind") == IMPERSONATION else _text(act, "sub")
+
+
+def impersonator_of(claims: Claims) -> UUID | None:
+    """The operator who impersonates the person, behind all services that act for them; None if nobody does."""
+    act = _act_of(claims)
+    while act is not None and act.get("kind") != IMPERSONATION:
+        act = _act_of(act)
+    return None if act is None else _uuid(act, "sub")
+
+
+def _act_of(claims: Claims) -> Claims | None:
     act = claims.get("act")
-    if act is None:
-        return None
-    if not isinstance(act, Mapping):
+    if act is not None and not isinstance(act, Mapping):
         raise _malformed("act")
-    return _text(act, "sub")
+    return act
+
+
+def _jkt(claims: Claims) -> str | None:
+    cnf = claims.get("cnf")
+    if cnf is None:
+        return None
+    if not isinstance(cnf, Mapping):  # bound in a way that this release cannot verify
+        raise _malformed("cnf")
+    return _text(cnf, "jkt")
 
 
 def _malformed(name: str) -> InvalidToken:

@@ -4,6 +4,7 @@ Each service's grants.json is written from them, and no application with unknown
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
@@ -37,6 +38,13 @@ def refuse_unknown(routes: Sequence[BaseRoute]) -> None:
         raise UnknownRequirements("\n".join(["no token has these; `make contracts` adds new ones:", *unknown]))
 
 
+def scope_alternatives(dependant: Dependant) -> list[list[str]]:
+    """The sets of scopes of which each is enough for an operation: one, unless it has `require_any_scope`."""
+    always = {scope for needed in _tree(dependant) for scope in needed.own_oauth_scopes or ()}
+    choices = [one.call.scopes for one in _tree(dependant) if isinstance(one.call, RequireAnyScope)]
+    return [list(enough) for enough in sorted({tuple(sorted(always.union(one))) for one in product(*choices)})]
+
+
 def _operations(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, Dependant]]:
     for route in iter_route_contexts(routes):
         dependant = getattr(route, "dependant", None)  # plain routes and mounts have none
@@ -46,8 +54,7 @@ def _operations(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, Dependant]]:
 
 def _scopes(dependant: Dependant) -> set[str]:
     """Those of `require_scopes`, which FastAPI keeps for the OpenAPI document, and of `require_any_scope`."""
-    found = {scope for needed in _tree(dependant) for scope in needed.own_oauth_scopes or ()}
-    return found.union(*(one.call.scopes for one in _tree(dependant) if isinstance(one.call, RequireAnyScope)))
+    return {scope for enough in scope_alternatives(dependant) for scope in enough}
 
 
 def _grants(dependant: Dependant) -> set[str]:

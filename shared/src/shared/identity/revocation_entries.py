@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from shared.field_errors import FieldRule
-from shared.identity.access_tokens import ACCESS_TTL_S
+from shared.identity.access_tokens import LONGEST_TTL_S
 from shared.identity.principal import LATEST, Principal
 from shared.problems import InvalidInput
 
@@ -26,7 +26,7 @@ PROJECTION_LAG_S: Final = 60  # how old auth-service's view of a membership may 
 HOLD_S: Final = 5.0  # how long a feed holds a request while nothing changes
 MARK_CHARS: Final = 64
 
-KEPT_S: Final = ACCESS_TTL_S + PROJECTION_LAG_S + OVERLAP_S
+KEPT_S: Final = LONGEST_TTL_S + PROJECTION_LAG_S + OVERLAP_S
 """How long after the change an entry must stay: then every token that it ends has expired by itself."""
 
 Key = tuple[str, object, object]
@@ -38,14 +38,14 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    expires_at: Annotated[StrictInt, Field(ge=0, lt=LATEST)]
+    expires_at: Annotated[StrictInt, Field(ge=0, lt=LATEST, examples=[1767605400])]
 
 
 class TokenEnded(_Entry):
     """One access token (`jti`) was revoked."""
 
     kind: Literal["token"] = "token"
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1, examples=["q3mZ0w…"])]
 
     @property
     def key(self) -> Key:
@@ -93,7 +93,7 @@ class MembershipState(_Entry):
     kind: Literal["membership"] = "membership"
     tenant_id: UUID
     user_id: UUID
-    roles: frozenset[str] | None
+    roles: frozenset[str] | None = Field(examples=[["user"]])
     version: Version | None = None
 
     @property
@@ -152,8 +152,8 @@ class FeedPage(BaseModel):
     """
 
     entries: list[Entry]
-    next: Annotated[str, Field(min_length=1, max_length=32)]
-    mark: Annotated[str, Field(min_length=1, max_length=MARK_CHARS)] | None = None
+    next: Annotated[str, Field(min_length=1, max_length=32, examples=["1767605400000000"])]
+    mark: Annotated[str, Field(min_length=1, max_length=MARK_CHARS)] | None = Field(default=None, examples=["9f2c…-7"])
 
     def marked(self, mark: str) -> "FeedPage":
         """The same page with the mark that was taken before it was read."""

@@ -33,6 +33,7 @@ Clock = Callable[[], float]
 ADDRESS_HEADER: Final = "X-Client-Address"
 """Carries the address of a request's client, signed by the gateway: services believe no forwarding header."""
 
+_JWS: Final = jwt.PyJWS()
 _ADDRESS_TYP: Final = "client-address+jwt"  # a type of its own: it identifies nobody
 _ADDRESS_REQUIRED: Final = ("iss", "aud", "exp", "iat", "address")
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "jti")
@@ -79,9 +80,9 @@ def verified_claims(
         raise InvalidToken("The token is not valid for this service.") from None
 
 
-def sign(claims: Mapping[str, Any], key: SigningKey, *, typ: str) -> str:
-    """A compact JWS by ES256 over the claims."""
-    return jwt.encode(dict(claims), key.key, "ES256", {"kid": key.kid, "typ": typ})
+def sign(claims: dict[str, Any], key: SigningKey, *, typ: str) -> str:
+    """A compact JWS over the claims, which are JSON values, by the key's algorithm."""
+    return _JWS.encode(orjson.dumps(claims), key.key, key.algorithm, {"kid": key.kid, "typ": typ}, sort_headers=False)
 
 
 class Signer:

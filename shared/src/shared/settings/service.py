@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_valid
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.settings.sections import (
+    DAY_S,
     BusUrl,
     CacheUrl,
     CorsSettings,
@@ -100,6 +101,9 @@ class ServiceSettings(BaseSettings):
         default={},
         validate_default=True,
         description="The base URL of each service: SERVICES__AUTH=http://auth:8001 and so on, or one JSON object.",
+    )
+    services_timeout_s: float = Field(
+        default=3.0, gt=0, le=DAY_S, description="How long a call to another service may take; then 503."
     )
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -12,8 +12,8 @@ from opentelemetry import context, trace
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind, TraceFlags
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.settings import TelemetrySettings
@@ -56,16 +56,33 @@ def configure(settings: TelemetrySettings, service: str) -> TracerProvider:
 
 def is_sampled(headers: Headers) -> bool:
     """Whether a request's span would be recorded: its `traceparent` says so, or it starts a trace."""
+    if not _has_parent(headers):
+        return True
     context_of_caller = trace.get_current_span(_propagator.extract(headers, getter=_RAW_HEADERS)).get_span_context()
     return not context_of_caller.is_valid or bool(context_of_caller.trace_flags & TraceFlags.SAMPLED)
 
 
 def follow(headers: Headers) -> None:
     """Continue the trace of a request without a span, or start one: for the task of the request, until its end."""
-    found = _propagator.extract(headers, getter=_RAW_HEADERS)
+    found = _propagator.extract(headers, getter=_RAW_HEADERS) if _has_parent(headers) else context.get_current()
     if not trace.get_current_span(found).get_span_context().is_valid:
-        found = trace.set_span_in_context(trace.get_tracer("flotilla").start_span("request", found), found)
+        found = trace.set_span_in_context(_new_trace(), found)
     context.attach(found)
+
+
+def _has_parent(headers: Headers) -> bool:
+    return any(name == b"traceparent" for name, _ in headers)
+
+
+def _new_trace() -> Span:
+    """The root of a trace that only other processes may record: no span is exported here."""
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        return trace.INVALID_SPAN
+    trace_id = provider.id_generator.generate_trace_id()
+    sampled = provider.sampler.should_sample(None, trace_id, "request").decision is Decision.RECORD_AND_SAMPLE
+    flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+    return NonRecordingSpan(SpanContext(trace_id, provider.id_generator.generate_span_id(), False, flags))
 
 
 def trace_id() -> str | None:

@@ -8,9 +8,10 @@ def service() -> Service:
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -24,10 +25,13 @@ from shared.resources import Resources
 from shared.settings import LogSettings, ServiceSettings
 from shared.telemetry import logs
 from shared.testing import databases
+from shared.testing.commands import Commands, commands_of
 from shared.testing.databases import Template
 from shared.testing.people import People
+from shared.testing.reuse import Forget, ReusedProcess, needs_own_process
 from shared.testing.running import Served, serving_service
 from shared.testing.servers import RabbitMQMissing, Servers, open_servers
+from shared.tls import client_context
 
 _USED = pytest.StashKey[Servers]()
 
@@ -75,9 +79,10 @@ async def cache_url(servers: Servers) -> str:
 
 
 @pytest.fixture
-async def bus_url(servers: Servers) -> str:
-    """The bus on Valkey Streams, emptied."""
-    return await _emptied(await servers.bus_valkey_url())
+async def bus_url(servers: Servers, reused: ReusedProcess | None) -> str:
+    """The bus on Valkey Streams, emptied; the reused process has another one, which keeps its bindings."""
+    url = await servers.bus_valkey_url()
+    return await _emptied(url) if reused is None else urlsplit(url)._replace(path="/1").geturl()
 
 
 async def _emptied(url: str) -> str:
@@ -116,11 +121,45 @@ async def template(postgres_admin_url: str, service: databases.Migrated) -> Asyn
         yield made
 
 
+@pytest.fixture(scope="session")
+def reuses_process() -> bool:
+    """Whether the tests of the service share one process (reuse.py); a conftest says so by overriding it."""
+    return False
+
+
+@pytest.fixture(scope="session")
+def forget() -> Forget:
+    """Drops what a process remembers of a test beyond its database; a conftest overrides it."""
+    return lambda resources: None
+
+
+@pytest.fixture(scope="session")
+async def reused_process(service: Any, template: Template, forget: Forget) -> AsyncIterator[ReusedProcess]:
+    process = ReusedProcess(service, template, forget)
+    yield process
+    await process.close()
+
+
 @pytest.fixture
-async def database_name(template: Template) -> AsyncIterator[str]:
-    """A fresh, migrated database of the service's."""
-    async with template.cloned() as name:
-        yield name
+async def reused(
+    request: pytest.FixtureRequest, reuses_process: bool, reused_process: ReusedProcess
+) -> AsyncIterator[ReusedProcess | None]:
+    """The process that the test shares with others; None where it gets a database and a process of its own."""
+    if not reuses_process or needs_own_process(request):
+        yield None
+    else:
+        yield reused_process
+        await reused_process.reset()
+
+
+@pytest.fixture
+async def database_name(template: Template, reused: ReusedProcess | None) -> AsyncIterator[str]:
+    """A migrated database of the service's, with the rows of the template."""
+    if reused is not None:
+        yield await reused.database_name()
+    else:
+        async with template.cloned() as name:
+            yield name
 
 
 @pytest.fixture(scope="session")
@@ -142,28 +181,36 @@ def settings_values(
         "bus_url": bus_url,
         "identity": {"key_file": as_user.key_file(service.name), "trust_file": as_user.trust_file},
         "revocations": {"feeds": ()},
+        "services_timeout_s": 30,  # a busy machine is not an outage: fakes say when they are down
     }
 
 
 @pytest.fixture
-def settings(service: Any, settings_values: dict[str, Any]) -> ServiceSettings:
+def settings(service: Any, settings_values: dict[str, Any], reused: ReusedProcess | None) -> ServiceSettings:
     """Of a service in this process: its request lines go through logging too, where `caplog` sees them."""
-    made: ServiceSettings = service.settings(_env_file=None, **{"log": {"format": "console"}} | settings_values)
+
+    def made(values: Mapping[str, Any]) -> ServiceSettings:
+        found: ServiceSettings = service.settings(_env_file=None, **{"log": {"format": "console"}, **values})
+        return found
+
+    return made(settings_values) if reused is None else reused.settings(settings_values, made)
+
+
+@pytest.fixture
+def app(service: Any, settings: ServiceSettings, reused: ReusedProcess | None) -> FastAPI:
+    """The service's application; `served` serves it."""
+    made: FastAPI = service.create_app(settings) if reused is None else reused.app(settings)
     return made
 
 
 @pytest.fixture
-def app(service: Any, settings: ServiceSettings) -> FastAPI:
-    """The service's application, for `dependency_overrides`; `served` serves it."""
-    made: FastAPI = service.create_app(settings)
-    return made
-
-
-@pytest.fixture
-async def served(app: FastAPI) -> AsyncIterator[Served]:
+async def served(app: FastAPI, reused: ReusedProcess | None) -> AsyncIterator[Served]:
     """The service under test on a real socket, ready."""
-    async with serving_service(app) as running:
-        yield running
+    if reused is not None:
+        yield await reused.served(app)
+    else:
+        async with serving_service(app) as running:
+            yield running
 
 
 @pytest.fixture
@@ -178,8 +225,15 @@ def resources(served: Served) -> Resources:
     return served.resources
 
 
+@pytest.fixture(scope="session")
+async def commands(service: Any) -> AsyncIterator[Commands]:
+    """The service's command line."""
+    async with commands_of(service.package) as opened:
+        yield opened
+
+
 @pytest.fixture
 async def client(base_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the service under test; give each request its headers by `as_user`."""
-    async with httpx2.AsyncClient(base_url=base_url, timeout=10) as opened:
+    async with httpx2.AsyncClient(base_url=base_url, timeout=10, verify=client_context()) as opened:
         yield opened

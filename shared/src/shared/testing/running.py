@@ -12,33 +12,18 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.resources import Resources
+from shared.testing.named_problems import NamedProblems
 from shared.testing.waiting import eventually
+from shared.tls import client_context
 from shared.web.connection import HttpProtocol
 from shared.web.quiet_server import QuietServer
 from shared.web.sockets import MAX_MESSAGE_BYTES
 
-_LOOK_S = 0.005
-
 
 class PromptServer(QuietServer):
-    """Ends at once: uvicorn looks only each tenth of a second, which hundreds of tests would add up."""
+    """Ends at once: looks each tenth of a second would add up over hundreds of tests."""
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's: let go of the listeners, let what is under way end in its time, then the lifespan."""
-        for server in self.servers:
-            server.close()
-        for listener in sockets or []:
-            listener.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        until = asyncio.get_running_loop().time() + (self.config.timeout_graceful_shutdown or 0)
-        while self.server_state.connections or self.server_state.tasks:
-            if asyncio.get_running_loop().time() > until:
-                break
-            await asyncio.sleep(_LOOK_S)
-        for task in self.server_state.tasks:
-            task.cancel()
-        await self.lifespan.shutdown()
+    drain_look_s = 0.005
 
 
 class _QuietServer(PromptServer):
@@ -102,6 +87,29 @@ async def serving(app: Any, *, port: int = 0, **options: Any) -> AsyncIterator[S
             await asyncio.wait([task])
 
 
+class Place:
+    """An address at which one application after another is served, each from when it is put there."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.app: Any = _nothing
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+async def _nothing(_scope: Any, _receive: Any, _send: Any) -> None:
+    raise LookupError("nothing is served here yet")
+
+
+@asynccontextmanager
+async def place() -> AsyncIterator[Place]:
+    """An address for the length of the block, for applications without a lifespan."""
+    opened = Place()
+    async with running(opened, lifespan="off") as opened.url:
+        yield opened
+
+
 @asynccontextmanager
 async def running(app: Any, **options: Any) -> AsyncIterator[str]:
     """As `serving`: the base URL alone."""
@@ -110,15 +118,30 @@ async def running(app: Any, **options: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def serving_service(app: FastAPI, **options: Any) -> AsyncIterator[Served]:
-    """Serve a service's application; the block begins once its `/readyz` answers 200."""
-    async with serving(app, **options) as served, httpx2.AsyncClient(base_url=served.url) as client:
+async def serving_ready(app: Any, title: str, **options: Any) -> AsyncIterator[Served]:
+    """As `serving`, for a service's application in any wrapper; the block begins once its `/readyz` answers 200."""
+    async with (
+        serving(app, **options) as served,
+        httpx2.AsyncClient(base_url=served.url, verify=client_context()) as client,
+    ):
 
         async def ready() -> bool:
             return (await client.get("/readyz")).status_code == 200
 
-        await eventually(ready, within_s=30, saying=f"{app.title} is ready")
+        await eventually(ready, within_s=30, saying=f"{title} is ready")
         yield served
+
+
+@asynccontextmanager
+async def serving_service(app: FastAPI, **options: Any) -> AsyncIterator[Served]:
+    """Serve a service's application; the block begins once its `/readyz` answers 200.
+
+    Raises AssertionError at its end for a problem that an operation answered and does not name.
+    """
+    problems = NamedProblems(app)
+    async with serving_ready(problems, app.title, **options) as served:
+        yield served
+    problems.check()
 
 
 @asynccontextmanager

@@ -46,10 +46,32 @@ class SmtpScript:
         writer.write(f"{self.answers.get(step, usual)}\r\n".encode())
 
 
+class SmtpServer:
+    """A port at which one script after another answers; a connection stays with the script that greeted it."""
+
+    def __init__(self) -> None:
+        self._script = SmtpScript()
+        self.port = 0
+
+    def play(self) -> SmtpScript:
+        """Answer new connections by a new script."""
+        self._script = SmtpScript(self.port)
+        return self._script
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._script.answer(reader, writer)
+
+
+@asynccontextmanager
+async def smtp_server() -> AsyncIterator[SmtpServer]:
+    opened = SmtpServer()
+    async with await asyncio.start_server(opened.answer, "127.0.0.1", 0) as server:
+        opened.port = server.sockets[0].getsockname()[1]
+        yield opened
+
+
 @asynccontextmanager
 async def smtp_script() -> AsyncIterator[SmtpScript]:
-    script = SmtpScript()
-    server = await asyncio.start_server(script.answer, "127.0.0.1", 0)
-    async with server:
-        script.port = server.sockets[0].getsockname()[1]
-        yield script
+    """A server with one script."""
+    async with smtp_server() as server:
+        yield server.play()

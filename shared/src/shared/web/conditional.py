@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Header, Response
 
-from shared.problems import PreconditionFailed
+from shared.problems import PreconditionFailed, raises
 from shared.web.early_responses import NotModified
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -61,6 +61,7 @@ _IfNoneMatch = Annotated[
 ]
 
 
+@raises(PreconditionFailed)
 async def _preconditions(
     response: Response, if_match: _IfMatch = None, if_none_match: _IfNoneMatch = None
 ) -> Preconditions:

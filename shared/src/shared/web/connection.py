@@ -13,6 +13,8 @@ import httptools
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from shared.web.cut_off import cut_off_quietly
+
 EXTENSION: Final = "flotilla.connection"
 
 REJECTED = Counter(
@@ -36,6 +38,41 @@ class RequestRejected(Exception):
         self.status = status
 
 
+class _HeadWithBody:
+    """The transport of one response: its head leaves with what follows at once, in one packet and one system call.
+
+    A head without a body yet, such as a stream's, leaves before the event loop waits.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._head: bytes | None = None
+        self._began = False
+
+    def write(self, data: bytes) -> None:
+        if not self._began:
+            self._began, self._head = True, data
+            self._loop.call_soon(self.flush)
+        elif self._head is not None:
+            whole, self._head = self._head + data, None
+            self._transport.write(whole)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def flush(self) -> None:
+        """Send a head that is held, if there is one."""
+        head, self._head = self._head, None
+        if head is not None and not self._transport.is_closing():
+            self._transport.write(head)
+
+
 class HttpProtocol(HttpToolsProtocol):
     """One client connection. If the application sets `task`, a client that disconnects cancels it.
 
@@ -51,6 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
     """Received since the last complete head or body piece: an unfinished head, chunk extensions, trailers."""
     _message_complete = True
     _discarding = False
+    _sending: "_HeadWithBody"
 
     @property
     def busy(self) -> bool:
@@ -157,10 +195,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.responding = cycle
-        super()._start_asgi_task(cycle, app)
+        self._sending = _HeadWithBody(self.transport, self.loop)
+        cycle.transport = self._sending  # type: ignore[assignment]  # all that a cycle calls
+        super()._start_asgi_task(cycle, cut_off_quietly(app, self.abort))
 
     def on_response_complete(self) -> None:
         read_last = self.responding is self.cycle
+        self._sending.flush()  # the answer to a HEAD has nothing else
         super().on_response_complete()
         if not read_last or self.transport.is_closing():
             return
@@ -259,6 +300,13 @@ def of(scope: MutableMapping[str, Any]) -> HttpProtocol | None:
     """The connection behind an ASGI scope; None where the server runs with another protocol."""
     found: HttpProtocol | None = scope.get("extensions", {}).get(EXTENSION)
     return found
+
+
+def has_arrived(scope: MutableMapping[str, Any]) -> bool:
+    """Whether the server holds the whole body of the request, unread: `receive` returns it in one message."""
+    connection = of(scope)
+    cycle = None if connection is None else connection.responding
+    return cycle is not None and not cycle.more_body and cycle.message_event.is_set()
 
 
 def _send_unchunked(cycle: RequestResponseCycle) -> None:

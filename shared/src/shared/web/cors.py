@@ -1,6 +1,10 @@
-"""Which response headers a page of another origin may read (WHATWG Fetch, section 3.3.2)."""
+"""Cross-origin requests to a service: which pages may call it, and which response headers they may read."""
 
+from collections.abc import Sequence
 from typing import Final
+
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 EXPOSED_HEADERS: Final = (
     "Accept-Ranges",
@@ -9,6 +13,7 @@ EXPOSED_HEADERS: Final = (
     "Content-Encoding",
     "Content-Range",
     "Deprecation",
+    "DPoP-Nonce",
     "ETag",
     "Idempotency-Replayed",
     "Link",
@@ -26,4 +31,26 @@ EXPOSED_HEADERS: Final = (
     "X-RateLimit-Tier",
     "X-Request-ID",
 )
-"""Besides those that pages always see. They are named one by one, because `*` has no effect with credentials."""
+"""Besides those that pages always see (WHATWG Fetch, section 3.3.2).
+
+They are named one by one, because `*` has no effect with credentials.
+"""
+
+
+class Cors(CORSMiddleware):
+    """CORS for every path but `pages` and what is below them.
+
+    A browser is sent to a page, and no script of another origin may read it (RFC 9700, section 2.6).
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str], pages: Sequence[str]) -> None:
+        super().__init__(app, allow_origins=origins, allow_methods=["*"], expose_headers=EXPOSED_HEADERS)
+        self._pages = frozenset(pages)
+        self._below_pages = tuple(f"{page}/" for page in pages)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path in self._pages or path.startswith(self._below_pages):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from shared import problems
 from shared.field_errors import PYDANTICS, FieldError, broken_rule
+from shared.identity.access import name_scheme
 from shared.problems import InternalError, InvalidInput, MalformedRequest, Problem
 from shared.web.early_responses import AnswerInstead, Refused
 from shared.web.json_input import escape
@@ -46,12 +47,13 @@ def install(app: FastAPI) -> None:
 def answer(problem: Problem, *, instance: str, request_id: str | None) -> Response:
     """The problem as a response."""
     body = orjson.dumps(problem.body(instance=instance, request_id=request_id))
-    return Response(body, problem.status, headers=problem.headers, media_type=problems.MEDIA_TYPE)
+    return Response(body, problem.status, headers=problem.headers, media_type=problem.media_type)
 
 
 def reply_with(request: Request, problem: Problem) -> Response:
     """The problem as the response to `request`."""
     request.scope.setdefault("state", {})["problem_code"] = problem.code
+    name_scheme(request, problem)
     return answer(problem, instance=request.url.path, request_id=request.scope["state"].get("request_id"))
 
 

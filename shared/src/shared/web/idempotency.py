@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.identity.access import CurrentUser
-from shared.problems import Conflict, InvalidInput, MalformedRequest
+from shared.problems import Conflict, InvalidInput, MalformedRequest, raises
 from shared.web.early_responses import Replayed
 from shared.web.idempotency_keys import OLD, IdempotencyKey
 from shared.web.session import Db
@@ -100,6 +100,7 @@ _KeyHeader = Annotated[
 ]
 
 
+@raises(MalformedRequest, StillRunning, KeyReused)
 async def idempotent_upload(request: Request, db: Db, user: CurrentUser, key: _KeyHeader = None) -> IdempotentRequest:
     """For uploads: the operation calls `begin` itself, once it knows the content's sha256."""
     if len(request.headers.getlist("Idempotency-Key")) > 1:

@@ -68,7 +68,7 @@ class ListQuery(PageQuery):
 
 class CursorPage(BaseModel, Generic[T]):
     items: list[T]
-    next_cursor: str | None = Field(description="Null on the last page.")
+    next_cursor: str | None = Field(description="Null on the last page.", examples=["WyJlMGY2…"])
 
 
 class Pagination(BaseModel):

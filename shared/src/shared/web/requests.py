@@ -1,5 +1,6 @@
 """The outermost layer of every service: request id, deadline, log line, metrics, and the end of unexpected errors."""
 
+import asyncio
 import re
 import time
 from contextlib import nullcontext
@@ -97,6 +98,9 @@ class _Exchange:
                     await self._refuse(UpstreamTimeout(_TOO_LATE), receive, watch)
                 else:
                     await self._app(self._scope, received, watch)
+            except asyncio.CancelledError:
+                self._cut_off = True
+                raise
             except Exception:  # a request is one unit of work; its failure is logged and answered here
                 log.exception("request_failed", route=self._route, method=self._scope["method"])
                 if self._status != 0:

@@ -5,7 +5,7 @@ Its GET operations answer HEAD too.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from inspect import isasyncgenfunction, iscoroutinefunction, isroutine
+from inspect import isasyncgenfunction, iscoroutinefunction, isroutine, signature
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -20,6 +20,7 @@ from shared.problems import BodyTooLarge, MalformedRequest, Problem, RequestTime
 from shared.resources import resources_of
 from shared.settings import ServerSettings, ServiceSettings
 from shared.web import json_input
+from shared.web.connection import has_arrived
 from shared.web.early_responses import Refused
 
 METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -42,19 +43,27 @@ class StrictRequest(Request):
         return self._json
 
     async def body(self) -> bytes:
+        if has_arrived(self.scope) and not hasattr(self, "_body"):
+            self._body = await self._arrived_body()
+            return self._body
         try:
             async with asyncio.timeout(self._settings.body_s):
                 return await super().body()
         except TimeoutError:
             raise Refused(RequestTimeout("The request body did not arrive in time.")) from None
 
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        if self.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refused(UnsupportedMediaType("Send the body without Content-Encoding: it is read as it is."))
-        limit_bytes, seen_bytes = self._limit_bytes(), 0
-        declared = self.headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > limit_bytes:
+    async def _arrived_body(self) -> bytes:
+        """The body that the server holds whole: it is one message, for which nothing waits."""
+        limit_bytes, message = self._declared_within_limit(), await self.receive()
+        if message["type"] != "http.request":
+            raise Refused(MalformedRequest("The client disconnected; nothing was stored."))
+        body: bytes = message["body"]
+        if len(body) > limit_bytes:
             raise self._too_large(limit_bytes)
+        return body
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        limit_bytes, seen_bytes = self._declared_within_limit(), 0
         try:
             async for chunk in super().stream():
                 seen_bytes += len(chunk)
@@ -63,6 +72,16 @@ class StrictRequest(Request):
                 yield chunk
         except ClientDisconnect:
             raise Refused(MalformedRequest("The body is incomplete; nothing was stored.")) from None
+
+    def _declared_within_limit(self) -> int:
+        """The limit, which the body exceeds at most undeclared. Raises Refused, for a content coding too."""
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(UnsupportedMediaType("Send the body without Content-Encoding: it is read as it is."))
+        limit_bytes = self._limit_bytes()
+        declared = self.headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > limit_bytes:
+            raise self._too_large(limit_bytes)
+        return limit_bytes
 
     def _limit_bytes(self) -> int:
         if self.max_body_bytes is None:
@@ -84,10 +103,16 @@ class StrictRoute(APIRoute):
     def __init__(self, *args: Any, max_body_size: int | None = None, **options: Any) -> None:
         self._max_body_bytes = max_body_size
         super().__init__(*args, **options)
+        self._prefix = self.path.partition("{")[0]
+        self.is_direct: Final = self.methods == {"POST"} and _takes_the_request_alone(self.dependant)
+        if self.is_direct:
+            self.app = self._call_directly
         self._media_types = (JSON, MERGE_PATCH) if self.methods == {"PATCH"} else (JSON,)
         _check_on_the_loop(self.dependant)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if not scope["path"].startswith(self._prefix):  # a regular expression only for the few that may match
+            return Match.NONE, {}
         return super().matches(self._as_get(scope))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,6 +140,12 @@ class StrictRoute(APIRoute):
             return _head_of(response) if head_only else response
 
         return read_strictly
+
+    async def _call_directly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        strict = StrictRequest(scope, receive)
+        strict.max_body_bytes = self._max_body_bytes
+        response: Response = await self.endpoint(strict)
+        await response(scope, receive, send)
 
     def _check_media_type(self, request: Request) -> None:
         """Raises UnsupportedMediaType for a body that FastAPI would hand on unread, or read as what it is not."""
@@ -144,6 +175,25 @@ def allowed_methods(scope: Scope) -> list[str]:
     ]
 
 
+def _takes_the_request_alone(dependant: Dependant) -> bool:
+    """Whether it is `async def operation(request: Request) -> Response`: such a POST is called as it is.
+
+    For hot paths: solving a dozen dependencies costs more than a statement. `response_model` documents the answer.
+    """
+    declared = (
+        dependant.dependencies,
+        dependant.path_params,
+        dependant.query_params,
+        dependant.header_params,
+        dependant.cookie_params,
+        dependant.body_params,
+    )
+    takes_request = dependant.request_param_name == "request" and dependant.response_param_name is None
+    if dependant.call is None or not takes_request or any(declared):
+        return False
+    return signature(dependant.call).return_annotation is Response
+
+
 def _check_on_the_loop(dependant: Dependant) -> None:
     """FastAPI runs plain functions in threads, which costs more than most of them do and makes them race."""
     for needed in dependant.dependencies:
@@ -155,4 +205,4 @@ def _check_on_the_loop(dependant: Dependant) -> None:
 
 class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=StrictRoute, **options)
+        super().__init__(route_class=StrictRoute, generate_unique_id_function=lambda route: route.name, **options)

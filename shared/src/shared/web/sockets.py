@@ -22,6 +22,8 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import Protocol, State
 
+from shared.web.cut_off import cut_off_quietly
+
 EXTENSION: Final = "flotilla.socket"
 FLUSH_S: Final = 2.0  # how long a peer gets to read what was written before the close, once we are through with it
 LINGER_S: Final = 1.0  # how long we read on after refusing a frame, so that the refusal is not lost in a reset
@@ -75,6 +77,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.app = cut_off_quietly(self.app, self._cut_off)
         self.logger = self.conn.logger = _log
         leave_pings(self.conn, self._on_ping)
         self._unparsed, self._message = bytearray(), bytearray()
@@ -315,6 +318,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def _cut_off(self) -> None:
+        self.handshake_complete = True  # else uvicorn answers 500
+        self.transport.abort()
 
     def shutdown(self) -> None:
         """Close with 1012; a client that does not read is dropped."""

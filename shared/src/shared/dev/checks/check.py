@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from shared.dev import vendor
-from shared.dev.checks import contracts, docs_references, event_flow, manifests, phrases
+from shared.dev.checks import conformance, contracts, docs_references, event_flow, manifests, phrases
 from shared.dev.fleet import fleet, repository
 from shared.dev.generate import differences
 from shared.dev.generate.blocks import BlockInvalid
@@ -68,7 +68,7 @@ async def _manifests(root: Path) -> str:
 
 
 async def _docs(root: Path) -> str:
-    found = await asyncio.to_thread(docs_references.errors, root)
+    found = await asyncio.to_thread(lambda: docs_references.errors(root) + conformance.errors(root))
     return "".join(f"{line}: does not exist; correct the page\n" for line in found)
 
 

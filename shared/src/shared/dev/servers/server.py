@@ -1,22 +1,25 @@
 """A server as a child process: a group of its own, a free or given port, ready when a real connection was answered."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from random import SystemRandom
 from typing import Any, ClassVar, Final
 
 from shared.dev.servers.guard import Guard
 
 HOST = "127.0.0.1"
 _PORTS: Final = range(20_000, 32_768)
-_CHANCE: Final = SystemRandom()  # tests that run side by side and seed `random` must not choose the same
+_SHARE: Final = 256
 
 
 class ServerFailed(Exception):
@@ -24,19 +27,40 @@ class ServerFailed(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment, no two alike.
+    """Ports that nobody listens on at this moment, no two alike, and that no other process is given by this function.
 
     Below those that systems give to clients by themselves: a port that is bound a while after it was chosen would be
     taken by some connection now and then.
     """
     found: list[int] = []
-    for port in _CHANCE.sample(_PORTS, len(_PORTS)):
+    share = _share(os.getpid())
+    for _ in range(len(share)):
+        share.rotate(-1)
         with socket.socket() as listener, suppress(OSError):
-            listener.bind((HOST, port))
-            found.append(port)
+            listener.bind((HOST, share[0]))
+            found.append(share[0])
         if len(found) == count:
             return found
-    raise ServerFailed(f"fewer than {count} ports are free between {_PORTS.start} and {_PORTS.stop}")
+    raise ServerFailed(f"fewer than {count} of the ports {min(share)} to {max(share)} are free")
+
+
+@cache
+def _share(pid: int) -> deque[int]:
+    """A part of the range for this process alone while it lives: what it chose and has not bound yet stays its own.
+
+    The lock is one of the system's, which a process that is killed gives up, too.
+    """
+    folder = Path(tempfile.gettempdir()) / f"flotilla-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for start in range(_PORTS.start, _PORTS.stop, _SHARE):
+        held = os.open(folder / f"{start}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(held)
+        else:
+            return deque(range(start, min(start + _SHARE, _PORTS.stop)))
+    raise ServerFailed(f"other processes hold all ports from {_PORTS.start} to {_PORTS.stop}; end some of them")
 
 
 def free_port() -> int:

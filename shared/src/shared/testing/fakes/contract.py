@@ -26,6 +26,13 @@ class Schemas:
         self._components = {False: components, True: _closed(components)}
         self._made: dict[tuple[int, bool], Draft202012Validator] = {}
 
+    def resolved(self, answer: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """An answer's declaration, which may be a reference to a component."""
+        if answer is None or "$ref" not in answer:
+            return answer
+        found: Mapping[str, Any] = self._components[False]["responses"][answer["$ref"].rpartition("/")[2]]
+        return found
+
     def validator(self, schema: Mapping[str, Any], *, closed: bool) -> Draft202012Validator:
         """For values of `schema`, a part of the document; `closed` refuses properties that it does not name."""
         key = (id(schema), closed)
@@ -50,10 +57,9 @@ class Operation:
     def requires_token(self) -> bool:
         return bool(self._entry.get("security"))
 
-    @property
-    def scopes(self) -> frozenset[str]:
-        """What a person's token must have."""
-        return frozenset(scope for one in self._entry.get("security", ()) for scope in one.get("bearer", ()))
+    def allows(self, scopes: frozenset[str]) -> bool:
+        """Whether a person's token with these scopes is enough."""
+        return any(scopes.issuperset(one["bearer"]) for one in self._entry.get("security", ()))
 
     def request_errors(
         self, path: Mapping[str, str], query: Mapping[str, str], media_type: str, body: bytes
@@ -75,7 +81,7 @@ class Operation:
 
     def answer_errors(self, status: int, media_type: str, body: bytes) -> Iterator[str]:
         answers = self._entry["responses"]
-        declared = answers.get(str(status), answers.get(f"{status // 100}XX"))
+        declared = self._schemas.resolved(answers.get(str(status), answers.get(f"{status // 100}XX")))
         if declared is None:
             yield f"status {status} is not declared"
         elif content := declared.get("content"):

@@ -1,8 +1,8 @@
 """What every fake of a service has in common: a real socket, the contract on both sides, identity, and outages."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
@@ -16,7 +16,7 @@ from shared.identity.trust import watch_trust
 from shared.problems import MEDIA_TYPE, InvalidToken
 from shared.testing.fakes.contract import Operation, contract_of
 from shared.testing.people import People
-from shared.testing.running import running
+from shared.testing.running import Place, running
 
 FEED: Final = "GET /internal/revocations"
 OPENAPI: Final = "GET /internal/openapi.json"
@@ -57,8 +57,8 @@ class Fake:
 
     `document` is its OpenAPI document. `calls` are the requests so far, without polls of the feed and of the document.
     While it is `down` every request fails, and always those of the operations in `failing`. With `loses_answers` a
-    request takes effect and its answer is lost. `before_answer` is awaited once, when a request has taken effect and
-    its caller does not know yet.
+    request takes effect and its answer is lost. `before_effect` is awaited once, when a request has arrived;
+    `before_answer` once, when a request has taken effect and its caller does not know yet.
     """
 
     service: ClassVar[str]
@@ -68,6 +68,7 @@ class Fake:
         self.calls: list[Call] = []
         self.failing: set[str] = set()
         self.down = self.loses_answers = False
+        self.before_effect: Gate | None = None
         self.before_answer: Gate | None = None
         self._violations: list[str] = []
         self._verifier = InternalVerifier(self.service, watch_trust(people.trust_file, development=True).current)
@@ -87,6 +88,13 @@ class Fake:
         """Serve at `url` for the length of the block. Raises ContractViolated at its end."""
         async with running(self, lifespan="off") as self.url:
             yield self
+        self.check()
+
+    @contextmanager
+    def serving_at(self: Self, place: Place) -> Iterator[Self]:
+        """As `serving`, at an address that other fakes had before and that processes know already."""
+        place.app, self.url = self, place.url
+        yield self
         self.check()
 
     def check(self) -> None:
@@ -122,6 +130,9 @@ class Fake:
         )
 
     async def _answered(self, operation: Operation, call: Call) -> Response:
+        if operation.name not in (FEED, OPENAPI) and self.before_effect is not None:
+            gate, self.before_effect = self.before_effect, None
+            await gate()
         response = self._answers[operation.name](call)
         media_type = response.headers.get("content-type", "")
         if errors := list(operation.answer_errors(response.status_code, media_type, bytes(response.body))):
@@ -145,7 +156,7 @@ class Fake:
                 raise PermissionError
         elif not isinstance(caller, Principal):
             raise InvalidToken
-        elif not operation.scopes <= caller.scopes:
+        elif not operation.allows(caller.scopes):
             raise PermissionError
         return caller
 

@@ -27,7 +27,8 @@ class FakeUsers(FeedFake):
     """What users-service knows, as a test changes it.
 
     Ids are text. `people` are usernames by id, `tenants` by slug, `memberships` by the ids of tenant and person;
-    `ended` are registrations that were taken back, `confirmed` accounts that it knows as active.
+    `details` are the birth dates and newsletter wishes of registrations by id; `ended` are registrations that were
+    undone, `confirmed` accounts that it knows as active.
     """
 
     service = "users"
@@ -35,6 +36,7 @@ class FakeUsers(FeedFake):
     def __init__(self, people: People) -> None:
         super().__init__(people)
         self.people: dict[str, str] = {}
+        self.details: dict[str, dict[str, Any]] = {}
         self.ended: set[str] = set()
         self.confirmed: set[str] = set()
         self.tenants: dict[str, dict[str, Any]] = {}
@@ -43,7 +45,7 @@ class FakeUsers(FeedFake):
 
     def add_tenant(self, slug: str, tenant_id: UUID | str | None = None, **more: Any) -> dict[str, Any]:
         tenant = {"id": str(tenant_id or new_id()), "slug": slug, "name": slug.title(), "tier": "free"}
-        self.tenants[slug] = tenant | {"status": "active", "version": 1} | more
+        self.tenants[slug] = tenant | {"status": "active", "version": 1, "settings": {}} | more
         return self.tenants[slug]
 
     def add_member(
@@ -96,6 +98,9 @@ class FakeUsers(FeedFake):
             "GET /internal/memberships": self._list_memberships,
             f"GET {_MEMBERSHIP}": self._read_membership,
             f"POST {_MEMBERSHIP}/accept": self._accept,
+            "GET /internal/operators": self._list_operators,
+            "PUT /internal/operators/{user_id}": self._add_operator,
+            "DELETE /internal/operators/{user_id}": self._remove_operator,
             "GET /api/v1/files/{file_id}": self._read_file,
             "GET /api/v1/files/{file_id}/content": self._read_content,
         }
@@ -109,15 +114,19 @@ class FakeUsers(FeedFake):
                 return problem(422, "slug_reserved")
             if tenant is not None and tenant["slug"] in self.tenants:
                 return problem(409, "slug_taken")
-            self._make_person(user_id, call.body["username"], tenant)
+            self._make_person(user_id, call.body["username"], tenant, call.body.get("join"))
+            self.details[user_id] = {name: call.body.get(name) for name in ("birth_date", "newsletter")}
         own = next((one for (_, user), one in self.memberships.items() if user == user_id), None)
         return JSONResponse({"user_id": user_id, "membership": own})
 
-    def _make_person(self, user_id: str, username: str, tenant: dict[str, Any] | None) -> None:
+    def _make_person(self, user_id: str, username: str, tenant: dict[str, Any] | None, join: str | None) -> None:
         self.people[user_id] = username
         if tenant is not None:
             self.add_tenant(tenant["slug"], tenant["id"], name=tenant["name"])
             self.add_member(tenant["slug"], user_id, roles=["admin"])
+        elif join is not None:
+            slug = next(one["slug"] for one in self.tenants.values() if one["id"] == join)
+            self.add_member(slug, user_id, roles=["user"])
         elif "default" in self.tenants:
             self.add_member("default", user_id, roles=["user"])
 
@@ -146,6 +155,23 @@ class FakeUsers(FeedFake):
         if found is not None and found["status"] == "invited":
             self.add_member(found["tenant"]["slug"], found["user_id"], roles=found["roles"])
         return self._read_membership(call)
+
+    def _list_operators(self, call: Call) -> Response:
+        return JSONResponse({"items": [one for one in self.memberships.values() if "system" in one["roles"]]})
+
+    def _add_operator(self, call: Call) -> Response:
+        found = self.memberships.get((call.body["tenant_id"], call.path["user_id"]))
+        if found is None or found["status"] != "active":
+            return problem(404, "member_not_found")
+        roles = sorted({*found["roles"], "system"})
+        return JSONResponse(self.add_member(found["tenant"]["slug"], found["user_id"], roles=roles))
+
+    def _remove_operator(self, call: Call) -> Response:
+        for (_, user_id), found in list(self.memberships.items()):
+            if user_id == call.path["user_id"] and "system" in found["roles"]:
+                roles = [role for role in found["roles"] if role != "system"]
+                self.add_member(found["tenant"]["slug"], user_id, roles=roles)
+        return Response(status_code=204)
 
     def _read_file(self, call: Call) -> Response:
         found = self._own_file(call)

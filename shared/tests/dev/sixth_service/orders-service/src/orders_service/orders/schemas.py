@@ -18,5 +18,5 @@ class OrderOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    item: str
+    item: str = Field(examples=["Rope, 20 m"])
     quantity: int
