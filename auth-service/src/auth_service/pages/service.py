@@ -6,10 +6,10 @@ from shared.problems import Forbidden
 
 
 class FormRefused(Forbidden):
-    """The form was sent from a page of another site."""
+    """The form was sent from a page of another site, or from one that is out of date."""
 
     status, title = 403, "The form does not come from this site"
-    remedy = "Open the link in the mail again and send the form from there."
+    remedy = "Open the page again and send the form from there."
 
 
 def is_own_form(origin: str | None, site: str | None, public_url: str) -> bool:

@@ -1,0 +1,1 @@
+"""The registry of OAuth clients, and how a client authenticates."""
