@@ -1,5 +1,6 @@
 """The fields of an HTML form (application/x-www-form-urlencoded)."""
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -11,7 +12,7 @@ from shared.web.errors import invalid_body
 from shared.web.json_input import Input
 
 FORM: Final = "application/x-www-form-urlencoded"
-_MAX_FIELDS: Final = 20
+_MAX_FIELDS: Final = 120  # the form of a new API key has one for each scope
 
 Body = TypeVar("Body", bound=Input)
 
@@ -26,6 +27,11 @@ def form_fields(body: bytes) -> dict[str, str]:
     if len(fields) < len(pairs):
         raise InvalidInput(errors=[REPEATED_FIELD.at("#")])
     return fields
+
+
+def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not blank: a browser also sends those that the person has left empty."""
+    return {name: value for name, value in fields.items() if value.strip()}
 
 
 def validated(model: type[Body], value: Any) -> Body:

@@ -8,9 +8,12 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from shared.mail.settings import SmtpSettings
+from shared.outbound import OutboundSettings
 from shared.settings import DAY_S, YEARS_S, MountedFile, Section, ServiceSettings
 
 ROOT_BYTES: Final = 32
+SHORTEST: Final = {"composition": 8, "length": 15}
+"""The minimum length of a password by policy; 15 without rules of composition are NIST SP 800-63B-4, 3.1.1.2."""
 
 
 class KeyringInvalid(ValueError):
@@ -46,6 +49,9 @@ class KeySettings(Section):
         default=None, description="32 bytes as base64url; several by commas: the first is used, all still decrypt."
     )
     encryption_key_file: Path | None = Field(default=None, description="A file with the same, one key per line.")
+    rotate_every_d: int = Field(
+        default=90, ge=0, le=3650, description="Days that a signing key signs; 0: until `keys rotate`."
+    )
 
     @field_validator("encryption_key")
     @classmethod
@@ -72,13 +78,28 @@ class RegistrationSettings(Section):
 class PasswordSettings(Section):
     """The rule that new passwords follow, and what hashing one costs (argon2id, RFC 9106)."""
 
-    min_length: int = Field(default=8, ge=8, le=64, description="The minimum length of a password, in characters.")
-    require_classes: bool = Field(default=True, description="Require upper case, lower case and a digit.")
+    policy: Literal["composition", "length"] = Field(
+        default="composition",
+        description="composition: at least 8 characters with upper case, lower case and a digit; "
+        "length: at least 15 characters. Common passwords are refused by both.",
+    )
+    min_length: int | None = Field(
+        default=None, ge=8, le=64, description="A higher minimum than the policy's 8 or 15 characters."
+    )
     time_cost: int = Field(default=3, ge=1, description="Passes over the memory.")
     memory_kib: int = Field(default=64 * 1024, ge=8, description="Memory of one hash.")
     parallelism: int = Field(default=4, ge=1, description="Lanes of one hash.")
     workers: int = Field(default=2, ge=1, description="Hashes at the same time; each holds memory_kib.")
     max_waiting: int = Field(default=100, ge=0, description="Requests that wait for a worker; the next one is 503.")
+
+    @property
+    def shortest(self) -> int:
+        """The minimum length of a password, in characters."""
+        return max(SHORTEST[self.policy], self.min_length or 0)
+
+    @property
+    def needs_classes(self) -> bool:
+        return self.policy == "composition"
 
     @model_validator(mode="after")
     def _can_hash(self) -> Self:
@@ -91,9 +112,14 @@ class SessionSettings(Section):
     refresh_grace_s: int = Field(
         default=20, ge=0, le=DAY_S, description="A retry of the last refresh gets the same successor."
     )
-    idle_ttl_s: int = Field(default=30 * 86400, ge=60, le=YEARS_S, description="A session that is not refreshed ends.")
+    idle_ttl_s: int = Field(
+        default=12 * 3600, ge=60, le=YEARS_S, description="A session that is not refreshed for this long ends."
+    )
+    remembered_idle_ttl_s: int = Field(
+        default=30 * DAY_S, ge=60, le=YEARS_S, description="The same for a sign-in with `remember_me`."
+    )
     max_ttl_s: int = Field(
-        default=180 * 86400, ge=60, le=YEARS_S, description="A session ends however often it is refreshed."
+        default=180 * DAY_S, ge=60, le=YEARS_S, description="A session ends however often it is refreshed."
     )
 
 
@@ -114,7 +140,10 @@ class LinkSettings(Section):
     """How long the single-use links in mails are valid."""
 
     verify_ttl_s: int = Field(default=86400, ge=60, description="A link that verifies an email address.")
+    sign_in_ttl_s: int = Field(default=900, ge=60, description="A link that signs in.")
     reset_ttl_s: int = Field(default=1800, ge=60, description="A link that sets a new password.")
+    reactivate_ttl_s: int = Field(default=1800, ge=60, description="A link that reactivates an account.")
+    operator_ttl_s: int = Field(default=86400, ge=60, description="A link that makes its holder an operator.")
 
 
 class MailSettings(Section):
@@ -124,8 +153,17 @@ class MailSettings(Section):
     per_address_and_hour: int = Field(default=3, ge=1, description="Mails of one kind that an address gets on request.")
 
 
+class MfaSettings(Section):
+    """Second factors."""
+
+    required: bool = Field(default=False, description="Whether tenants require a second factor of their members.")
+    issuer: str | None = Field(
+        default=None, max_length=60, description="The name that authenticator apps show; unset: MAILS__PRODUCT."
+    )
+
+
 class AuditSettings(Section):
-    kept_days: int = Field(default=400, ge=1, le=36500, description="How long the audit trail is kept.")
+    kept_days: int = Field(default=400, ge=30, le=36500, description="How long the audit trail is kept.")
 
 
 class AuthSettings(ServiceSettings):
@@ -139,10 +177,12 @@ class AuthSettings(ServiceSettings):
     passwords: PasswordSettings = PasswordSettings()
     sessions: SessionSettings = SessionSettings()
     sign_in: SignInSettings = SignInSettings()
+    mfa: MfaSettings = MfaSettings()
     audit: AuditSettings = AuditSettings()
     links: LinkSettings = LinkSettings()
     mails: MailSettings = MailSettings()
     smtp: SmtpSettings = SmtpSettings()
+    outbound: OutboundSettings = OutboundSettings()
 
     @property
     def emails_are_verified(self) -> bool:
@@ -169,7 +209,11 @@ class AuthSettings(ServiceSettings):
         return [("KEYS__ENCRYPTION_KEY_FILE", self.keys.encryption_key_file, _read_root_secrets)]
 
     def production_errors(self) -> list[str]:
-        errors = [*super().production_errors(), *self.smtp.production_errors()]
+        errors = [
+            *super().production_errors(),
+            *self.smtp.production_errors(),
+            *self.outbound.production_errors(),
+        ]
         if self.registration.people is None:
             errors.append("REGISTRATION__PEOPLE is not named: open, invited or closed")
         if self.registration.tenants is None:

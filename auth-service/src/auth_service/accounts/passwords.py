@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from auth_service.accounts.imported_hashes import is_imported, matches
 from auth_service.accounts.spelling import forms
 from auth_service.settings import PasswordSettings
 from shared.problems import ServiceUnavailable
@@ -48,17 +49,18 @@ class Passwords:
     async def matching_form(self, stored: str | None, password: str) -> str | None:
         """The form of the password that has the hash `stored`; None if no form has.
 
-        `stored` is None for an unknown account, which takes the same time. Raises HashingBusy.
+        `stored` is None for an unknown account, and empty for one without a password; both take the same time. Raises
+        HashingBusy.
         """
         form = await self._run(lambda: self._matching(stored or self._unknown_account, password))
-        return form if stored is not None else None
+        return form if stored else None
 
     def is_outdated(self, stored: str, form: str) -> bool:
         """Whether a sign-in should renew the hash: its costs are not those of the settings, or its form is not the one.
 
         `form` is the form that matched.
         """
-        return self._hasher.check_needs_rehash(stored) or form != forms(form)[0]
+        return is_imported(stored) or self._hasher.check_needs_rehash(stored) or form != forms(form)[0]
 
     async def close(self) -> None:
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
@@ -67,6 +69,8 @@ class Passwords:
         return next((form for form in forms(password) if self._verify(stored, form)), None)
 
     def _verify(self, stored: str, password: str) -> bool:
+        if is_imported(stored):
+            return matches(stored, password)
         try:
             return self._hasher.verify(stored, password)
         except (VerificationError, InvalidHashError):

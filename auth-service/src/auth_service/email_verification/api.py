@@ -2,12 +2,19 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from auth_service.accounts.passwords import HashingBusy
+from auth_service.accounts.service import EmailTaken
 from auth_service.deps import Address, Settings
 from auth_service.email_verification.flow import EmailVerification
 from auth_service.email_verification.schemas import VerificationIn, VerifyIn
+from auth_service.links.service import LinkInvalid
 from auth_service.mails.deps import MailsDep
+from auth_service.mails.service import AddressUnmailable, MailLimitReached
 from auth_service.sign_in.api import PasswordsDep
-from shared.deps import DatabaseDep
+from auth_service.sign_in.service import SignInRefused
+from auth_service.sign_in.throttle import SignInThrottled
+from shared.deps import DatabaseDep, OptionalUser
+from shared.problems import InsufficientUserAuthentication, raises
 from shared.web.router import Router
 
 router = Router(prefix="/auth/verify-email", tags=["accounts"])
@@ -23,12 +30,19 @@ EmailVerificationDep = Annotated[EmailVerification, Depends(email_verification)]
 
 
 @router.post("", status_code=204)
+@raises(LinkInvalid, EmailTaken)
 async def verify_email(body: VerifyIn, verification: EmailVerificationDep) -> None:
     """Verify the address that a link was mailed to; the account then signs in with it."""
     await verification.verify(body.token)
 
 
 @router.post("/request", status_code=202)
-async def request_verification(body: VerificationIn, verification: EmailVerificationDep) -> None:
-    """Mail a new link to the account's unverified address, or to a new address that replaces the present one."""
-    await verification.request(body.username, body.password, body.email)
+@raises(
+    SignInRefused, SignInThrottled, HashingBusy, MailLimitReached, AddressUnmailable, InsufficientUserAuthentication
+)
+async def request_verification(body: VerificationIn, verification: EmailVerificationDep, user: OptionalUser) -> None:
+    """Mail a new link to the account's unverified address, or to a new address that replaces the present one.
+
+    A person with a second factor is signed in, and has confirmed recently, to name a new address.
+    """
+    await verification.request(body.username, body.password, body.email, user=user)

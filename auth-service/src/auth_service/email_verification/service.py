@@ -20,7 +20,7 @@ from auth_service.settings import AuthSettings
 async def send(db: AsyncSession, account: Account, mails: Mails, settings: AuthSettings) -> None:
     """Mail a link to the account's unverified address; to one that another account has verified, a notice instead.
 
-    Whoever asked cannot tell which: the work is the same. Does nothing without an unverified address.
+    The work is the same, so the caller cannot distinguish the two cases. Does nothing without an unverified address.
     """
     address = account.unverified_email
     if address is None:
@@ -42,10 +42,10 @@ async def verify(db: AsyncSession, token: str, mails: Mails, client_address: str
 
     Accounts that only asked for the address lose it, and the account's former address is notified.
     """
-    link = await links.spend(db, token, "verify_email")
+    link = await links.find(db, token, "verify_email")
     # One verification of an address at a time: the row of each account that asked for it is written.
     await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(link.email.lower(), 0))))
-    account = await db.get(Account, link.account_id, with_for_update=True)
+    link, account = await links.spend_with_account(db, token, "verify_email")
     if account is None or account.status != ACTIVE or account.unverified_email != link.email:
         raise LinkInvalid
     former, account.email, account.unverified_email = account.email, link.email, None

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Header
 
 from auth_service.deps import KeyringDep, Settings
+from auth_service.languages import preferred
 from auth_service.mails.service import Mails
-from auth_service.mails.texts import preferred
 
 
 async def mails(

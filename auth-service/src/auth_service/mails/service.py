@@ -4,7 +4,7 @@ A mail waits for an hour at most: a link that arrives later is of no use.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.keyring import Keyring
 from auth_service.mails.models import OutgoingMail
-from auth_service.mails.texts import Purpose, texts
+from auth_service.mails.texts import Purpose, texts, unlinked
 from auth_service.settings import MailSettings
+from auth_service.tenant_settings import shown_name
 from shared.data.after_commit import announce
 from shared.email_addresses import mailable
 from shared.field_errors import FieldRule
@@ -31,7 +32,9 @@ _WINDOW: Final = timedelta(seconds=KEPT_S)
 # A mail about another person's account or about none counts like the one that was asked for: the limit reveals nothing.
 _COUNTED_AS: Final[Mapping[Purpose, Purpose]] = {
     "address_in_use": "verify_email",
+    "reactivate_unknown": "reactivate",
     "reset_password_unknown": "reset_password",
+    "sign_in_link_unknown": "sign_in_link",
 }
 
 NOT_MAILABLE: Final = FieldRule("not_mailable", "Must be an address that mail can be sent to.")
@@ -85,16 +88,26 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Mails:
-    """Writes mails in one language."""
+    """Writes mails in one language, with the name and texts of a tenant if it has any."""
 
     keyring: Keyring
     settings: MailSettings
     language: str
+    tenant_name: str | None = None
+    intro: str | None = None
+    footer: str | None = None
 
-    def queue(self, db: AsyncSession, purpose: Purpose, to: str, **values: object) -> None:
+    def of(self, tenant_name: str | None, *, intro: str | None, footer: str | None) -> "Mails":
+        """Mails with what a tenant has chosen."""
+        return replace(self, tenant_name=tenant_name, intro=intro, footer=footer)
+
+    def queue(
+        self, db: AsyncSession, purpose: Purpose, to: str, mail_id: UUID | None = None, /, **values: object
+    ) -> None:
         """Queue a mail; `values` are those of its text. It is sent once the transaction of `db` has committed.
 
-        A notice to an address that mail cannot be sent to is logged instead.
+        `mail_id` is its id, where the caller has chosen one. A notice to an address that mail cannot be sent to is
+        logged instead.
         """
         try:
             address = mailable(to)
@@ -102,9 +115,11 @@ class Mails:
             MAILS.labels(purpose, "impossible").inc()
             log.warning("mail_impossible", purpose=purpose, reason="no mail can be sent to the address")
             return
-        mail_id, text = new_id(), texts(self.language)[purpose]
-        shown = {"product": self.settings.product, "time": _time_shown(), **values}
-        content = Content(address, text.subject.format_map(shown), text.text.lstrip().format_map(shown))
+        mail_id, text = mail_id or new_id(), texts(self.language)[purpose]
+        product = shown_name(unlinked(self.tenant_name) if self.tenant_name else None, self.settings.product)
+        shown = {"product": product, "time": _time_shown(), **values}
+        body = self._with_texts(text.text.strip().format_map(shown))
+        content = Content(address, text.subject.format_map(shown), body)
         sealed = self.keyring.encrypt(orjson.dumps(content), context=_context(mail_id))
         db.add(OutgoingMail(id=mail_id, purpose=purpose, recipient=self._recipient(to, purpose), sealed=sealed))
         announce(db, Queued())
@@ -125,6 +140,12 @@ class Mails:
         sent, wait_s = (await db.execute(rows.where(*counted))).one()
         if sent >= self.settings.per_address_and_hour:
             raise MailLimitReached(retry_after_s=max(1, int(wait_s)))
+
+    def _with_texts(self, body: str) -> str:
+        """The text of the mail between those of the tenant, which stand apart from it."""
+        intro = f"{unlinked(self.intro)}\n\n" if self.intro else ""
+        footer = f"\n-- \n{unlinked(self.footer)}\n" if self.footer else ""
+        return f"{intro}{body}\n{footer}"
 
     def _recipient(self, to: str, purpose: Purpose) -> bytes:
         """Equal for equal addresses and kinds of mail."""

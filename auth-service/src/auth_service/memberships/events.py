@@ -1,6 +1,6 @@
 """What the projection reads of users-service's events."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from shared.events import Consumed
@@ -13,6 +13,8 @@ class TenantEvent(Consumed):
     name: str
     tier: str
     status: Literal["active", "suspended"]
+    settings: dict[str, Any] | None = None
+    """None: not reported, so what is stored stays."""
 
 
 class TenantCreated(TenantEvent):

@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth_service.memberships import reported_settings
 from auth_service.memberships.events import MembershipEvent, TenantEvent
 from auth_service.memberships.models import ENDED, Membership, Tenant, TenantMembership
 from auth_service.memberships.users_api import MembershipReply, TenantReply
@@ -102,9 +103,11 @@ async def _put_tenant(
     db: AsyncSession, tenant_id: UUID, source: TenantReply | TenantEvent, *, version: int | None
 ) -> None:
     """Store it unless it is older than the stored one; without a version it is taken as current."""
-    values = {"slug": source.slug, "name": source.name, "tier": source.tier, "status": source.status}
+    values: dict[str, Any] = {"slug": source.slug, "name": source.name, "tier": source.tier, "status": source.status}
+    if source.settings is not None:
+        values["settings"] = reported_settings.stored(source.settings)
     row = insert(Tenant).values(id=tenant_id, version=version or 0, **values)
-    changes: dict[str, Any] = values if version is None else {**values, "version": version}
+    changes = values if version is None else {**values, "version": version}
     not_older = None if version is None else Tenant.version <= version
     await db.execute(row.on_conflict_do_update(index_elements=["id"], set_=changes, where=not_older))
 

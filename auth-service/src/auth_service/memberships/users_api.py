@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -20,6 +20,8 @@ class TenantReply(BaseModel):
     status: str
     version: int | None = None
     """None: users-service is of an earlier release."""
+    settings: dict[str, Any] | None = None
+    """None: not reported, so what is stored stays."""
 
 
 class MembershipReply(BaseModel):
@@ -36,6 +38,10 @@ class MembershipReply(BaseModel):
 
 class _Memberships(BaseModel):
     items: list[MembershipReply]
+
+
+class _Operator(BaseModel):
+    tenant_id: UUID
 
 
 class UsersReplyUnreadable(ServiceUnavailable):
@@ -67,6 +73,31 @@ async def accept(users: ServiceClient, tenant_id: UUID, user_id: UUID) -> Member
             if answer.received_status == 404:
                 return None
             raise
+
+
+async def operators(users: ServiceClient) -> list[MembershipReply]:
+    """Every membership with the role of operators. Raises ServiceUnavailable."""
+    with _raising_unreadable():
+        found = await users.read("/internal/operators", _Memberships)
+    return found.items if found is not None else []
+
+
+async def make_operator(users: ServiceClient, user_id: UUID, tenant_id: UUID) -> MembershipReply | None:
+    """Make an active member of the tenant an operator; None if the person is not one. Raises ServiceUnavailable."""
+    with _raising_unreadable():
+        try:
+            body = _Operator(tenant_id=tenant_id)
+            return await users.send("PUT", f"/internal/operators/{user_id}", body, MembershipReply)
+        except UnexpectedAnswer as answer:
+            if answer.received_status == 404:
+                return None
+            raise
+
+
+async def remove_operator(users: ServiceClient, user_id: UUID) -> None:
+    """Take the role of operators from the person in all their tenants. Raises ServiceUnavailable."""
+    with _raising_unreadable():
+        await users.send("DELETE", f"/internal/operators/{user_id}", None)
 
 
 async def undo_registration(users: ServiceClient, user_id: UUID) -> bool:

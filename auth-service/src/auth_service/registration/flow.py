@@ -13,6 +13,7 @@ database was restored to an earlier state), and becomes active again.
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -35,7 +36,7 @@ from auth_service.registration.service import (
 )
 from auth_service.settings import AuthSettings
 from auth_service.sign_in import throttle
-from auth_service.sign_in.flow import verify_password
+from auth_service.sign_in.password_check import verify_password
 from shared.clients import ServiceClient, UnexpectedAnswer
 from shared.data.database import Database
 from shared.email_addresses import domain_errors
@@ -44,10 +45,9 @@ from shared.problems import InvalidInput, Problem, ServiceUnavailable
 
 @dataclass(frozen=True)
 class Registered:
-    """The account and its membership; None if the fleet has no default tenant. `email` is what was sent."""
+    """The account and its membership; None if the fleet has no default tenant."""
 
     account: Account
-    email: str
     membership: MembershipReply | None
 
 
@@ -60,6 +60,12 @@ class _NewTenant(BaseModel):
 class _RegistrationCall(BaseModel):
     username: str
     tenant: _NewTenant | None
+    birth_date: date | None
+    newsletter: bool
+
+
+class _JoiningCall(_RegistrationCall):
+    join: UUID
 
 
 class _RegistrationReply(BaseModel):
@@ -89,13 +95,20 @@ class Registration:
             async with self.database.transaction() as db:
                 await self.mails.check_limit(db, "verify_email", wanted.email)
         account = await self._pending(wanted)
-        membership = await self._register_at_users(account)
+        return await self.finish(account, birth_date=wanted.birth_date, newsletter=wanted.newsletter)
+
+    async def finish(self, account: Account, *, birth_date: date | None = None, newsletter: bool = False) -> Registered:
+        """Register the pending account at users-service, and activate it; a repeat changes nothing.
+
+        Raises SlugTaken, SlugReserved, RegistrationUnfinished, ServiceUnavailable.
+        """
+        membership = await self._register_at_users(account, birth_date, newsletter=newsletter)
         tenant_id = membership.tenant.id if membership else None
         async with self.database.transaction(tenant_id) as db:
             account = await service.activate(
                 db, account.id, membership, mails=self.mails, settings=self.settings, address=self.address
             )
-        return Registered(account, wanted.email, membership)
+        return Registered(account, membership)
 
     def _check(self, wanted: RegistrationIn) -> None:
         if not self.settings.people_may_register:
@@ -159,8 +172,10 @@ class Registration:
                 tenant=wanted.tenant,
             )
 
-    async def _register_at_users(self, account: Account) -> MembershipReply | None:
-        body = _RegistrationCall(username=account.username, tenant=_new_tenant(account))
+    async def _register_at_users(
+        self, account: Account, birth_date: date | None, *, newsletter: bool
+    ) -> MembershipReply | None:
+        body = _call_for(account, birth_date, newsletter=newsletter)
         try:
             reply = await self.users.send("PUT", f"/internal/registrations/{account.id}", body, _RegistrationReply)
         except ServiceUnavailable as error:
@@ -173,8 +188,16 @@ class Registration:
         return reply.membership
 
 
+def _call_for(account: Account, birth_date: date | None, *, newsletter: bool) -> _RegistrationCall:
+    call = _RegistrationCall(
+        username=account.username, tenant=_new_tenant(account), birth_date=birth_date, newsletter=newsletter
+    )
+    joined = account.pending_tenant_id if call.tenant is None else None
+    return call if joined is None else _JoiningCall(**dict(call), join=joined)
+
+
 def _new_tenant(account: Account) -> _NewTenant | None:
-    if account.pending_tenant_id is None:
+    if account.pending_tenant_id is None or account.pending_tenant_slug is None:
         return None
     return _NewTenant(id=account.pending_tenant_id, name=account.pending_tenant_name, slug=account.pending_tenant_slug)
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from auth_service.accounts.fields import ConfirmedPassword, Email, NewPassword, Username
+from auth_service.accounts.fields import BirthDate, ConfirmedPassword, Email, NewPassword, Username
 from shared.text import NAME
 from shared.web.json_input import Input
 
@@ -29,6 +29,8 @@ class RegistrationIn(Input):
                 "password": "Sail-away-7",
                 "confirm_password": "Sail-away-7",
                 "tenant": {"name": "Acme", "slug": "acme"},
+                "birth_date": "1990-02-28",
+                "newsletter": True,
             }
         }
     )
@@ -38,16 +40,20 @@ class RegistrationIn(Input):
     password: NewPassword
     confirm_password: ConfirmedPassword
     tenant: TenantIn | None = Field(default=None, description="A new tenant; without one, the default tenant.")
+    birth_date: Annotated[
+        BirthDate | None, Field(description="Of a person of 13 to 120 years; part of the profile.")
+    ] = None
+    newsletter: bool = Field(default=False, strict=True, description="Whether the person wants newsletters.")
 
 
 class TenantOut(BaseModel):
     id: UUID
-    slug: str
-    name: str
+    slug: str = Field(examples=["acme"])
+    name: str = Field(examples=["Acme"])
 
 
 class AccountOut(BaseModel):
     id: UUID
-    username: str
-    email: str
+    username: str = Field(examples=["ann"])
+    email: str = Field(examples=["ann@example.com"])
     tenant: TenantOut | None

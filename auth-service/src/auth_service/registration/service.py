@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import ACTIVE, ENDING, PENDING, Account, by_identifier
+from auth_service.accounts.models import ACTIVE, DEACTIVATED, ENDING, PENDING, Account, by_identifier, lock_account
 from auth_service.accounts.service import UsernameTaken, flush
 from auth_service.audit import service as audit
 from auth_service.email_verification import service as email_verification
@@ -86,12 +86,32 @@ async def find_pending(db: AsyncSession, username: str) -> Account | None:
     return account
 
 
+async def is_there(db: AsyncSession, username: str, email: str) -> bool:
+    """Whether an active or deactivated account has this username and this email, verified or not."""
+    account = await by_identifier(db, username)
+    if account is None or account.status not in (ACTIVE, DEACTIVATED):
+        return False
+    return (account.email or account.unverified_email or "").casefold() == email.casefold()
+
+
 async def add_pending(
-    db: AsyncSession, *, username: str, email: str, trusted: bool, password_hash: str, tenant: TenantIn | None
+    db: AsyncSession,
+    *,
+    username: str,
+    email: str | None,
+    trusted: bool,
+    password_hash: str,
+    tenant: TenantIn | None,
+    joins: UUID | None = None,
 ) -> Account:
-    """Store the account as pending; a `trusted` email needs no verification. Raises UsernameTaken, EmailTaken."""
+    """Store the account as pending; a `trusted` email needs no verification.
+
+    It brings the new `tenant`, or joins the one with the id `joins`, or the default one. Raises UsernameTaken,
+    EmailTaken.
+    """
     account = Account(id=new_id(), username=username, password_hash=password_hash, status=PENDING)
     _set_email(account, email, trusted=trusted)
+    account.pending_tenant_id = joins
     if tenant is not None:
         account.pending_tenant_id = new_id()
         account.pending_tenant_slug, account.pending_tenant_name = tenant.slug, tenant.name
@@ -102,7 +122,7 @@ async def add_pending(
 
 async def resume_pending(db: AsyncSession, account_id: UUID, *, email: str, trusted: bool) -> Account | None:
     """The pending account, to be finished; None if it was finished or abandoned meanwhile. Raises EmailTaken."""
-    account = await db.get(Account, account_id, with_for_update=True)
+    account = await lock_account(db, account_id)
     if account is None or account.status != PENDING:
         return None
     _set_email(account, email, trusted=trusted)
@@ -123,7 +143,7 @@ async def activate(
 
     Raises RegistrationUnfinished if it was abandoned meanwhile.
     """
-    account = await db.get(Account, account_id, with_for_update=True)
+    account = await lock_account(db, account_id)
     if account is None or account.status == ENDING:
         raise RegistrationUnfinished
     if membership is not None:
@@ -136,7 +156,7 @@ async def activate(
 
 async def recover(db: AsyncSession, account_id: UUID) -> None:
     """Activate an abandoned account after all; its memberships are read at the next sign-in."""
-    account = await db.get(Account, account_id, with_for_update=True)
+    account = await lock_account(db, account_id)
     if account is not None and account.status == ENDING:
         _make_active(db, account, None, None)
 
@@ -152,7 +172,7 @@ async def delete_abandoned(db: AsyncSession, account_id: UUID) -> None:
     await db.execute(delete(Account).where(Account.id == account_id, Account.status == ENDING))
 
 
-def _set_email(account: Account, email: str, *, trusted: bool) -> None:
+def _set_email(account: Account, email: str | None, *, trusted: bool) -> None:
     account.email, account.unverified_email = (email, None) if trusted else (None, email)
 
 

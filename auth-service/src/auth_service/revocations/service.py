@@ -1,11 +1,12 @@
 """Adding to the feed, in the transaction that ends something, and reading it."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Text, delete, exists, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.revocations.models import Revocation
@@ -26,14 +27,26 @@ async def end_session(db: AsyncSession, session_id: UUID) -> None:
     await _put(db, "session", str(session_id))
 
 
+async def end_sessions(db: AsyncSession, session_ids: Collection[UUID]) -> None:
+    """The same for many sessions, by one statement."""
+    now, refs = func.clock_timestamp(), literal([str(one) for one in session_ids], ARRAY(Text))
+    rows = select(literal("session", Text), func.unnest(refs), now, now + timedelta(seconds=KEPT_S))
+    await _store(db, insert(Revocation).from_select(["kind", "ref", "changed_at", "expires_at"], rows))
+
+
 async def end_before_epoch(db: AsyncSession, user_id: UUID, epoch: int) -> None:
     """Every access token of the person from before `epoch` is no longer valid."""
     await _put(db, "user", str(user_id), epoch)
 
 
-async def is_ended(db: AsyncSession, token_id: str) -> bool:
-    """Whether this one access token was revoked."""
-    return await db.get(Revocation, ("token", token_id)) is not None
+async def end_token(db: AsyncSession, token_id: str) -> None:
+    """This one access token is no longer valid."""
+    await _put(db, "token", token_id)
+
+
+def ended_token(token_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """As a condition: this one access token was revoked."""
+    return exists().where(Revocation.kind == "token", Revocation.ref == token_id)
 
 
 async def page(db: AsyncSession, after: str | None) -> FeedPage:
@@ -56,6 +69,11 @@ async def _put(db: AsyncSession, kind: Literal["token", "session", "user"], ref:
     row = insert(Revocation).values(
         kind=kind, ref=ref, epoch=epoch, changed_at=now, expires_at=now + timedelta(seconds=KEPT_S)
     )
+    await _store(db, row)
+
+
+async def _store(db: AsyncSession, row: Insert) -> None:
+    """Insert the rows; of what was ended before, the later epoch and the later times stay."""
     new = row.excluded
     epoch_now = func.greatest(Revocation.epoch, new.epoch)
     changes = {"epoch": epoch_now, "changed_at": new.changed_at, "expires_at": new.expires_at}

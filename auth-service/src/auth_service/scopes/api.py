@@ -1,10 +1,10 @@
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 
 from auth_service.scopes import service
 from auth_service.scopes.schemas import MyScopesOut, MyScopesQuery, ScopeOut, ScopesOut, ScopesQuery
-from shared.deps import CurrentUser
+from shared.deps import CurrentUser, refuse_impersonation
 from shared.identity.scopes import LISTED
 from shared.web.router import Router
 
@@ -25,7 +25,7 @@ async def list_scopes(response: Response, query: Annotated[ScopesQuery, Query()]
     )
 
 
-@router.get("/my-scopes")
+@router.get("/my-scopes", dependencies=[Depends(refuse_impersonation)])
 async def list_my_scopes(user: CurrentUser, query: Annotated[MyScopesQuery, Query()]) -> MyScopesOut:
     """The scopes of the caller's token, and why others are not granted."""
     return MyScopesOut(

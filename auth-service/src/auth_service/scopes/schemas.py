@@ -25,11 +25,11 @@ class MyScopesQuery(BaseModel):
 class ScopeOut(BaseModel):
     """A scope, and the roles that grant it."""
 
-    name: str
-    description: str
-    category: str
+    name: str = Field(examples=["jobs:read"])
+    description: str = Field(examples=["Read the caller's jobs, their progress and results."])
+    category: str = Field(examples=["jobs"])
     sensitive: bool
-    roles: list[str]
+    roles: list[str] = Field(examples=[["user"]])
 
 
 class ScopesOut(BaseModel):
@@ -40,12 +40,12 @@ class MyScope(BaseModel):
     """`reason`: why the scope is not granted. `unknown`: no such scope; `roles`: none of the caller's roles grants it;
     `session`: the session was opened without it."""
 
-    name: str
-    granted: bool
-    reason: Reason | None
+    name: str = Field(examples=["jobs:read"])
+    granted: bool = Field(examples=[True])
+    reason: Reason | None = Field(examples=[None])
 
 
 class MyScopesOut(BaseModel):
-    scope: str = Field(description="The scopes of the token, separated by spaces.")
-    roles: list[str]
+    scope: str = Field(description="The scopes of the token, separated by spaces.", examples=["profile:read jobs:read"])
+    roles: list[str] = Field(examples=[["user"]])
     scopes: list[MyScope]

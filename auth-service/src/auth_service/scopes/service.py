@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from auth_service.scopes.owned import OPENID_SCOPES
 from auth_service.scopes.schemas import MyScope, Reason
 from shared.identity import Principal, scopes_of
 from shared.identity.scopes import ALL_SCOPES
@@ -20,9 +21,12 @@ def requested(scope: str | None) -> frozenset[str] | None:
     return frozenset((scope or "").split()) or None
 
 
-def granted(roles: Iterable[str], limited_to: Iterable[str] | None) -> frozenset[str]:
-    """The scopes that the roles grant, of those that a session is limited to; None: not limited."""
-    by_roles = scopes_of(roles)
+def granted(roles: Iterable[str], limited_to: Iterable[str] | None, *, to_client: bool = False) -> frozenset[str]:
+    """The scopes that the roles grant, of those that a session is limited to; None: not limited.
+
+    To an OAuth client a person of any role grants OpenID Connect's scopes too: they are about the person alone.
+    """
+    by_roles = scopes_of(roles) | OPENID_SCOPES if to_client else scopes_of(roles)
     return by_roles if limited_to is None else by_roles.intersection(limited_to)
 
 

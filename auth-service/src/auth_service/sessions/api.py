@@ -1,19 +1,32 @@
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 
-from auth_service.accounts.models import find_account
+from auth_service.accounts.models import find_account, usernames
 from auth_service.deps import Address, KeyringDep, NamedTenant, Settings, UsersClient
 from auth_service.memberships.models import Tenant, tenants_by_id
-from auth_service.sessions import cookies, service
+from auth_service.sessions import cookies, ending, service
+from auth_service.sessions.devices import readable
+from auth_service.sessions.ending import SessionNotFound
 from auth_service.sessions.flow import Refresh, is_allowed_origin
-from auth_service.sessions.models import Session
+from auth_service.sessions.models import CLIENT_ID, Session
+from auth_service.sessions.quick_rotation import QuickRotation
+from auth_service.sessions.refresh_request import RefreshRequest
 from auth_service.sessions.refresh_tokens import decode, is_csrf_token
-from auth_service.sessions.rotation import CsrfRefused, RefreshRefused
+from auth_service.sessions.rotation import (
+    CsrfRefused,
+    MembershipEnded,
+    RefreshRefused,
+    RefreshTokenReused,
+    SecondFactorMissing,
+)
 from auth_service.sessions.schemas import (
+    ImpersonationOut,
     MeOut,
+    OperatorOut,
     RefreshIn,
     SessionOut,
     SessionsEnded,
@@ -21,10 +34,10 @@ from auth_service.sessions.schemas import (
     TenantWithTier,
     TokensOut,
 )
-from auth_service.sessions.signed_in import SignedIn
+from auth_service.sessions.signed_in import AccountOwner, SignedIn
 from auth_service.sessions.token_response import TokenMakerDep, token_response
-from shared.deps import DatabaseDep, Db, RevocationsDep
-from shared.problems import InvalidToken
+from shared.deps import DatabaseDep, Db, RevocationsDep, resource
+from shared.problems import InvalidToken, TenantMismatch, raises
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
 
@@ -37,9 +50,10 @@ async def refresh_flow(
     users: UsersClient,
     tokens: TokenMakerDep,
     settings: Settings,
+    quick: Annotated[QuickRotation, resource(QuickRotation)],
     address: Address,
 ) -> Refresh:
-    return Refresh(database, users, revocations, tokens, settings, address)
+    return Refresh(database, users, revocations, tokens, settings, quick, address)
 
 
 RefreshDep = Annotated[Refresh, Depends(refresh_flow)]
@@ -48,6 +62,7 @@ CsrfHeader = Annotated[str | None, Header(alias="X-CSRF-Token", max_length=200)]
 
 
 @router.post("/refresh", response_model_exclude_none=True)
+@raises(RefreshRefused, RefreshTokenReused, MembershipEnded, SecondFactorMissing, CsrfRefused, TenantMismatch)
 async def refresh(
     body: RefreshIn,
     request: Request,
@@ -72,23 +87,29 @@ async def refresh(
         raise RefreshRefused
     if by_cookie and not is_csrf_token(csrf or "", token.family, keyring):
         raise CsrfRefused
-    return token_response(await refresh_flow.rotate(token, named_tenant), response, settings, cookie=by_cookie)
+    refreshed = await refresh_flow.rotate(RefreshRequest(token, named_tenant))
+    return token_response(refreshed.tokens, response, settings, cookie=by_cookie)
 
 
 @router.post("/logout", status_code=204)
 async def logout(user: SignedIn, db: Db, address: Address, settings: Settings, response: Response) -> None:
-    """End this session. Its tokens are refused here at once, and by every gateway within two seconds."""
-    if user.session_id is not None:
-        with suppress(service.SessionNotFound):  # a concurrent logout has ended it
-            await service.end_own(db, user.user_id, user.session_id, "logout", address)
-    cookies.expire(response, settings)
+    """End this session; by an exchanged token (RFC 8693), that token.
+
+    Its tokens are refused here at once, and by every gateway within two seconds.
+    """
+    with suppress(ending.SessionNotFound):  # a concurrent logout has ended it
+        await ending.end_of_token(db, user, address)
+    if user.impersonator is None:  # otherwise the browser's cookie is of the operator's own session
+        cookies.expire(response, settings)
 
 
 @router.post("/logout-all")
-async def logout_all(user: SignedIn, db: Db, address: Address, settings: Settings, response: Response) -> SessionsEnded:
+async def logout_all(
+    user: AccountOwner, db: Db, address: Address, settings: Settings, response: Response
+) -> SessionsEnded:
     """End every session of the caller, in all their tenants, this one too."""
     cookies.expire(response, settings)
-    return SessionsEnded(sessions_ended=await service.end_all(db, user.user_id, "logout_all", address))
+    return SessionsEnded(sessions_ended=await ending.end_all(db, user.user_id, "logout_all", address))
 
 
 @router.get("/me")
@@ -106,45 +127,62 @@ async def read_me(user: SignedIn, db: Db) -> MeOut:
     return MeOut(
         id=account.id,
         username=account.username,
-        email=account.email,
+        email=account.email if user.client_id == CLIENT_ID or "email" in user.scopes else None,
         tenant=tenant,
         roles=sorted(user.roles),
         scope=" ".join(sorted(user.scopes)),
+        impersonator_id=user.impersonator,
     )
 
 
 @router.get("/sessions")
 async def list_sessions(
-    user: SignedIn, db: Db, query: Annotated[ListQuery, Query()], settings: Settings
+    user: AccountOwner, db: Db, query: Annotated[ListQuery, Query()], settings: Settings
 ) -> CursorPage[SessionOut]:
     """The caller's open sessions, in all their tenants."""
     found, next_cursor = await service.page(db, user.user_id, query, settings.sessions)
     tenants = await tenants_by_id(db, {session.tenant_id for session in found})
+    names = await usernames(db, {session.impersonator_id for session in found if session.impersonator_id})
     return CursorPage(
-        items=[session_out(session, tenants.get(session.tenant_id), user.session_id) for session in found],
+        items=[session_out(session, tenants.get(session.tenant_id), names, user.session_id) for session in found],
         next_cursor=next_cursor,
     )
 
 
-def session_out(session: Session, tenant: Tenant | None, current: UUID | None) -> SessionOut:
+def session_out(
+    session: Session, tenant: Tenant | None, operators: Mapping[UUID, str], current: UUID | None
+) -> SessionOut:
     named = TenantOut(id=session.tenant_id, slug=tenant.slug if tenant else None, name=tenant.name if tenant else None)
     return SessionOut(
         id=session.id,
         tenant=named,
         created_at=session.created_at,
         last_seen_at=session.last_seen_at,
-        device=session.device,
+        device=readable(session.device),
+        address=session.address,
         current=session.id == current,
+        impersonation=impersonation_out(session, operators),
+    )
+
+
+def impersonation_out(session: Session, operators: Mapping[UUID, str]) -> ImpersonationOut | None:
+    """Who acts as the person in this session; None if no one does. `operators` are usernames by id."""
+    if session.impersonator_id is None:
+        return None
+    operator = OperatorOut(id=session.impersonator_id, username=operators.get(session.impersonator_id))
+    return ImpersonationOut(
+        operator=operator, reason=session.impersonation_reason or "", until=session.impersonated_until
     )
 
 
 @router.delete("/sessions")
-async def end_other_sessions(user: SignedIn, db: Db, address: Address) -> SessionsEnded:
+async def end_other_sessions(user: AccountOwner, db: Db, address: Address) -> SessionsEnded:
     """End the caller's other sessions, in all their tenants; this one stays."""
-    return SessionsEnded(sessions_ended=await service.end_others(db, user, "ended_by_owner", address))
+    return SessionsEnded(sessions_ended=await ending.end_others(db, user, "ended_by_owner", address))
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
-async def end_session(session_id: SessionId, user: SignedIn, db: Db, address: Address) -> None:
+@raises(SessionNotFound)
+async def end_session(session_id: SessionId, user: AccountOwner, db: Db, address: Address) -> None:
     """End one of the caller's sessions."""
-    await service.end_own(db, user.user_id, session_id, "ended_by_owner", address)
+    await ending.end_own(db, user.user_id, session_id, "ended_by_owner", address)

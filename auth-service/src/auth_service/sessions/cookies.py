@@ -22,11 +22,12 @@ def name(settings: AuthSettings) -> str:
     return f"__Secure-{_NAME}" if _is_secure(settings) else _NAME
 
 
-def put(response: Response, token: str, settings: AuthSettings) -> None:
+def put(response: Response, token: str, settings: AuthSettings, *, remembered: bool) -> None:
+    """Set the cookie; unless the session is remembered, it ends with the browser."""
     response.set_cookie(
         name(settings),
         token,
-        max_age=settings.sessions.idle_ttl_s,
+        max_age=settings.sessions.remembered_idle_ttl_s if remembered else None,
         path="/auth",
         secure=_is_secure(settings),
         httponly=True,

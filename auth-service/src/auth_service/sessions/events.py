@@ -6,7 +6,21 @@ from uuid import UUID
 from shared.events import Event
 
 Reason = Literal[
-    "logout", "logout_all", "reuse", "ended_by_owner", "membership_ended", "password_changed", "password_reset"
+    "logout",
+    "logout_all",
+    "reuse",
+    "ended_by_owner",
+    "membership_ended",
+    "password_changed",
+    "password_reset",
+    "consent_withdrawn",
+    "code_replayed",
+    "revoked_by_client",
+    "provider_removed",
+    "client_removed",
+    "account_deactivated",
+    "account_erased",
+    "impersonation_ended",
 ]
 
 

@@ -1,7 +1,7 @@
 """Refresh tokens that are computed, not stored: base64url(key id ‖ family ‖ generation ‖ HMAC-SHA256 of all before).
 
-One row per family holds the current generation, so a token can be computed again for a client that did not get the
-answer, and a copy of the database contains no token.
+One row per family stores the current generation, so a token can be computed again for a client that lost the response,
+and a copy of the database contains no token.
 """
 
 import base64

@@ -1,15 +1,15 @@
 """Rotating refresh tokens: every way in which a refresh succeeds or is refused."""
 
 from datetime import timedelta
-from uuid import UUID
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.accounts.models import ACTIVE, Account
 from auth_service.audit import service as audit
-from auth_service.sessions import service
-from auth_service.sessions.models import Session, open_conditions
+from auth_service.sessions import ending
+from auth_service.sessions.models import Session, next_generation, open_conditions
+from auth_service.sessions.refresh_request import RefreshRequest
 from auth_service.sessions.refresh_tokens import RefreshToken
 from auth_service.settings import SessionSettings
 from shared.problems import Forbidden, Unauthenticated
@@ -38,6 +38,13 @@ class MembershipEnded(RefreshRefused):
     keeps_writes = True  # users-service's answer about the membership
 
 
+class SecondFactorMissing(RefreshRefused):
+    """The session's tenant requires a second factor, and the session was opened without one."""
+
+    status, title = 401, "The session's tenant requires a second factor"
+    remedy = "Sign in again, with a second factor."
+
+
 class CsrfRefused(Forbidden):
     """A refresh by cookie came from an origin that is not allowed, or without the session's CSRF token."""
 
@@ -45,16 +52,21 @@ class CsrfRefused(Forbidden):
     remedy = "Send the sign-in's `csrf_token` as `X-CSRF-Token`, from an allowed origin; nothing was rotated."
 
 
-async def find(db: AsyncSession, session_id: UUID) -> tuple[Session, Account]:
-    """The session, unless it has ended, and its active account; `rotate` checks expiry. Raises RefreshRefused."""
+async def find(db: AsyncSession, asked: RefreshRequest) -> tuple[Session, Account]:
+    """The client's session, unless it has ended, and its active account; `rotate` checks expiry.
+
+    Raises RefreshRefused, and what the request's own check raises.
+    """
     rows = await db.execute(
         select(Session, Account)
         .join(Account, Account.id == Session.account_id)
-        .where(Session.id == session_id, Session.ended_at.is_(None), Account.status == ACTIVE)
+        .where(Session.id == asked.token.family, Session.client_id == asked.client_id)
+        .where(Session.ended_at.is_(None), Account.status == ACTIVE)
     )
     row = rows.one_or_none()
     if row is None:
         raise RefreshRefused
+    asked.check(row[0])
     return row[0], row[1]
 
 
@@ -66,11 +78,8 @@ async def rotate(db: AsyncSession, token: RefreshToken, limits: SessionSettings,
     Raises RefreshRefused, RefreshTokenReused.
     """
     moved = await db.execute(
-        update(Session)
-        .where(Session.id == token.family, Session.generation == token.generation, *open_conditions(limits))
-        .values(
-            generation=Session.generation + 1, rotated_at=func.clock_timestamp(), last_seen_at=func.clock_timestamp()
-        )
+        next_generation(limits)
+        .where(Session.id == token.family, Session.generation == token.generation)
         .returning(Session)
         .execution_options(populate_existing=True)
     )
@@ -93,6 +102,12 @@ async def rotate(db: AsyncSession, token: RefreshToken, limits: SessionSettings,
     raise RefreshTokenReused
 
 
+async def check_open(db: AsyncSession, session: Session, limits: SessionSettings) -> None:
+    """Raises RefreshRefused if the session, which was rotated a moment ago, has ended since."""
+    if await db.scalar(select(Session.id).where(Session.id == session.id, *open_conditions(limits))) is None:
+        raise RefreshRefused
+
+
 async def _reused(db: AsyncSession, session: Session, token: RefreshToken, address: str) -> None:
     audit.record(
         db,
@@ -104,4 +119,4 @@ async def _reused(db: AsyncSession, session: Session, token: RefreshToken, addre
         generation=token.generation,
         current=session.generation,
     )
-    await service.end(db, session, "reuse", address)
+    await ending.end_session(db, session, "reuse", address)

@@ -1,131 +1,52 @@
-"""Signing in: the password is verified, a tenant is chosen, a session is opened.
+"""Signing in, in steps that every way of signing in shares.
+
+1. Identify the account by a proof: a password here; other slices bring their own.
+2. Ask for the second factor if the account has one (second_factor.py).
+3. Choose the tenant, which may require a second factor of its members.
+4. Open the session, which records when and how the person proved who they are.
 
 Hashing and calls to users-service are between the transactions, so that no connection waits for them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final
 
 from auth_service.accounts import models as accounts
-from auth_service.accounts.models import ACTIVE, Account, by_identifier
+from auth_service.accounts.models import ACTIVE, DEACTIVATED, Account, by_identifier
 from auth_service.accounts.passwords import HashingBusy, Passwords
 from auth_service.audit import service as audit
-from auth_service.memberships import models, users_api
-from auth_service.memberships import service as memberships
 from auth_service.memberships.models import TenantMembership
+from auth_service.mfa import passkeys
+from auth_service.mfa.passkeys import Credential
+from auth_service.mfa.service import Factors, Proof, methods_of
 from auth_service.scopes.service import ScopeInvalid, granted
 from auth_service.sessions import service as sessions
-from auth_service.sessions.tokens import CLIENT_ID, TokenMaker, Tokens, is_current
-from auth_service.settings import AuthSettings, SignInSettings
+from auth_service.sessions.models import CLIENT_ID
+from auth_service.sessions.tokens import TokenMaker, Tokens
+from auth_service.settings import AuthSettings
 from auth_service.sign_in import throttle
+from auth_service.sign_in.choices import Choices
+from auth_service.sign_in.password_check import refuse, verify_password
+from auth_service.sign_in.second_factor import SecondFactor
 from auth_service.sign_in.service import (
+    AccountDeactivated,
     EmailUnverified,
+    PasskeyRefused,
     SignInRefused,
-    TenantClosed,
-    TenantContradiction,
-    TenantNotFound,
-    choose,
     one_name,
 )
-from auth_service.sign_in.throttle import Counter
-from shared.clients import ServiceClient
+from auth_service.sign_in.tenant_choice import TenantChoice
+from auth_service.tenant_settings import is_too_old, lacks_second_factor, settings_of
 from shared.data.database import Database
-from shared.identity import Principal, Revocations
-from shared.problems import InvalidToken, NoTenant, ServiceUnavailable
+from shared.identity import Principal
+from shared.identity.authentication import AAL2, MFA, PWD, Authentication
+from shared.problems import InsufficientUserAuthentication, InvalidToken
+
+_PROVABLE: Final = (ACTIVE, DEACTIVATED)
+"""The accounts whose person can prove who they are; only an active one opens a session."""
 
 
-async def verify_password(
-    database: Database,
-    passwords: Passwords,
-    password: str,
-    stored: str | None,
-    counters: tuple[Counter, ...],
-    limits: SignInSettings,
-) -> str | None:
-    """The form of `password` that has the hash `stored`; None, which is counted as a failure, if no form has.
-
-    Without a hash (`stored` is None) it takes the same time and never matches.
-
-    Every verification of a password comes through here. Raises HashingBusy, and SignInThrottled, also if the
-    failures arrived while this password was being verified.
-    """
-    async with database.transaction() as db:
-        await throttle.check(db, counters, limits)
-    form = await passwords.matching_form(stored, password)
-    async with database.transaction() as db:
-        if form is not None:
-            await throttle.check(db, counters, limits)
-        else:
-            await throttle.count_failure(db, counters, limits)
-    return form
-
-
-async def refuse(database: Database, account: Account | None, address: str) -> NoReturn:
-    """Record that username or password were wrong. Always raises SignInRefused."""
-    async with database.transaction() as db:
-        audit.record(db, "sign_in_refused", account_id=account.id if account else None, address=address)
-        raise SignInRefused
-
-
-@dataclass(frozen=True)
-class TenantChoice:
-    """Chooses the tenant of a session, and asks users-service for memberships that the projection lacks."""
-
-    database: Database
-    users: ServiceClient
-    revocations: Revocations
-    public_url: str
-
-    async def membership_for(self, account: Account, named: str | None, also: str | None = None) -> TenantMembership:
-        """The membership that the session is for. Naming a tenant that invited the person accepts the invitation.
-
-        `also` must name the same tenant. Raises NoTenant, TenantNotFound, TenantContradiction, TenantClosed;
-        ServiceUnavailable if only users-service knows.
-        """
-        member = await self._known(account, named)
-        if member is None:
-            raise NoTenant if named is None else TenantNotFound
-        if also is not None and not member.is_named(also):
-            raise TenantContradiction
-        if member.tenant.status == "active" and member.membership.status == "invited":
-            member = await self._accept(account, member)
-        if not member.active:
-            raise TenantClosed
-        return member
-
-    async def _known(self, account: Account, named: str | None) -> TenantMembership | None:
-        joined = await self._memberships(account)
-        member = choose(joined, named, account.last_tenant_id)
-        if member is not None and is_current(member, account, self.revocations, self.public_url):
-            return member
-        try:
-            replies = await users_api.memberships_of(self.users, account.id)
-        except ServiceUnavailable:
-            if member is None:
-                raise
-            return member
-        async with self.database.transaction() as db:
-            await memberships.store_replies(db, replies, joined)
-        return choose(await self._memberships(account), named, account.last_tenant_id)
-
-    async def _accept(self, account: Account, member: TenantMembership) -> TenantMembership:
-        reply = await users_api.accept(self.users, member.tenant.id, account.id)
-        if reply is None:
-            raise TenantNotFound
-        async with self.database.transaction() as db:
-            await memberships.store_reply(db, reply)
-            joined = await models.find_membership(db, member.tenant.id, account.id)
-        if joined is None:
-            raise TenantNotFound
-        return joined
-
-    async def _memberships(self, account: Account) -> Sequence[TenantMembership]:
-        async with self.database.transaction(role="fleet") as fleet:
-            return await models.memberships_of_person(fleet, account.id)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Visitor:
     """Where a sign-in comes from, as the session list and the audit trail show it."""
 
@@ -139,27 +60,27 @@ class SignIn:
     passwords: Passwords
     tenants: TenantChoice
     tokens: TokenMaker
+    second_factor: SecondFactor
     settings: AuthSettings
     visitor: Visitor
 
-    async def with_password(
-        self,
-        identifier: str,
-        password: str,
-        in_body: str | None,
-        in_request: str | None,
-        *,
-        limited_to: frozenset[str] | None = None,
-    ) -> Tokens:
+    async def with_password(self, identifier: str, password: str, choices: Choices) -> Tokens:
         """A new session of the person whose username or email and password these are.
 
-        `in_body` and `in_request` may name its tenant; its scopes are among `limited_to`. Raises TenantContradiction,
-        SignInRefused, SignInThrottled, HashingBusy, EmailUnverified, ScopeInvalid, and what choosing a tenant raises.
+        Raises what `by_password` and `complete` raise.
         """
-        named_tenant = one_name(in_body, in_request)
+        one_name(choices.tenant, choices.tenant_beside)
+        account = await self.by_password(identifier, password)
+        return await self.complete(account, Authentication(frozenset({PWD})), choices)
+
+    async def by_password(self, identifier: str, password: str) -> Account:
+        """The account whose username or email and password these are: the first step.
+
+        Raises SignInRefused, SignInThrottled, HashingBusy, EmailUnverified.
+        """
         async with self.database.transaction() as db:
             account = await by_identifier(db, identifier)
-        stored = account.password_hash if account is not None and account.status == ACTIVE else None
+        stored = account.password_hash if account is not None and account.status in _PROVABLE else None
         counters = throttle.counters_of(
             identifier, account.id if account else None, self.visitor.address, self.settings
         )
@@ -167,29 +88,78 @@ class SignIn:
         form = await verify_password(self.database, self.passwords, password, stored, counters, limits)
         if form is None or account is None:
             await refuse(self.database, account, self.visitor.address)
-        await self._renew_hash(account, form)
-        if account.email is None:
-            raise EmailUnverified
-        return await self._open(account, named_tenant, by=None, also=in_request, limited_to=limited_to)
+        account.password_hash = await self._renewed_hash(account, form)
+        await self._check_email(account)
+        return account
+
+    async def with_passkey(self, credential: Credential, choices: Choices) -> Tokens:
+        """A new session of the person whose passkey answered a challenge. Raises PasskeyRefused, EmailUnverified.
+
+        And what `complete` raises. The passkey is two factors: the device, and its check of the person.
+        """
+        async with self.database.transaction() as db:
+            factors = Factors(db, self.second_factor.keyring, self.settings)
+            passkey = await passkeys.accept(db, factors.relying_party, credential, "sign_in", None)
+            account = await accounts.find_account(db, passkey.account_id) if passkey else None
+            if passkey is None or account is None or account.status not in _PROVABLE:
+                account_id = account.id if account else None
+                audit.record(
+                    db,
+                    "sign_in_refused",
+                    account_id=account_id,
+                    address=self.visitor.address,
+                    reason="passkey_refused",
+                )
+                raise PasskeyRefused
+        await self._check_email(account)
+        return await self.complete(account, Authentication(methods_of(passkey) | {MFA}), choices)
+
+    async def with_second_factor(self, mfa_token: str, proof: Proof) -> tuple[Tokens, Choices]:
+        """The session for which a second factor was asked, and what was chosen for it at the first step.
+
+        Raises MfaTokenInvalid, SecondFactorRefused, SignInThrottled, and what `complete` raises.
+        """
+        verified = await self.second_factor.verify(mfa_token, proof)
+        return await self.complete(verified.account, verified.authentication, verified.choices), verified.choices
+
+    async def complete(self, account: Account, authentication: Authentication, choices: Choices) -> Tokens:
+        """A new session of a person who was identified: every step after the first.
+
+        Raises AccountDeactivated, MfaRequired, TenantContradiction, ScopeInvalid, SignInRefused if the account is no
+        longer active, and what choosing a tenant raises.
+        """
+        named = one_name(choices.tenant, choices.tenant_beside)
+        if account.status == DEACTIVATED:
+            await self._record_refusal(account, "account_deactivated")
+            raise AccountDeactivated
+        await self.second_factor.require(account, authentication, choices)
+        member = await self.tenants.membership_for(account, named, choices.tenant_beside)
+        if lacks_second_factor(authentication.methods, member.tenant, self.settings):
+            await self.second_factor.require_enrolment(account, authentication, choices)
+        return await self._open(account, member, authentication, choices, by=None)
 
     async def in_tenant(self, user: Principal, named_tenant: str) -> Tokens:
-        """A new session of a signed-in person in another of their tenants. Raises InvalidToken."""
+        """A new session of a signed-in person in another of their tenants.
+
+        Raises InvalidToken; InsufficientUserAuthentication if the tenant requires a second factor, or a newer sign-in.
+        """
         async with self.database.transaction() as db:
             account = await accounts.find_account(db, user.user_id)
         if account is None:
             raise InvalidToken
-        return await self._open(account, named_tenant, by=user)
+        member = await self.tenants.membership_for(account, named_tenant)
+        return await self._open(account, member, Authentication(user.amr), Choices(), by=user)
 
     async def _open(
         self,
         account: Account,
-        named_tenant: str | None,
+        member: TenantMembership,
+        authentication: Authentication,
+        choices: Choices,
         *,
         by: Principal | None,
-        also: str | None = None,
-        limited_to: frozenset[str] | None = None,
     ) -> Tokens:
-        member = await self.tenants.membership_for(account, named_tenant, also)
+        limited_to = choices.limited_to
         if limited_to is not None and not granted(member.membership.roles, limited_to):
             raise ScopeInvalid
         async with self.database.transaction(member.tenant.id) as db:
@@ -198,22 +168,46 @@ class SignIn:
                 account.id,
                 member.tenant.id,
                 by=by,
+                verified_hash=account.password_hash if PWD in authentication.methods else None,
                 client_id=CLIENT_ID,
                 limited_to=limited_to,
+                authentication=authentication,
+                remembered=choices.remember_me,
+                provider=choices.provider,
                 device=self.visitor.device,
                 address=self.visitor.address,
             )
-            if opened is None:  # no longer active
+            if opened is None:  # no longer active, or with another password
                 raise SignInRefused
+            if lacks_second_factor(opened[0].amr, member.tenant, self.settings):
+                raise InsufficientUserAuthentication(acr=AAL2)
+            if by is not None and is_too_old(opened[0].auth_time, member.tenant, self.settings):
+                raise InsufficientUserAuthentication(max_age_s=settings_of(member.tenant, self.settings).max_ttl_s)
             return self.tokens.make(opened[1], opened[0], member)
 
-    async def _renew_hash(self, account: Account, form: str) -> None:
-        """Store a new hash if the stored one is outdated; `form` is the form of the password that matched it."""
-        if not self.passwords.is_outdated(account.password_hash, form):
+    async def _check_email(self, account: Account) -> None:
+        """Raises EmailUnverified."""
+        if account.email is not None:
             return
+        await self._record_refusal(account, "email_unverified")
+        raise EmailUnverified
+
+    async def _record_refusal(self, account: Account, reason: str) -> None:
+        async with self.database.transaction() as db:
+            audit.record(db, "sign_in_refused", account_id=account.id, address=self.visitor.address, reason=reason)
+
+    async def _renewed_hash(self, account: Account, form: str) -> str:
+        """The stored hash, a new one if it was outdated; `form` is the form of the password that matched it."""
+        if not self.passwords.is_outdated(account.password_hash, form):
+            return account.password_hash
         try:
             new_hash = await self.passwords.hash(form)
         except HashingBusy:  # not needed to sign in: the next sign-in tries again
-            return
+            return account.password_hash
         async with self.database.transaction() as db:
-            await accounts.set_password_hash(db, account.id, account.password_hash, new_hash)
+            if await accounts.set_password_hash(db, account.id, account.password_hash, new_hash):
+                return new_hash
+            stored = await accounts.find_account(db, account.id)
+        # Another sign-in renewed it, or the password was changed: the hash says which.
+        renewed = stored is not None and await self.passwords.matching_form(stored.password_hash, form) is not None
+        return stored.password_hash if stored is not None and renewed else account.password_hash

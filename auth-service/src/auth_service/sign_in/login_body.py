@@ -6,12 +6,14 @@ from fastapi import Depends, Request
 
 from auth_service.forms import FORM, form_fields, validated
 from auth_service.sign_in.schemas import LoginForm, LoginIn
-from shared.problems import UnsupportedMediaType
+from shared.problems import UnsupportedMediaType, raises
 from shared.web.json_input import Input, checked, parse
+from shared.web.openapi_problems import READING_A_BODY
 
 JSON: Final = "application/json"
 
 
+@raises(*READING_A_BODY)
 async def login_body(request: Request) -> LoginIn:
     """The sign-in that was sent. Raises UnsupportedMediaType, MalformedRequest, InvalidInput."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,6 +1,6 @@
 """The rules of signing in: how it is refused, and which tenant it is for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from auth_service.memberships import models
@@ -16,11 +16,57 @@ class SignInRefused(Unauthenticated):
     keeps_writes = True
 
 
+class PasskeyRefused(Unauthenticated):
+    """The passkey is unknown, or its answer is not valid or was sent before."""
+
+    status, title = 401, "The passkey is not valid"
+    remedy = "Ask for new options at POST /auth/mfa/passkeys/sign-in/options, or sign in with the password."
+    keeps_writes = True
+
+
+class MfaTokenInvalid(Unauthenticated):
+    """The `mfa_token` is wrong, was used before, or has expired after five minutes."""
+
+    status, title = 401, "The sign-in cannot be continued"
+    remedy = "Sign in again."
+
+
+class MfaRequired(Unauthenticated):
+    """The password is right, and a second factor is required: the account has one, or the tenant asks for one."""
+
+    status, title = 401, "A second factor is required"
+    remedy = (
+        "Send `mfa_token` with one of `methods` to POST /auth/mfa/verify within five minutes. With `enrol`, add an "
+        "authenticator app first: POST /auth/mfa/enrol."
+    )
+
+    def __init__(self, mfa_token: str, methods: Sequence[str], *, enrol: bool = False) -> None:
+        super().__init__()
+        self.mfa_token, self.methods, self.enrol = mfa_token, methods, enrol
+
+    @classmethod
+    def example(cls) -> "MfaRequired":
+        return cls("q3mZ0w…", ["totp", "recovery_code"])
+
+    def extensions(self) -> Mapping[str, object]:
+        return {"mfa_token": self.mfa_token, "methods": list(self.methods), "enrol": self.enrol}
+
+
 class EmailUnverified(Forbidden):
     """The account has no verified email address, and this fleet requires one."""
 
     status, title = 403, "Verify your email address first"
     remedy = "Open the link that was mailed, or ask for another one at POST /auth/verify-email/request."
+
+
+class AccountDeactivated(Forbidden):
+    """The account is deactivated: its person or an operator has ended its use. Who asks has proven to be its person."""
+
+    status, title = 403, "The account is deactivated"
+    remedy = (
+        "Ask for a link that reactivates it at POST /auth/reactivate. What an operator of the fleet has deactivated, "
+        "only an operator reactivates."
+    )
 
 
 class TenantNotFound(NotFound):

@@ -46,6 +46,13 @@ def counters_of(identifier: str, account_id: UUID | None, address: str, settings
     return tuple(result)
 
 
+def code_counters(method: str, account_id: UUID, address: str, settings: AuthSettings) -> tuple[Counter, ...]:
+    """The counters of a second factor, or of the codes of devices: none for a passkey, which cannot be guessed."""
+    if method == "passkey":
+        return ()
+    return counters_of(f"{method} {account_id}", None, address, settings)
+
+
 def account_counter(account: UUID | str, settings: AuthSettings) -> Counter:
     """The counter of an account; without one, of the name that was typed."""
     return Counter(_digest(f"account {account}"), settings.sign_in.failures_per_account)
@@ -60,10 +67,15 @@ async def check(db: AsyncSession, counters: Sequence[Counter], limits: SignInSet
 
 async def count_failure(db: AsyncSession, counters: Sequence[Counter], limits: SignInSettings) -> None:
     """Count one failure. Raises SignInThrottled when the limit was reached while the password was being checked."""
-    for counter in counters:  # the account before the address, always: two locks in one order never wait for each other
-        await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(counter.key.hex(), 0))))
+    await acquire(db, counters)
     await check(db, counters, limits)
     db.add_all(SignInFailure(key=counter.key) for counter in counters)
+
+
+async def acquire(db: AsyncSession, counters: Sequence[Counter]) -> None:
+    """Let the attempts with these counters go on one at a time, until the transaction ends."""
+    for counter in counters:  # the account before the address, always: two locks in one order never wait for each other
+        await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(counter.key.hex(), 0))))
 
 
 async def forget(db: AsyncSession, counter: Counter) -> None:

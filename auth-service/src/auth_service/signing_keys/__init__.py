@@ -1,1 +1,1 @@
-"""The keys that access tokens are signed with: encrypted in the database, rotated next → active → retired."""
+"""The keys of access tokens and ID tokens: encrypted in the database, rotated next → active → retired."""

@@ -1,7 +1,7 @@
 """The command line of the keys: `python -m auth_service keys list | rotate | generate`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -13,10 +13,11 @@ from auth_service.settings import AuthSettings
 from auth_service.signing_keys import service
 from auth_service.signing_keys.models import StoredKey
 from shared.data.database import Database
+from shared.identity.keys import Algorithm
 from shared.problems import Problem
 from shared.settings import load
 
-commands = typer.Typer(help="The keys that access tokens are signed with.", no_args_is_help=True)
+commands = typer.Typer(help="The keys that access tokens and ID tokens are signed with.", no_args_is_help=True)
 
 
 @commands.command("list")
@@ -32,15 +33,19 @@ def list_keys() -> None:
 
 @commands.command()
 def rotate(
+    algorithm: Annotated[
+        Algorithm | None, typer.Option(help="Only the key of access tokens (ES256) or of ID tokens (RS256).")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Even when the next key is younger than two minutes.")] = False,
 ) -> None:
-    """Sign with the next key from now on; tokens of the old one stay valid until they expire."""
+    """Sign with the next keys from now on; tokens of the old ones stay valid until they expire."""
     try:
-        kid = asyncio.run(_rotated(force))
+        kids = asyncio.run(_rotated([algorithm] if algorithm else service.ALGORITHMS, force))
     except Problem as problem:
         typer.echo(f"{problem.detail} {problem.remedy}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{kid} signs now; every replica follows within seconds")
+    for kid in kids:
+        typer.echo(f"{kid} signs now; every replica follows within seconds")
 
 
 @commands.command()
@@ -58,10 +63,11 @@ async def _listed() -> list[StoredKey]:
         return await service.listed(db)
 
 
-async def _rotated(force: bool) -> str:
+async def _rotated(algorithms: Iterable[Algorithm], force: bool) -> list[str]:
     settings = load(AuthSettings)
+    keyring = Keyring.load(settings.keys)
     async with _database(settings) as db:
-        return await service.rotate(db, Keyring.load(settings.keys), force=force)
+        return [await service.rotate(db, keyring, algorithm, force=force) for algorithm in algorithms]
 
 
 @asynccontextmanager

@@ -1,11 +1,12 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import DateTime, Index, LargeBinary, func, text
+from sqlalchemy import DateTime, Index, LargeBinary, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.data.models import Global
+from shared.identity.keys import Algorithm
 
 Status = Literal["next", "active", "retired"]
 
@@ -15,13 +16,19 @@ class StoredKey(Global):
 
     __tablename__ = "signing_keys"
     __table_args__ = (
-        # However many replicas start or rotate at once, one key is active and one is next.
-        Index("uq_signing_keys_status_current", "status", unique=True, postgresql_where=text("status <> 'retired'")),
+        # However many replicas start or rotate at once, one key of an algorithm is active and one is next.
+        Index(
+            "uq_signing_keys_algorithm_status_current",
+            "algorithm",
+            "status",
+            unique=True,
+            postgresql_where=text("status <> 'retired'"),
+        ),
     )
 
     kid: Mapped[str] = mapped_column(primary_key=True)
-    algorithm: Mapped[str]
-    status: Mapped[str]
+    algorithm: Mapped[Algorithm] = mapped_column(Text)
+    status: Mapped[Status] = mapped_column(Text)
     public_jwk: Mapped[dict[str, Any]] = mapped_column(JSONB)
     private_sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -5,6 +5,7 @@ from auth_service.sessions.signed_in import SignedIn
 from auth_service.tickets import service
 from auth_service.tickets.schemas import RedeemIn, RedeemOut, TicketIn, TicketOut
 from shared.deps import Db, require_grant
+from shared.problems import InvalidToken, raises
 from shared.web.router import Router
 
 router = Router(tags=["tickets"])
@@ -18,6 +19,7 @@ async def make_ticket(body: TicketIn, user: SignedIn, db: Db, settings: Settings
 
 
 @router.post("/internal/tickets/redeem", dependencies=[Depends(require_grant("tickets:redeem"))])
+@raises(InvalidToken)
 async def redeem_ticket(body: RedeemIn, db: Db) -> RedeemOut:
     """The identity behind a ticket."""
     return RedeemOut(claims=await service.redeem(db, body.ticket, body.path))

@@ -28,7 +28,7 @@ class TicketIn(Input):
 
 
 class TicketOut(BaseModel):
-    ticket: str
+    ticket: str = Field(examples=["q3mZ0w…"])
     expires_in: int = Field(default=TTL_S, description="Seconds.")
 
 
@@ -42,4 +42,4 @@ class RedeemIn(Input):
 class RedeemOut(BaseModel):
     """The claims of the access token behind the ticket; `exp` is that token's."""
 
-    claims: dict[str, Any]
+    claims: dict[str, Any] = Field(examples=[{"sub": "01890a5d-ac96-774b-bcce-b302099a8057", "scope": "chat:read"}])

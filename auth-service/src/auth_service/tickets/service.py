@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -63,8 +64,11 @@ async def prune(db: AsyncSession) -> None:
 
 
 def _claims(user: Principal, public_url: str) -> dict[str, Any]:
-    """As in the person's own access token; what only internal tokens carry stays out."""
-    own = {name: value for name, value in user.to_claims().items() if name not in ("person_exp", "act")}
+    """As in the person's own access token; what only internal tokens carry stays out.
+
+    An operator who impersonates the person is in `act` of both.
+    """
+    own = {name: value for name, value in replace(user, actor=None).to_claims().items() if name != "person_exp"}
     return {**own, "iss": public_url, "aud": public_url, "exp": user.expires_at}
 
 

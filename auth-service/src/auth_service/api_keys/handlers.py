@@ -1,10 +1,11 @@
-"""The end of a membership ends the person's sessions in that tenant."""
+"""The end of a membership ends the person's sessions and API keys in that tenant."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth_service.api_keys import service
 from auth_service.memberships import service as memberships
 from auth_service.memberships.events import MembershipRevoked
-from auth_service.sessions import service
+from auth_service.sessions import ending
 from shared.events import EventHandlers
 
 handlers = EventHandlers()
@@ -14,4 +15,5 @@ handlers = EventHandlers()
 async def membership_revoked(db: AsyncSession, event: MembershipRevoked) -> None:
     """Unless the projection has a newer version: the person is a member again."""
     if event.tenant_id is not None and await memberships.apply_membership(db, event.tenant_id, event, revoked=True):
-        await service.end_in_tenant(db, event.user_id, event.tenant_id)
+        await ending.end_in_tenant(db, event.user_id, event.tenant_id)
+        await service.revoke_in_tenant(db, event.user_id, event.tenant_id)

@@ -1,0 +1,1 @@
+"""Importing accounts of another system, with their password hashes."""

@@ -1,0 +1,1 @@
+"""What operators do to accounts, on the command line."""

@@ -1,0 +1,1 @@
+"""Deactivating accounts, by their person or an operator, and reactivating them."""

@@ -1,0 +1,1 @@
+"""The upstream identities that a person has linked to their account."""

@@ -1,0 +1,1 @@
+"""Signing in by a mailed link, in the browser that asked for it."""

@@ -1,0 +1,1 @@
+"""Second factors: codes of authenticator apps, passkeys and recovery codes; which a person has, and verifying one."""

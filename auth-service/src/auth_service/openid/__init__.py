@@ -1,0 +1,1 @@
+"""OpenID Connect: ID tokens, userinfo, discovery."""
