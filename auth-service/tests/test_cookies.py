@@ -13,7 +13,16 @@ async def test_the_refresh_token_is_a_cookie_that_no_script_reads(door: Door) ->
     assert body["csrf_token"]
     name, *flags = reply.headers["set-cookie"].split("; ")
     assert name.startswith("flotilla_refresh=")
-    assert set(flags) == {"HttpOnly", "Path=/auth", "SameSite=strict", "Max-Age=2592000"}
+    assert set(flags) == {"HttpOnly", "Path=/auth", "SameSite=strict"}  # it ends with the browser
+
+
+async def test_the_cookie_of_a_remembered_session_outlives_the_browser(door: Door) -> None:
+    await door.register("ann", slug="acme")
+    reply = await door.login("ann", cookie=True, remember_me=True)
+    headers = {**ORIGIN, "X-CSRF-Token": reply.json()["csrf_token"]}
+    refreshed = await door.client.post("/auth/refresh", json={}, headers=headers)
+    for answer in (reply, refreshed):
+        assert "Max-Age=2592000" in answer.headers["set-cookie"]
 
 
 async def test_a_refresh_by_cookie_needs_origin_and_csrf_token_else_nothing_rotates(door: Door) -> None:

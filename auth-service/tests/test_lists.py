@@ -20,4 +20,13 @@ async def test_a_cursor_is_for_one_list_only(door: Door) -> None:
     async def session() -> None:
         assert (await door.login("ann")).status_code == 200
 
-    await check_cursors(door.client, door.bearer(ann), {"/auth/sessions": session}, door.bearer(gil))
+    async def api_key() -> None:
+        body = {"name": "a program", "scopes": ["files:read"]}
+        assert (await door.client.post("/auth/api-keys", json=body, headers=door.bearer(ann))).status_code == 201
+
+    await check_cursors(
+        door.client,
+        door.bearer(ann),
+        {"/auth/sessions": session, "/auth/audit": session, "/auth/api-keys": api_key},
+        door.bearer(gil),
+    )

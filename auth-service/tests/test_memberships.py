@@ -15,6 +15,7 @@ from shared.ids import new_id
 from shared.testing.fakes import FakeUsers
 
 from .door import Door, claims_of, problem
+from .events import received
 
 handlers = auth.handlers
 TENANT, ANN, MEMBERSHIP = new_id(), new_id(), new_id()
@@ -23,23 +24,7 @@ TENANT, ANN, MEMBERSHIP = new_id(), new_id(), new_id()
 async def _told(
     database: Database, kind: str, subject: UUID, version: int, data: dict[str, Any], tenant: UUID = TENANT
 ) -> None:
-    """One event, as the inbox worker runs its handler."""
-    envelope = Envelope.model_validate(
-        {
-            "id": new_id(),
-            "source": "/users",
-            "type": f"{kind}.v1",
-            "subject": subject,
-            "time": "2026-01-01T00:00:00Z",
-            "tenantid": tenant,
-            "subjectversion": version,
-            "data": data,
-        }
-    )
-    handler = handlers.get(envelope.type)
-    assert handler is not None
-    async with database.transaction(tenant) as db:
-        await handler.handle(db, handler.event.of(envelope))
+    await received(database, kind, subject, version, data, tenant)
 
 
 async def _place(database: Database) -> tuple[str, list[str], str] | None:
@@ -52,11 +37,25 @@ def _member(*roles: str, status: str = "active") -> dict[str, Any]:
     return {"user_id": str(ANN), "username": "ann", "roles": list(roles), "status": status}
 
 
-async def test_a_membership_that_ends_takes_its_sessions_along(door: Door, users: FakeUsers) -> None:
+async def _api_key(door: Door, tokens: dict[str, Any]) -> str:
+    body = {"name": "a program", "scopes": ["files:read"]}
+    reply = await door.client.post("/auth/api-keys", json=body, headers=door.bearer(tokens))
+    key: str = reply.json()["key"]
+    return key
+
+
+async def _is_valid(door: Door, key: str) -> bool:
+    gateway = door.people.service("gateway")
+    reply = await door.client.post("/internal/api-keys/redeem", json={"key": key}, headers=gateway)
+    return bool(reply.status_code == 200)
+
+
+async def test_a_membership_that_ends_takes_its_sessions_and_api_keys_along(door: Door, users: FakeUsers) -> None:
     """Even if the person comes back: who had the old refresh token begins anew."""
     acme, globex = await door.signed_up("ann", slug="acme"), users.add_tenant("globex")
     member = users.add_member("globex", claims_of(acme)["sub"], roles=["user"])
     tokens = (await door.login("ann", tenant="globex")).json()
+    keys = [await _api_key(door, session) for session in (acme, tokens)]
     data = {"user_id": claims_of(acme)["sub"], "username": "ann", "roles": ["user"], "status": "ended"}
     where = {"tenant": UUID(globex["id"])}
     await _told(door.database, "membership.revoked", UUID(member["id"]), 2, data, **where)
@@ -69,6 +68,8 @@ async def test_a_membership_that_ends_takes_its_sessions_along(door: Door, users
     assert await door.rows("SELECT 1 FROM revocations") == []  # the reason is users-service's to tell
     await _told(door.database, "membership.granted", UUID(member["id"]), 3, data | {"status": "active"}, **where)
     assert problem(await door.refresh(tokens["refresh_token"])) == (401, "refresh_refused")
+
+    assert [await _is_valid(door, key) for key in keys] == [True, False]
 
     newer = (await door.login("ann", tenant="globex")).json()
     await _told(door.database, "membership.revoked", UUID(member["id"]), 2, data, **where)  # said again, late

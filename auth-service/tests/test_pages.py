@@ -7,8 +7,13 @@ from string import Formatter
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
-from auth_service.mails.texts import LANGUAGES, preferred, texts
+from auth_service.app import service
+from auth_service.languages import LANGUAGES, preferred
+from auth_service.mails.texts import texts
+from shared.identity.scopes import LISTED
 
 from .door import Door
 from .mailbox import Mailbox, link_in
@@ -121,6 +126,27 @@ def test_every_language_has_every_text_with_the_same_placeholders() -> None:
         for purpose, text in texts(language).items():
             assert _placeholders(text.text) == _placeholders(english[purpose].text), (language, purpose)
             assert not _placeholders(text.subject)
+        for name, shown in _pages(language).items():
+            assert _placeholders(shown) == _placeholders(pages[name]), (language, name)
+
+
+@pytest.mark.parametrize(
+    ("language", "informal"),
+    [
+        ("de", r"du|dich|dir|dein(e[mnrs]?)?"),
+        ("es", r"tú|tus?|te|ti|contigo|tuy[ao]s?|eres|has|puedes|fuiste"),
+        ("fr", r"tu|te|toi|ta|tes|tien(ne)?s?"),
+    ],
+)
+def test_people_are_addressed_formally_everywhere(language: str, informal: str) -> None:
+    mails = [f"{mail.subject}\n{mail.text}" for mail in texts(language).values()]
+    for shown in [*_pages(language).values(), *mails]:
+        assert re.search(rf"\b({informal})\b", shown, re.IGNORECASE) is None, shown
+
+
+def test_scopes_that_people_are_asked_for_exist() -> None:
+    described = {name.removeprefix("scope_") for name in _pages("en") if name.startswith("scope_")}
+    assert described <= {scope["name"] for scope in LISTED}
 
 
 def _pages(language: str) -> dict[str, str]:
@@ -130,3 +156,21 @@ def _pages(language: str) -> dict[str, str]:
 
 def _placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("path", ["/auth/pages/sign-in", "/oauth2/authorize", "/oauth2/consent", "/oauth2/account/x"])
+async def test_no_script_of_another_origin_reads_a_page(door: Door, path: str) -> None:
+    """RFC 9700, section 2.6: CORS must not be supported at the authorization endpoint."""
+    origin = {"Origin": "https://console.example"}
+    for method in ("GET", "POST", "OPTIONS"):
+        reply = await door.client.request(method, path, headers=origin | {"Access-Control-Request-Method": "GET"})
+        assert [name for name in reply.headers if name.startswith("access-control-")] == []
+    allowed = await door.client.get("/.well-known/oauth-authorization-server", headers=origin)
+    assert allowed.headers["access-control-allow-origin"] == origin["Origin"]
+
+
+def test_every_page_is_among_the_services_pages(app: FastAPI) -> None:
+    paths = {route.path for route in app.routes if isinstance(route, APIRoute) and not route.include_in_schema}
+    assert "/auth/pages/sign-in" in paths
+    pages = tuple(service.pages)
+    assert sorted(path for path in paths if not path.startswith(pages)) == []

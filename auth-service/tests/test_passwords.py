@@ -3,6 +3,10 @@
 import asyncio
 from typing import Any
 
+import pytest
+from sqlalchemy import text
+
+from shared.data.database import Database
 from shared.testing import eventually
 
 from .door import PASSWORD, Door, new_password, problem
@@ -37,6 +41,22 @@ async def test_a_new_password_ends_the_other_sessions(door: Door, mailbox: Mailb
     assert (await door.login("ann", NEW)).status_code == 200
     notice = await mailbox.received(1)
     assert (notice["To"], notice["Subject"]) == ("ann@example.com", "Your password was changed")
+
+
+@pytest.mark.parametrize("way", ["change", "reset"])
+async def test_a_new_password_takes_back_the_address_that_was_asked_for(door: Door, mailbox: Mailbox, way: str) -> None:
+    """Else a thief of the old password asks for their own address, verifies it later, and resets the new one."""
+    tokens = await door.signed_up("ann", slug="acme")
+    asked = {"username": "ann", "password": PASSWORD, "email": "thief@example.com"}
+    assert (await door.client.post("/auth/verify-email/request", json=asked)).status_code == 202
+    link = token_in(await mailbox.received(1))
+    if way == "change":
+        assert (await change(door, tokens)).status_code == 200
+    else:
+        await ask(door, "ann@example.com")
+        assert (await confirm(door, token_in(await mailbox.received(2)))).status_code == 204
+    assert problem(await door.client.post("/auth/verify-email", json={"token": link})) == (400, "link_invalid")
+    assert (await door.login("ann@example.com", NEW)).status_code == 200
 
 
 async def test_a_password_is_changed_by_who_knows_it(door: Door) -> None:
@@ -146,3 +166,18 @@ async def mail_becomes(door: Door, condition: str) -> None:
         return bool(await door.rows(f"SELECT 1 FROM mails WHERE {condition}"))  # noqa: S608 - conditions from above
 
     await eventually(there)
+
+
+async def test_a_sign_in_under_way_ends_with_the_password(door: Door, database: Database) -> None:
+    """An attacker who knows the old password and signs in again and again has no session after its change."""
+    await door.register("ann")
+
+    async def waits() -> bool:
+        return bool(await door.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
+
+    async with database.transaction() as db:
+        await db.execute(text("UPDATE accounts SET password_hash = 'changed' WHERE username = 'ann'"))
+        signing_in = asyncio.create_task(door.login("ann"))
+        await eventually(waits, within_s=10, saying="the sign-in has checked the password")
+    assert (await signing_in).status_code == 401
+    assert await door.rows("SELECT id FROM sessions WHERE ended_at IS NULL") == []

@@ -117,11 +117,29 @@ async def test_what_is_no_token_of_ours_is_refused_and_ends_nothing(door: Door) 
     assert (await door.refresh(token)).status_code == 200
 
 
-@pytest.mark.parametrize("column", ["last_seen_at", "created_at"])
-async def test_a_session_ends_idle_and_at_its_longest(door: Door, column: str) -> None:
-    first = await door.signed_up("ann", slug="acme")
-    await door.run(f"UPDATE sessions SET {column} = {column} - interval '200 days'")  # noqa: S608 - a test's own words
-    assert problem(await door.refresh(first["refresh_token"])) == (401, "refresh_refused")
+@pytest.mark.parametrize(
+    ("remember_me", "column", "interval", "refreshed"),
+    [
+        (False, "last_seen_at", "11 hours", True),
+        (False, "last_seen_at", "13 hours", False),
+        (True, "last_seen_at", "29 days", True),
+        (True, "last_seen_at", "31 days", False),
+        (True, "created_at", "179 days", True),
+        (True, "created_at", "181 days", False),
+    ],
+)
+async def test_a_session_ends_idle_and_at_its_longest(
+    door: Door, remember_me: bool, column: str, interval: str, refreshed: bool
+) -> None:
+    await door.signed_up("ann", slug="acme")
+    tokens = (await door.login("ann", remember_me=remember_me)).json()
+    opened = (await door.client.post("/auth/sessions", json={"tenant": "acme"}, headers=door.bearer(tokens))).json()
+    await door.run(f"UPDATE sessions SET {column} = {column} - interval '{interval}'")  # noqa: S608 - from above
+    listed = (await door.client.get("/auth/sessions", headers=door.bearer(tokens))).json()["items"]
+    assert ({tokens["session_id"], opened["session_id"]} <= {item["id"] for item in listed}) == refreshed
+    for session in (tokens, opened):  # one opened from another inherits its lifetime
+        reply = await door.refresh(session["refresh_token"])
+        assert (200 if refreshed else 401) == reply.status_code
 
 
 class TestRoles:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -96,6 +97,21 @@ async def test_the_same_request_sent_twice_at_once_makes_one_account(door: Door)
     assert len(await door.rows("SELECT 1 FROM outbox WHERE type = 'account.registered.v1'")) == 1
 
 
+def day(years: int, *, later: int = 0) -> str:
+    """The day that was `years` years ago, or so many days later."""
+    today = datetime.now(UTC).date()
+    today = today.replace(day=28) if (today.month, today.day) == (2, 29) else today
+    return str(today.replace(year=today.year - years) + timedelta(days=later))
+
+
+async def test_birth_date_and_newsletter_go_to_users_service(door: Door, users: FakeUsers) -> None:
+    for name, born in (("ann", day(13)), ("bob", day(121, later=1))):
+        reply = await door.register(name, birth_date=born, newsletter=True)
+        assert users.details[reply.json()["id"]] == {"birth_date": born, "newsletter": True}
+    reply = await door.register("cyd")
+    assert users.details[reply.json()["id"]] == {"birth_date": None, "newsletter": False}
+
+
 RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"username": "an"}, "string_too_short", "#/username"),
     ({"username": "a" * 33}, "string_too_long", "#/username"),
@@ -119,6 +135,11 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"tenant": {"name": "Acme\u0007 Limited", "slug": "acme"}}, "one_line", "#/tenant/name"),
     ({"tenant": {"name": " \n ", "slug": "acme"}}, "one_line", "#/tenant/name"),
     ({"tenant": "acme"}, "model_attributes_type", "#/tenant"),
+    ({"birth_date": day(13, later=1)}, "age", "#/birth_date"),
+    ({"birth_date": day(121)}, "age", "#/birth_date"),
+    ({"birth_date": "2990-01-01"}, "age", "#/birth_date"),
+    ({"birth_date": "1990-02-30"}, "not_a_day", "#/birth_date"),
+    ({"newsletter": "yes"}, "bool_type", "#/newsletter"),
     ({"admin": True}, "extra_forbidden", "#/admin"),
 ]
 

@@ -27,6 +27,8 @@ from shared.web.health import HealthChecks
 
 from .door import Door, principal_of
 
+pytestmark = pytest.mark.own_process
+
 PATH = "/internal/revocations"
 BOUND_S = 2.0  # within which a revocation reaches every follower
 LISTENER = "FROM pg_stat_activity WHERE application_name = 'flotilla-auth-listen' AND datname ="
@@ -122,7 +124,7 @@ async def test_an_idle_feed_is_read_once_a_wait(read: Read, feed: RevocationFeed
     await eventually(lambda: len(asked) == 4, saying="the follower has waited twice")
     following.cancel()
     await asyncio.wait([following])
-    assert len(reads) == 3
+    assert len(reads) in (3, 4)  # the last one may have ended before the follower did
     assert asked[0] is None
     assert len(set(asked[1:])) == 1
 
@@ -137,7 +139,8 @@ async def test_what_waits_holds_no_connection_and_does_not_look_slow(
 
     before = spent_s()
     async with holding() as answer:
-        assert resources.get(Database).pool_in_use() == {"app": 0, "fleet": 0}
+        pools = resources.get(Database).pool_in_use
+        await eventually(lambda: pools() == {"app": 0, "fleet": 0}, saying="no connection is held")
         assert REGISTRY.get_sample_value("flotilla_http_requests_in_flight") == 0
         await answer
     assert spent_s() - before < 2
