@@ -46,11 +46,11 @@ def settings_values(settings_values: dict[str, Any], storage_folder: Path) -> di
 def register(client: httpx2.AsyncClient, as_user: People) -> Register:
     """Registers someone as auth-service does: `await register("ann", tenant="acme")` makes the tenant too."""
 
-    async def call(name: str, *, tenant: str | None = None) -> dict[str, Any]:
+    async def call(name: str, *, tenant: str | None = None, **more: Any) -> dict[str, Any]:
         new = {"id": str(as_user.tenant_id(tenant)), "name": tenant.title(), "slug": tenant} if tenant else None
         reply = await client.put(
             f"/internal/registrations/{as_user.id(name)}",
-            json={"username": name, "tenant": new},
+            json={"username": name, "tenant": new, **more},
             headers=as_user.service("auth"),
         )
         assert reply.status_code == 200, reply.text

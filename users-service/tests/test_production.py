@@ -8,13 +8,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
 from shared.data.database import Database
 from shared.data.production_checks import reasons
 from shared.dev.demo.demo_tenant import Demo
 from shared.dev.launcher.data_folder import DataFolder
-from shared.resources import dependency
+from shared.resources import Resources
 from shared.settings import Environment, ServiceSettings
 from shared.testing import People
 from users_service.app import service as users
@@ -102,12 +101,9 @@ def test_the_slugs_are_those_that_the_launcher_seeds(tmp_path: Path) -> None:
 
 
 async def test_outside_of_development_nobody_gets_its_slug(
-    app: FastAPI, client: httpx2.AsyncClient, settings: ServiceSettings, as_user: People
+    resources: Resources, client: httpx2.AsyncClient, settings: ServiceSettings, as_user: People
 ) -> None:
-    async def guarded() -> ServiceSettings:
-        return settings.model_copy(update={"environment": Environment.PRODUCTION})
-
-    app.dependency_overrides[dependency(UsersSettings)] = guarded
+    resources.add(settings.model_copy(update={"environment": Environment.PRODUCTION}), UsersSettings)
     new = {"id": str(as_user.tenant_id("demo")), "name": "Demo", "slug": "demo"}
     reply = await client.put(
         f"/internal/registrations/{as_user.id('ann')}",

@@ -29,6 +29,7 @@ async def test_who_brings_a_tenant_is_its_admin(register: Register, published: P
         "slug": "acme",
         "name": "Acme",
         "tier": "free",
+        "settings": {},
         "status": "active",
         "version": 1,
     }
@@ -51,6 +52,36 @@ async def test_who_brings_none_joins_the_default_tenant(register: Register) -> N
     await register("ann", tenant="acme")
     membership = (await register("bob"))["membership"]
     assert (membership["tenant"]["slug"], membership["roles"], membership["status"]) == ("acme", ["user"], "active")
+
+
+async def test_birth_date_and_newsletter_are_in_the_profile(
+    register: Register, client: httpx2.AsyncClient, as_user: People
+) -> None:
+    await register("ann", tenant="acme", birth_date="1990-02-28", newsletter=True)
+    await register("ann", tenant="acme", birth_date="1991-02-28", newsletter=False)  # a repeat changes nothing
+    await register("bob")
+    profiles = [(await client.get("/api/v1/profile", headers=as_user(name))).json() for name in ("ann", "bob")]
+    shown = [(profile["birth_date"], profile["newsletter"]) for profile in profiles]
+    assert shown == [("1990-02-28", True), (None, False)]
+    patched = await client.patch("/api/v1/profile", json={"newsletter": None}, headers=as_user("ann"))
+    assert patched.json()["newsletter"] is False
+    assert patched.json()["birth_date"] == "1990-02-28"
+
+
+async def test_a_registration_may_join_a_tenant_as_a_user(
+    client: httpx2.AsyncClient, as_user: People, register: Register
+) -> None:
+    """As a sign-up through the tenant's own identity provider does."""
+    await register("ann", tenant="acme")
+    headers, tenant_id = as_user.service("auth"), str(as_user.tenant_id("acme"))
+    body = {"username": "bob", "tenant": None, "join": tenant_id}
+    reply = await client.put(f"/internal/registrations/{new_id()}", json=body, headers=headers)
+    membership = reply.json()["membership"]
+    assert (membership["tenant"]["id"], membership["roles"], membership["status"]) == (tenant_id, ["user"], "active")
+    nowhere = await client.put(
+        f"/internal/registrations/{new_id()}", json=body | {"username": "cy", "join": str(new_id())}, headers=headers
+    )
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "tenant_not_found")
 
 
 async def test_without_a_default_tenant_there_is_no_membership(

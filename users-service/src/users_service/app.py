@@ -8,14 +8,17 @@ from users_service.members.api import router as members
 from users_service.members.commands import operators
 from users_service.members.commands import tenants as tenant_commands
 from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
+from users_service.members.operators_api import router as operator_calls
 from users_service.profiles.api import router as profiles
 from users_service.profiles.events import UserUpdated
+from users_service.registration.api import further_tenants
 from users_service.registration.api import router as registration
 from users_service.registration.handlers import handlers
 from users_service.resources import open_resources
 from users_service.revocations.api import router as revocations
 from users_service.scopes import SCOPES
 from users_service.settings import UsersSettings
+from users_service.tenant_settings.api import router as tenant_settings
 from users_service.tenants.api import router as tenants
 from users_service.tenants.demo_tenant import refuse_demo_tenant
 from users_service.tenants.events import (
@@ -33,7 +36,19 @@ service = Service(
     settings=UsersSettings,
     description="Tenants, memberships with roles, profiles and files.",
     # profiles before users: /users/me is one's own profile, not the person named `me`
-    routers=[profiles, users, tenants, members, files, registration, memberships, revocations],
+    routers=[
+        profiles,
+        users,
+        tenants,
+        further_tenants,
+        tenant_settings,
+        members,
+        files,
+        registration,
+        memberships,
+        operator_calls,
+        revocations,
+    ],
     scopes=SCOPES,
     handlers=handlers,
     publishes=[

@@ -1,6 +1,6 @@
 """What users-service reads beyond the shared settings."""
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ class FileSettings(Section):
     sweep_interval_s: float = Field(default=5.0, gt=0, description="The interval between sweeps for objects to remove.")
 
 
+class RegistrationSettings(Section):
+    tenants: Literal["open", "operator"] | None = Field(default=None, description="Who may create a tenant.")
+
+
 class UsersSettings(ServiceSettings):
     service: ClassVar[str] = "users"
     default_port: ClassVar[int] = 8002
@@ -33,6 +37,12 @@ class UsersSettings(ServiceSettings):
         default=None, pattern=SLUG, description="Slug of the tenant that people without one join."
     )
     files: FileSettings = FileSettings()
+    registration: RegistrationSettings = RegistrationSettings()
+
+    @property
+    def people_may_create_tenants(self) -> bool:
+        """Otherwise operators alone may: in production and staging, unless the settings say that anyone may."""
+        return (self.registration.tenants or ("operator" if self.guarded else "open")) == "open"
 
     def production_errors(self) -> list[str]:
         temporary = self.storage_url == _DEVELOPMENT_STORAGE

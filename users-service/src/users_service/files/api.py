@@ -8,7 +8,16 @@ from fastapi.responses import StreamingResponse
 from shared.deps import Conditions, CurrentUser, DatabaseDep, Db, require_any_scope, require_scopes, resource
 from shared.identity.principal import tenant_of
 from shared.ids import new_id
-from shared.problems import Problem
+from shared.problems import (
+    BodyTooLarge,
+    InvalidInput,
+    MalformedRequest,
+    NoTenant,
+    Problem,
+    RangeNotSatisfiable,
+    UnsupportedMediaType,
+    raises,
+)
 from shared.web.idempotency import IdempotentUpload
 from shared.web.paging import CursorPage
 from shared.web.router import Router
@@ -18,8 +27,10 @@ from users_service.files.models import File
 from users_service.files.names import disposition
 from users_service.files.ranges import asked_range
 from users_service.files.schemas import UPLOAD_FORM, FileOut, FileQuery
-from users_service.files.storage import Storage
+from users_service.files.service import FileNotFound
+from users_service.files.storage import Storage, StorageUnavailable
 from users_service.files.upload import OVERHEAD_BYTES, Received, Upload, too_large
+from users_service.members.service import MemberNotFound
 
 router = Router(prefix="/api/v1/files", tags=["files"])
 
@@ -39,6 +50,7 @@ StorageDep = Annotated[Storage, resource(Storage)]
 
 
 @router.post("", status_code=201, dependencies=WRITE, openapi_extra=UPLOAD_FORM, max_body_size=_COUNTED_HERE)
+@raises(NoTenant, MalformedRequest, UnsupportedMediaType, UploadStalled, BodyTooLarge, InvalidInput, StorageUnavailable)
 async def upload_file(
     request: Request,
     user: CurrentUser,
@@ -87,6 +99,7 @@ async def _never_silent(chunks: AsyncIterator[bytes], idle_s: float) -> AsyncIte
 
 
 @router.get("", dependencies=READ)
+@raises(NoTenant, MemberNotFound)
 async def list_files(user: CurrentUser, db: Db, query: Annotated[FileQuery, Query()]) -> CursorPage[FileOut]:
     """The caller's files; with admin:read those of the whole tenant."""
     found, following = await service.page(db, user, query)
@@ -94,6 +107,7 @@ async def list_files(user: CurrentUser, db: Db, query: Annotated[FileQuery, Quer
 
 
 @router.get("/{file_id}", dependencies=READ)
+@raises(FileNotFound)
 async def read_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> FileOut:
     """What is known of one file."""
     file = await service.read(db, user, file_id)
@@ -102,6 +116,7 @@ async def read_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Cond
 
 
 @router.delete("/{file_id}", status_code=204, dependencies=[Depends(require_any_scope("files:write", "files:delete"))])
+@raises(FileNotFound, NoTenant)
 async def delete_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Conditions) -> None:
     """Delete the caller's file (files:write) or any file of the tenant (files:delete)."""
     await service.delete(db, user, file_id, conditions.allow_write)
@@ -116,6 +131,7 @@ async def delete_file(file_id: FileId, user: CurrentUser, db: Db, conditions: Co
         206: {"description": "The range asked for.", "content": {"application/octet-stream": {}}},
     },
 )
+@raises(FileNotFound, RangeNotSatisfiable, StorageUnavailable)
 async def read_content(
     request: Request, file_id: FileId, user: CurrentUser, storage: StorageDep, db: Db, conditions: Conditions
 ) -> Response:

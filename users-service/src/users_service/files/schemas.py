@@ -14,12 +14,12 @@ class FileOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    name: str
-    content_type: str
-    size_bytes: int
-    sha256: str
-    description: str | None
-    category: str | None
+    name: str = Field(examples=["boats.csv"])
+    content_type: str = Field(examples=["text/csv"])
+    size_bytes: int = Field(examples=[30])
+    sha256: str = Field(examples=["9f86d081…"])
+    description: str | None = Field(examples=["Boats of May"])
+    category: str | None = Field(examples=["reports"])
     owner_id: UUID
     created_at: datetime
 

@@ -3,13 +3,16 @@ from typing import Annotated
 from fastapi import Depends, Query, Response
 
 from shared.deps import Conditions, CurrentUser, FleetDb, UserId, require_grant, require_scopes
+from shared.problems import raises
 from shared.web.paging import CursorPage
 from shared.web.router import Router
 from users_service.deps import TenantId
 from users_service.members import service
 from users_service.members.schemas import MemberIn, MemberOut, MemberQuery, MembershipList, MembershipOut
+from users_service.members.service import LastAdmin, MemberNotFound, PersonNotFound
 from users_service.tenants import models
 from users_service.tenants import service as tenants
+from users_service.tenants.service import TenantNotFound
 from users_service.tenants.transactions import NamedTenantDb, OwnTenantDb
 
 router = Router(prefix="/api/v1/tenants/{tenant_id}/members", tags=["tenants"])
@@ -19,6 +22,7 @@ READ, WRITE = [Depends(require_scopes("tenant:read"))], [Depends(require_scopes(
 
 
 @router.get("", dependencies=READ)
+@raises(TenantNotFound)
 async def list_members(
     tenant_id: TenantId, db: OwnTenantDb, query: Annotated[MemberQuery, Query()]
 ) -> CursorPage[MemberOut]:
@@ -28,6 +32,7 @@ async def list_members(
 
 
 @router.get("/{user_id}", dependencies=READ)
+@raises(TenantNotFound, MemberNotFound)
 async def read_member(tenant_id: TenantId, user_id: UserId, db: OwnTenantDb, conditions: Conditions) -> MemberOut:
     """One member of the tenant."""
     membership = await service.read(db, tenant_id, user_id)
@@ -40,6 +45,7 @@ async def read_member(tenant_id: TenantId, user_id: UserId, db: OwnTenantDb, con
     dependencies=WRITE,
     responses={201: {"model": MemberOut, "description": "The person is a member now, invited until they accept."}},
 )
+@raises(TenantNotFound, PersonNotFound, LastAdmin)
 async def put_member(
     tenant_id: TenantId,
     user_id: UserId,
@@ -58,6 +64,7 @@ async def put_member(
 
 
 @router.delete("/{user_id}", dependencies=WRITE, status_code=204)
+@raises(TenantNotFound, MemberNotFound, LastAdmin)
 async def delete_member(
     tenant_id: TenantId, user_id: UserId, user: CurrentUser, db: OwnTenantDb, conditions: Conditions
 ) -> None:
@@ -73,12 +80,14 @@ async def list_memberships(user_id: Annotated[UserId, Query()], fleet: FleetDb) 
 
 
 @internal.get("/{tenant_id}/{user_id}", dependencies=[Depends(require_grant("memberships:read"))])
+@raises(TenantNotFound, MemberNotFound)
 async def read_membership(tenant_id: TenantId, user_id: UserId, db: NamedTenantDb) -> MembershipOut:
     """A person's membership in a tenant; 404 if there is none or it has ended."""
     return MembershipOut.of(await service.read(db, tenant_id, user_id), await tenants.read(db, tenant_id))
 
 
 @internal.post("/{tenant_id}/{user_id}/accept", dependencies=[Depends(require_grant("memberships:accept"))])
+@raises(TenantNotFound, MemberNotFound)
 async def accept_membership(tenant_id: TenantId, user_id: UserId, db: NamedTenantDb) -> MembershipOut:
     """The person named this tenant at a sign-in: an invited membership becomes active."""
     return MembershipOut.of(await service.accept(db, tenant_id, user_id), await tenants.read(db, tenant_id))

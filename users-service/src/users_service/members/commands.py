@@ -1,6 +1,7 @@
 """What an operator does on the machine itself, where no token is needed.
 
-`python -m users_service operators grant acme ann` is the one way to the role `system`, which no tenant grants;
+`python -m users_service operators grant acme ann` gives the role `system`, which no tenant grants (auth-service's
+`operators add` asks for it too, by a mailed link);
 `python -m users_service tenants set acme --tier enterprise` is for a fleet that has no operator yet.
 """
 

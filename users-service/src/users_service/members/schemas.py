@@ -1,7 +1,7 @@
 """Members as clients send and see them, and memberships as the other services read them."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -42,8 +42,8 @@ class MemberOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     user_id: UUID
-    username: str
-    roles: list[str]
+    username: str = Field(examples=["ann"])
+    roles: list[str] = Field(examples=[["user"]])
     status: LivingStatus
     created_at: datetime
     updated_at: datetime
@@ -59,6 +59,7 @@ class MembershipTenant(TenantBrief):
     """A tenant as the other services read it; tokens carry its version."""
 
     version: int
+    settings: dict[str, Any] = Field(examples=[{"mfa_required": True}])
 
 
 class MembershipOut(BaseModel):
@@ -66,9 +67,9 @@ class MembershipOut(BaseModel):
 
     id: UUID
     user_id: UUID
-    username: str
+    username: str = Field(examples=["ann"])
     tenant: MembershipTenant
-    roles: list[str]
+    roles: list[str] = Field(examples=[["user"]])
     status: LivingStatus
     version: int
     created_at: datetime
@@ -85,6 +86,14 @@ class MembershipOut(BaseModel):
             version=membership.version,
             created_at=membership.created_at,
         )
+
+
+class OperatorIn(Input):
+    """The tenant in whose sessions the person acts as an operator."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"tenant_id": "01890a5d-ac96-774b-bcce-b302099a8057"}})
+
+    tenant_id: UUID
 
 
 class MembershipList(BaseModel):

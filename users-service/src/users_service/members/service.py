@@ -99,6 +99,19 @@ async def make_operator(db: AsyncSession, tenant_id: UUID, username: str, *, ope
     membership = await db.scalar(select(Membership).where(Membership.tenant_id == tenant_id, named))
     if membership is None or not membership.living:
         raise MemberNotFound
+    return await _set_operator(db, membership, operator=operator)
+
+
+async def set_operator(db: AsyncSession, tenant_id: UUID, user_id: UUID, *, operator: bool) -> Membership:
+    """The same for a member by their id; it is granted to an active member only. Raises MemberNotFound."""
+    await _lock_tenant(db, tenant_id)
+    membership = await read(db, tenant_id, user_id)
+    if operator and membership.status != "active":
+        raise MemberNotFound
+    return await _set_operator(db, membership, operator=operator)
+
+
+async def _set_operator(db: AsyncSession, membership: Membership, *, operator: bool) -> Membership:
     roles = sorted({*membership.roles, OPERATOR} if operator else {*membership.roles} - {OPERATOR})
     if roles == membership.roles:
         return membership

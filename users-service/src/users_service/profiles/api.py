@@ -2,10 +2,11 @@ from fastapi import Depends
 
 from shared.deps import Conditions, CurrentUser, Db, require_scopes
 from shared.field_errors import REQUIRED
-from shared.problems import InvalidInput
+from shared.problems import InvalidInput, raises
 from shared.web.router import Router
 from users_service.profiles import service
 from users_service.profiles.schemas import ProfileIn, ProfileOut, ProfilePatch
+from users_service.profiles.service import ProfileNotFound
 
 router = Router(prefix="/api/v1", tags=["profiles"])
 
@@ -14,6 +15,7 @@ READ, WRITE = [Depends(require_scopes("profile:read"))], [Depends(require_scopes
 
 @router.get("/profile", dependencies=READ)
 @router.get("/users/me", dependencies=READ, name="read_me")
+@raises(ProfileNotFound)
 async def read_profile(user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
     """The caller's own profile in the tenant of their session."""
     profile = await service.read(db, user)
@@ -23,6 +25,7 @@ async def read_profile(user: CurrentUser, db: Db, conditions: Conditions) -> Pro
 
 @router.put("/profile", dependencies=WRITE)
 @router.put("/users/me", dependencies=WRITE, name="replace_me")
+@raises(ProfileNotFound)
 async def replace_profile(body: ProfileIn, user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
     """Replace the profile: fields that are left out are emptied."""
     profile = await service.change(db, user, body.model_dump(), conditions.allow_write)
@@ -32,6 +35,7 @@ async def replace_profile(body: ProfileIn, user: CurrentUser, db: Db, conditions
 
 @router.patch("/profile", dependencies=WRITE)
 @router.patch("/users/me", dependencies=WRITE, name="patch_me")
+@raises(ProfileNotFound)
 async def patch_profile(body: ProfilePatch, user: CurrentUser, db: Db, conditions: Conditions) -> ProfileOut:
     """Change the fields that are sent (RFC 7396): null empties one, a field left out stays."""
     changes = body.model_dump(exclude_unset=True)

@@ -2,7 +2,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import PrimaryKeyConstraint, delete, func, select, text
+from sqlalchemy import PrimaryKeyConstraint, delete, false, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -23,6 +23,7 @@ class Profile(Tenanted):
     phone: Mapped[str | None]
     birth_date: Mapped[date | None]
     locale: Mapped[str | None]
+    newsletter: Mapped[bool] = mapped_column(server_default=false())
     version: Mapped[int] = mapped_column(server_default=text("1"))
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
@@ -32,9 +33,19 @@ async def find(db: AsyncSession, tenant_id: UUID, user_id: UUID, *, for_update: 
     return await db.get(Profile, (tenant_id, user_id), with_for_update=for_update)
 
 
-async def make(db: AsyncSession, tenant_id: UUID, user_id: UUID, username: str) -> None:
+async def make(
+    db: AsyncSession,
+    tenant_id: UUID,
+    user_id: UUID,
+    username: str,
+    *,
+    birth_date: date | None = None,
+    newsletter: bool = False,
+) -> None:
     """Make the profile of a new member; one from an earlier membership stays."""
-    row = insert(Profile).values(tenant_id=tenant_id, user_id=user_id, username=username)
+    row = insert(Profile).values(
+        tenant_id=tenant_id, user_id=user_id, username=username, birth_date=birth_date, newsletter=newsletter
+    )
     await db.execute(row.on_conflict_do_nothing())
 
 

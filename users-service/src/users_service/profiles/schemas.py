@@ -1,10 +1,10 @@
 """A profile as clients send it (whole, or as a merge patch) and as they see it."""
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.field_errors import FieldRule
 from shared.text import NAME, TEXT
@@ -22,11 +22,18 @@ def _birth_date(value: date) -> date:
     return value
 
 
+def _null_is_false(value: Any) -> Any:
+    return False if value is None else value
+
+
 FullName = Annotated[str, Field(min_length=1, max_length=200), NAME]
 Bio = Annotated[str, Field(max_length=2000), TEXT]
 Phone = Annotated[str, Field(max_length=64), AfterValidator(phone_number)]
 BirthDate = Annotated[Day, AfterValidator(_birth_date)]
 Locale = Annotated[str, Field(max_length=64), AfterValidator(language_tag)]
+Newsletter = Annotated[
+    bool, Field(strict=True, description="Whether the person wants newsletters."), BeforeValidator(_null_is_false)
+]
 
 
 class ProfileIn(Input):
@@ -41,6 +48,7 @@ class ProfileIn(Input):
     phone: Phone | None = None
     birth_date: BirthDate | None = None
     locale: Locale | None = None
+    newsletter: Newsletter = False
 
 
 class ProfilePatch(Input):
@@ -53,16 +61,18 @@ class ProfilePatch(Input):
     phone: Phone | None = None
     birth_date: BirthDate | None = None
     locale: Locale | None = None
+    newsletter: Newsletter = False
 
 
 class ProfileOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     user_id: UUID
-    username: str
-    full_name: str | None
-    bio: str | None
-    phone: str | None
+    username: str = Field(examples=["ann"])
+    full_name: str | None = Field(examples=["Ann Lee"])
+    bio: str | None = Field(examples=["Sails."])
+    phone: str | None = Field(examples=["+4930901820"])
     birth_date: date | None
-    locale: str | None
+    locale: str | None = Field(examples=["en"])
+    newsletter: bool
     updated_at: datetime

@@ -14,14 +14,14 @@ from users_service.tenants import service as tenants
 async def register(
     database: Database, user_id: UUID, registration: RegistrationIn, settings: UsersSettings
 ) -> RegistrationOut:
-    """Create the person, in their own new tenant or in the default one.
+    """Create the person, in their own new tenant, in the one that they join, or in the default one.
 
-    Raises SlugReserved, SlugTaken, RegistrationEnded.
+    Raises SlugReserved, SlugTaken, RegistrationEnded, TenantNotFound.
     """
     if registration.tenant is not None:
-        service.check_slug(registration.tenant.slug, development=settings.development)
-    tenant_id = registration.tenant.id if registration.tenant else None
-    if registration.tenant is None and (slug := settings.default_tenant) is not None:
+        service.check_slug(registration.tenant.slug, "#/tenant/slug", development=settings.development)
+    tenant_id = registration.tenant.id if registration.tenant else registration.join
+    if tenant_id is None and (slug := settings.default_tenant) is not None:
         async with database.transaction(role="fleet") as fleet:
             tenant_id = await models.tenant_by_slug(fleet, slug)
     async with database.transaction(tenant_id) as db:

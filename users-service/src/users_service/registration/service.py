@@ -13,18 +13,24 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.data.database import enter_tenant
 from shared.events import outbox
 from shared.field_errors import FieldRule
-from shared.problems import Conflict, InvalidInput
+from shared.identity.principal import Principal
+from shared.ids import new_id
+from shared.problems import Conflict, Forbidden, InvalidInput
 from users_service.members import service as members
 from users_service.members.events import MembershipRevoked
 from users_service.profiles import models as profiles
 from users_service.registration.models import EndedRegistration, has_others, put_person
-from users_service.registration.schemas import NewTenant, RegistrationIn
+from users_service.registration.schemas import NewTenant, RegistrationIn, TenantIn
+from users_service.settings import UsersSettings
 from users_service.tenants import models
+from users_service.tenants import service as tenants
 from users_service.tenants.demo_tenant import is_demo
 from users_service.tenants.events import TenantCreated, TenantErased
 from users_service.tenants.models import Membership, Person, Tenant
+from users_service.tenants.service import TenantNotFound
 
 # Names that a tenant's subdomain would take from the fleet itself, or that would pass for its operators.
 RESERVED: Final = frozenset(
@@ -72,18 +78,41 @@ class SlugReserved(InvalidInput):
     remedy = "Choose another slug."
 
 
-def check_slug(slug: str, *, development: bool) -> None:
-    """Raises SlugReserved; the demo tenant's is allowed in development only."""
+class TenantCreationClosed(Forbidden):
+    """The settings of this fleet let operators alone create tenants."""
+
+    status, title = 403, "Only operators create tenants"
+    remedy = "Ask an operator for a tenant."
+
+
+def check_slug(slug: str, pointer: str, *, development: bool) -> None:
+    """Raises SlugReserved; the demo tenant's is allowed in development only. `pointer` is where the slug was sent."""
     if slug in RESERVED or (is_demo(slug) and not development):
-        raise SlugReserved(errors=[SLUG_RESERVED.at("#/tenant/slug")])
+        raise SlugReserved(errors=[SLUG_RESERVED.at(pointer)])
+
+
+async def create_tenant(db: AsyncSession, user: Principal, wanted: TenantIn, settings: UsersSettings) -> Tenant:
+    """Create a tenant beside the one of the caller's session; the caller is its first admin.
+
+    The transaction goes on as the new tenant. Raises TenantCreationClosed, SlugTaken, SlugReserved.
+    """
+    check_slug(wanted.slug, "#/slug", development=settings.development)
+    caller = await tenants.authorize_write(db, user, "profile:write")
+    if not settings.people_may_create_tenants and "system:write" not in caller.scopes:
+        raise TenantCreationClosed
+    new = NewTenant(id=new_id(), name=wanted.name, slug=wanted.slug)
+    await enter_tenant(db, new.id)
+    await _make_tenant(db, new)
+    await members.make(db, new.id, caller.user_id, caller.username, ["admin"], status="active")
+    return await tenants.read(db, new.id)
 
 
 async def register(
     db: AsyncSession, user_id: UUID, registration: RegistrationIn, tenant_id: UUID | None
 ) -> Membership | None:
-    """Create the person and their membership in `tenant_id`: admin of their new tenant, user of the default one.
+    """Create the person and their membership in `tenant_id`: admin of their new tenant, user of any other.
 
-    None if there is no tenant for them. Raises SlugTaken, RegistrationEnded.
+    None if there is no tenant for them. Raises SlugTaken, RegistrationEnded, TenantNotFound.
     """
     await _serialize(db, user_id)
     if await db.get(EndedRegistration, user_id) is not None:
@@ -93,13 +122,17 @@ async def register(
         return None
     if registration.tenant is not None:
         await _make_tenant(db, registration.tenant)
-    else:
-        await models.lock_tenant(db, tenant_id)
+    elif await models.lock_tenant(db, tenant_id) is None:
+        raise TenantNotFound
     membership = await models.find_membership(db, tenant_id, user_id)
     if membership is not None:
         return membership if membership.living else None
     roles = ["user"] if registration.tenant is None else ["admin"]
-    return await members.make(db, tenant_id, user_id, registration.username, roles, status="active")
+    name = registration.username
+    await profiles.make(
+        db, tenant_id, user_id, name, birth_date=registration.birth_date, newsletter=registration.newsletter
+    )
+    return await members.make(db, tenant_id, user_id, name, roles, status="active")
 
 
 async def confirm(db: AsyncSession, user_id: UUID) -> None:

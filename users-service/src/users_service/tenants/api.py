@@ -5,12 +5,13 @@ from fastapi import Depends, Query
 from shared.deps import Conditions, CurrentUser, FleetDb, require_any_scope, require_scopes
 from shared.field_errors import REQUIRED
 from shared.identity.principal import Principal
-from shared.problems import InvalidInput
+from shared.problems import InvalidInput, raises
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
 from users_service.deps import TenantId
 from users_service.tenants import service
 from users_service.tenants.schemas import TenantOut, TenantPatch
+from users_service.tenants.service import TenantNotFound
 from users_service.tenants.transactions import OwnTenantDb
 
 router = Router(prefix="/api/v1/tenants", tags=["tenants"])
@@ -26,6 +27,7 @@ async def list_tenants(
 
 
 @router.get("/{tenant_id}", dependencies=[Depends(require_scopes("tenant:read"))])
+@raises(TenantNotFound)
 async def read_tenant(tenant_id: TenantId, db: OwnTenantDb, conditions: Conditions) -> TenantOut:
     """The tenant of the caller's session."""
     tenant = await service.read(db, tenant_id)
@@ -45,6 +47,7 @@ async def _may_change(
 
 
 @router.patch("/{tenant_id}")
+@raises(TenantNotFound)
 async def patch_tenant(
     changes: Annotated[dict[str, Any], Depends(_may_change)],
     tenant_id: TenantId,

@@ -1,11 +1,11 @@
 """What the slice publishes: a tenant's state after the change, for projections."""
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from shared.events import Event
 from users_service.tenants.models import Tenant
 
-_TENANT: dict[str, object] = {"slug": "acme", "name": "Acme Ltd", "tier": "free", "status": "active"}
+_TENANT: dict[str, object] = {"slug": "acme", "name": "Acme Ltd", "tier": "free", "status": "active", "settings": {}}
 
 
 class TenantEvent(Event):
@@ -15,6 +15,8 @@ class TenantEvent(Event):
     name: str
     tier: str
     status: str
+    settings: dict[str, Any] | None = None
+    """What the tenant has set for its members' sign-ins, pages and mails; None in events of earlier releases."""
 
     @classmethod
     def of(cls, tenant: Tenant) -> Self:
@@ -26,6 +28,7 @@ class TenantEvent(Event):
             name=tenant.name,
             tier=tenant.tier,
             status=tenant.status,
+            settings=tenant.settings,
         )
 
 
@@ -37,10 +40,10 @@ class TenantCreated(TenantEvent):
 
 
 class TenantUpdated(TenantEvent):
-    """A tenant's name or tier changed."""
+    """A tenant's name, tier or settings changed."""
 
     type: ClassVar[str] = "tenant.updated.v1"
-    example: ClassVar[dict[str, object]] = {**_TENANT, "tier": "premium"}
+    example: ClassVar[dict[str, object]] = {**_TENANT, "tier": "premium", "settings": {"mfa_required": True}}
 
 
 class TenantSuspended(TenantEvent):

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -13,7 +14,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -52,6 +53,8 @@ class Tenant(Tenanted):
     name: Mapped[str]
     tier: Mapped[str] = mapped_column(server_default=text("'free'"))
     status: Mapped[str] = mapped_column(server_default=text("'active'"))
+    settings: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    """What its admins have set (tenant_settings); the rest is the operator's."""
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
@@ -144,6 +147,17 @@ async def tenants_of_person(fleet: AsyncSession, user_id: UUID) -> Sequence[UUID
     """The tenants where the person has a membership in any state, in the order to lock them. Looks across tenants."""
     rows = select(Membership.tenant_id).where(Membership.user_id == user_id).order_by(Membership.tenant_id)
     return (await fleet.scalars(rows)).all()
+
+
+async def with_role(fleet: AsyncSession, role: str) -> Sequence[tuple[Membership, Tenant]]:
+    """Every membership with the role that has not ended, with its tenant, oldest first. Looks across tenants."""
+    rows = (
+        select(Membership, Tenant)
+        .join(Tenant, Tenant.tenant_id == Membership.tenant_id)
+        .where(Membership.roles.contains([role]), Membership.status.in_(LIVING))
+        .order_by(Membership.created_at, Membership.tenant_id)
+    )
+    return [(membership, tenant) for membership, tenant in await fleet.execute(rows)]
 
 
 async def tenant_by_slug(fleet: AsyncSession, slug: str) -> UUID | None:

@@ -34,8 +34,8 @@ class TenantBrief(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    slug: str
-    name: str
+    slug: str = Field(examples=["acme"])
+    name: str = Field(examples=["Acme"])
     tier: Tier
     status: TenantStatus
 

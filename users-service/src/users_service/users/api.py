@@ -3,11 +3,12 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from shared.deps import Conditions, CurrentUser, Db, UserId, require_scopes
+from shared.problems import raises
 from shared.web.paging import CursorPage
 from shared.web.router import Router
 from users_service.users import service
 from users_service.users.schemas import UserOut, UserQuery
-from users_service.users.service import User
+from users_service.users.service import User, UserNotFound
 
 router = Router(prefix="/api/v1/users", tags=["users"], dependencies=[Depends(require_scopes("user:read"))])
 
@@ -20,6 +21,7 @@ async def list_users(user: CurrentUser, db: Db, query: Annotated[UserQuery, Quer
 
 
 @router.get("/{user_id}")
+@raises(UserNotFound)
 async def read_user(user_id: UserId, user: CurrentUser, db: Db, conditions: Conditions) -> UserOut:
     """One active member of the caller's tenant."""
     membership, profile = await service.read(db, user, user_id)

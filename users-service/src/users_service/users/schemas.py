@@ -18,9 +18,9 @@ class UserOut(BaseModel):
     """An active member; `created_at` is when the membership began."""
 
     id: UUID
-    username: str
-    full_name: str | None
-    bio: str | None
-    locale: str | None
-    roles: list[str]
+    username: str = Field(examples=["ann"])
+    full_name: str | None = Field(examples=["Ann Lee"])
+    bio: str | None = Field(examples=["Sails."])
+    locale: str | None = Field(examples=["en"])
+    roles: list[str] = Field(examples=[["user"]])
     created_at: datetime

@@ -1,0 +1,16 @@
+"""What a tenant decides about its members' sign-ins, pages and mails."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("tenants", sa.Column("settings", JSONB(), server_default=sa.text("'{}'"), nullable=False))
+
+
+def downgrade() -> None:
+    op.drop_column("tenants", "settings")

@@ -1,0 +1,1 @@
+"""What a tenant decides for itself: how its members sign in, and how pages and mails look."""
