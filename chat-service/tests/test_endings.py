@@ -79,9 +79,11 @@ async def test_a_token_of_somebody_else_changes_nothing(base_url: str, members: 
     bob = auth.access_token(members.principal("bob"))
     elsewhere = auth.access_token(members.principal("ann", tenant="globex"))
     internal = members("ann")["Authorization"].removeprefix("Bearer ")
+    operator = auth.access_token(replace(members.principal("ann"), impersonator=members.id("root")))
+    bound = auth.access_token(replace(members.principal("ann"), dpop_jkt="x" * 43))  # no proof comes with it
     async with await ending_soon(base_url, members, 3) as ann:
         await ann.expect("welcome")
-        for token in (bob, elsewhere, internal, "nonsense"):
+        for token in (bob, elsewhere, operator, internal, bound, "nonsense"):
             await ann.say("renew", token=token, ref=token[:8])
             assert (await ann.expect("error"))["code"] == "forbidden"
         assert await ann.closed() == 4001

@@ -165,10 +165,14 @@ async def _ready(client: httpx2.AsyncClient) -> bool:
 
 @dataclass
 class Jobs:
-    """The API as a person uses it."""
+    """The API as a person uses it. `sign` makes the headers of each request: a token is as short as the gateway's."""
 
     client: httpx2.AsyncClient
-    headers: dict[str, str]
+    sign: Callable[[], dict[str, str]]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self.sign()
 
     async def submit(self, kind: str, given: dict[str, Any], **more: Any) -> dict[str, Any]:
         reply = await self.client.post(
@@ -181,7 +185,9 @@ class Jobs:
         return await self.submit("wait", {"seconds": seconds, "steps": steps}, **more)
 
     async def read(self, job: dict[str, Any]) -> dict[str, Any]:
-        return self._dict(await self.client.get(f"/api/v1/jobs/{job['id']}", headers=self.headers))
+        reply = await self.client.get(f"/api/v1/jobs/{job['id']}", headers=self.headers)
+        assert reply.status_code == 200, reply.text
+        return self._dict(reply)
 
     async def becomes(self, job: dict[str, Any], *statuses: str, within_s: float = 30) -> dict[str, Any]:
         async def look() -> dict[str, Any] | None:
@@ -209,15 +215,15 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs_of(client: httpx2.AsyncClient) -> Callable[[dict[str, str]], Jobs]:
-    """The API as the person of those headers uses it."""
-    return lambda headers: Jobs(client, headers)
+def jobs_of(client: httpx2.AsyncClient) -> Callable[[Callable[[], dict[str, str]]], Jobs]:
+    """The API as the person uses it whose headers the given function signs."""
+    return lambda sign: Jobs(client, sign)
 
 
 @pytest.fixture
-def jobs(jobs_of: Callable[[dict[str, str]], Jobs], as_user: People) -> Jobs:
+def jobs(jobs_of: Callable[[Callable[[], dict[str, str]]], Jobs], as_user: People) -> Jobs:
     """Ann's jobs; she is an admin of acme."""
-    return jobs_of(as_user("ann", roles=["admin"]))
+    return jobs_of(lambda: as_user("ann", roles=["admin"]))
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ async def test_a_worker_that_wakes_after_its_lease_writes_nothing(
     zombie.signal(signal.SIGSTOP)
     assert [(await jobs.read(job))["status"] for job in submitted] == ["running"] * 5
     async with start_worker(lease_s=10):
-        await asyncio.gather(*(jobs.becomes(job, "completed", within_s=60) for job in submitted))
+        await asyncio.gather(*(jobs.becomes(job, "completed", within_s=120) for job in submitted))
     before = await database.fetch("SELECT * FROM jobs ORDER BY id")
     events = await database.fetchval("SELECT count(*) FROM job_events")
     zombie.signal(signal.SIGCONT)
@@ -136,7 +136,7 @@ def restartable(
             settings_values["database"] = {**settings_values["database"], "name": name}
             app = service.create_app(TasksSettings(_env_file=None, **settings_values))
             async with running_service(app) as url, httpx2.AsyncClient(base_url=url, timeout=10) as client:
-                mine = jobs_of(as_user("ann", roles=["admin"]))
+                mine = jobs_of(lambda: as_user("ann", roles=["admin"]))
                 mine.client = client
                 yield mine
 

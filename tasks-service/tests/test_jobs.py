@@ -145,7 +145,7 @@ async def test_scopes_decide_before_anything_is_looked_up(client: httpx2.AsyncCl
 async def test_others_see_no_job_of_mine_but_the_tenants_admin_does(
     jobs: Any, jobs_of: Any, client: httpx2.AsyncClient, as_user: People
 ) -> None:
-    mine = jobs_of(as_user("bob"))
+    mine = jobs_of(lambda: as_user("bob"))
     job = await mine.wait()
     strangers = {
         "neighbour": as_user("cy"),

@@ -32,7 +32,7 @@ async def _age(database: Any, job: dict[str, Any], days: float) -> None:
 async def test_jobs_that_ended_long_ago_are_forgotten_and_others_are_not(
     jobs: Any, jobs_of: Any, as_user: People, database: Any, opened: Database
 ) -> None:
-    theirs = jobs_of(as_user("gil", tenant="globex"))
+    theirs = jobs_of(lambda: as_user("gil", tenant="globex"))
     old, recent, waiting, other = await jobs.wait(), await jobs.wait(), await jobs.wait(), await theirs.wait()
     for owner, job in ((jobs, old), (jobs, recent), (theirs, other)):
         assert (await owner.post(job, "cancel")).status_code == 202

@@ -7,11 +7,10 @@ from typing import Any
 
 import orjson
 import pytest
-from fastapi import FastAPI
 
 from shared.identity import Principal, Revocations
 from shared.identity.revocation_entries import FeedPage
-from shared.resources import dependency
+from shared.resources import Resources
 from shared.testing import People
 
 Event = tuple[str, dict[str, Any], int]
@@ -132,14 +131,14 @@ async def test_a_lost_notice_delays_but_hides_nothing(jobs: Any, database: Any) 
             assert (await anext(stream))[0] == "cancelled"
 
 
-async def test_a_stream_ends_with_its_session(app: FastAPI, jobs: Any, as_user: People) -> None:
+async def test_a_stream_ends_with_its_session(resources: Resources, jobs: Any, as_user: People) -> None:
     told: list[dict[str, Any]] = []
 
     async def feed(_after: str | None, _seen: str | None) -> FeedPage:
         return FeedPage.model_validate({"entries": told, "next": "1"})
 
     revocations = Revocations({"auth": feed}, interval_s=0.05)
-    _serve_with(app, revocations)
+    resources.add(revocations, Revocations)
     await revocations.poll("auth")
     job = await jobs.wait()
     async with aclosing(events(jobs, job)) as stream:
@@ -157,7 +156,7 @@ class LetIn(Revocations):
     def admit(self, principal: Principal, *, fresh: bool = False) -> None: ...
 
 
-async def test_a_stream_ends_whose_session_ended_as_it_opened(app: FastAPI, jobs: Any, as_user: People) -> None:
+async def test_a_stream_ends_whose_session_ended_as_it_opened(resources: Resources, jobs: Any, as_user: People) -> None:
     ann = {"kind": "user", "id": str(as_user.id("ann")), "epoch": 1, "expires_at": 4_000_000_000}
 
     async def feed(_after: str | None, _seen: str | None) -> FeedPage:
@@ -165,15 +164,8 @@ async def test_a_stream_ends_whose_session_ended_as_it_opened(app: FastAPI, jobs
 
     job = await jobs.wait()
     revocations = LetIn({"auth": feed})
-    _serve_with(app, revocations)
+    resources.add(revocations, Revocations)
     await revocations.poll("auth")
     async with aclosing(events(jobs, job)) as stream, asyncio.timeout(30):
         await anext(stream)
         assert await anext(stream, None) is None
-
-
-def _serve_with(app: FastAPI, revocations: Revocations) -> None:
-    async def followed() -> Revocations:
-        return revocations
-
-    app.dependency_overrides[dependency(Revocations)] = followed

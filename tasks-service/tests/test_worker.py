@@ -1,11 +1,13 @@
 """A worker and the API together: what jobs come to, in which order they run, and for whom they do not."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import orjson
+import pytest
 
 from shared.events import open_bus
 from shared.testing import People, eventually
@@ -47,6 +49,43 @@ async def test_a_csv_file_is_read_as_its_owner(worker: str, jobs: Any, users: An
         "analytics:read",
         "notifications:write",
     }
+
+
+@pytest.mark.parametrize("retried_by_themselves", [False, True])
+async def test_a_job_of_an_impersonation_calls_with_the_operator_in_its_act(
+    retried_by_themselves: bool, worker: str, jobs: Any, jobs_of: Any, users: Any, as_user: People, caplog: Any
+) -> None:
+    ann, operator = as_user.id("ann"), as_user.id("root")
+    impersonated = replace(as_user.principal("ann", roles=["admin"]), impersonator=operator)
+    theirs = jobs_of(lambda: as_user.headers(as_user.signer("gateway").forward(impersonated, "tasks")))
+    file_id = users.add_file(ann, "sales.csv", CSV.encode())
+    given = {"operation": "hash", "file_id": file_id}
+    if retried_by_themselves:  # what runs is still the operator's
+        users.end_member("acme", ann)
+        job = await theirs.ended(await theirs.submit("file_processing", given))
+        users.add_member("acme", ann, roles=["admin"])
+        assert (job["status"], (await jobs.post(job, "retry")).status_code) == ("failed", 202)
+    else:
+        job = await theirs.submit("file_processing", given)
+    assert (await jobs.ended(job))["status"] == "completed"
+    reads = [call.person for call in users.calls if call.operation.startswith("GET /api/v1/files")]
+    assert [(person.user_id, person.actor, person.impersonator) for person in reads] == [(ann, "tasks", operator)] * 2
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert [line["act"] for line in lines if line["event"] == "job_attempt"][-1] == str(operator)
+
+
+async def test_a_persons_job_becomes_the_operators_when_an_impersonation_retries_it(
+    worker: str, jobs: Any, jobs_of: Any, users: Any, as_user: People
+) -> None:
+    ann, operator = as_user.id("ann"), as_user.id("root")
+    file_id = users.add_file(as_user.id("bob"), "sales.csv", CSV.encode())
+    job = await jobs.ended(await jobs.submit("file_processing", {"operation": "hash", "file_id": file_id}))
+    impersonated = replace(as_user.principal("ann", roles=["admin"]), impersonator=operator)
+    theirs = jobs_of(lambda: as_user.headers(as_user.signer("gateway").forward(impersonated, "tasks")))
+    assert (await theirs.post(job, "retry")).status_code == 202
+    await jobs.ended(job)
+    reads = [call.person for call in users.calls if call.operation.startswith("GET /api/v1/files")]
+    assert [(person.user_id, person.impersonator) for person in reads] == [(ann, None), (ann, operator)]
 
 
 async def test_calls_for_a_job_carry_the_attempts_deadline(
@@ -181,7 +220,7 @@ async def test_a_tenant_with_one_job_is_not_behind_one_with_many(
     start_worker: Any, jobs: Any, jobs_of: Any, as_user: People
 ) -> None:
     many = [await jobs.wait() for _ in range(6)]
-    other = jobs_of(as_user("gil", tenant="globex"))
+    other = jobs_of(lambda: as_user("gil", tenant="globex"))
     one = await other.wait(priority=-100)
     async with start_worker(concurrency=2):
         ended = [await jobs.ended(job) for job in many]

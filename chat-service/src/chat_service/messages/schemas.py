@@ -29,7 +29,7 @@ class MessageIn(Input):
 
 class Sender(BaseModel):
     id: UUID
-    username: str
+    username: str = Field(examples=["ann"])
 
 
 class MessageOut(BaseModel):
@@ -38,9 +38,9 @@ class MessageOut(BaseModel):
     room_id: UUID
     seq: int
     id: UUID
-    client_id: str
+    client_id: str = Field(examples=["a-1"])
     sender: Sender | None
-    text: str
+    text: str = Field(examples=["Ahoy."])
     sent_at: datetime
 
     @classmethod

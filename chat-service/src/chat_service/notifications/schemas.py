@@ -16,10 +16,10 @@ class NotificationOut(BaseModel):
 
     id: UUID
     seq: int
-    kind: str
-    title: str
-    body: str
-    data: dict[str, Any]
+    kind: str = Field(examples=["job.completed"])
+    title: str = Field(examples=["Your job is done"])
+    body: str = Field(examples=["The report is ready."])
+    data: dict[str, Any] = Field(examples=[{"job_id": "01890a5d-ac96-774b-bcce-b302099a8057"}])
     created_at: datetime
     read_at: datetime | None
 

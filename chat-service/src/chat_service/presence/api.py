@@ -6,12 +6,14 @@ from chat_service.presence.register import Presence
 from chat_service.presence.schemas import PresenceOut, PresenceQuery
 from chat_service.rooms import service as rooms
 from shared.deps import CurrentUser, Db, require_scopes, resource
+from shared.problems import NoTenant, NotFound, raises
 from shared.web.router import Router
 
 router = Router(prefix="/api/v1/presence", tags=["presence"])
 
 
 @router.get("", dependencies=[Depends(require_scopes("chat:read"))])
+@raises(NoTenant, NotFound)
 async def read_presence(
     user: CurrentUser,
     db: Db,

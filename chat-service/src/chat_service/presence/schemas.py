@@ -13,7 +13,7 @@ class PresenceQuery(BaseModel):
 
 class PresentUser(BaseModel):
     id: UUID
-    username: str
+    username: str = Field(examples=["ann"])
 
 
 class PresenceOut(BaseModel):

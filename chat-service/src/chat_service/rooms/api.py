@@ -7,7 +7,9 @@ from chat_service.people.directory import Directory
 from chat_service.rooms import service
 from chat_service.rooms.models import RoomKind
 from chat_service.rooms.schemas import DirectRoomIn, MemberOut, RoomIn, RoomOut, RoomQuery
+from chat_service.rooms.service import DirectRoomFixed, RoomNameTaken
 from shared.deps import Conditions, CurrentUser, Db, UserId, require_scopes
+from shared.problems import Forbidden, NoTenant, NotFound, raises
 from shared.web.idempotency import IdempotentJson
 from shared.web.paging import CursorPage, ListQuery
 from shared.web.router import Router
@@ -21,6 +23,7 @@ _EXAMPLE = {"kind": "direct", "user_id": "01890a5d-ac96-774b-bcce-b302099a8057"}
 @router.post(
     "", status_code=201, dependencies=WRITE, responses={200: {"model": RoomOut, "description": "Already existed."}}
 )
+@raises(NoTenant, NotFound, RoomNameTaken)
 async def make_room(
     body: Annotated[RoomIn, Body(examples=[_EXAMPLE])],
     user: CurrentUser,
@@ -42,6 +45,7 @@ async def make_room(
 
 
 @router.get("", dependencies=READ)
+@raises(NoTenant)
 async def list_rooms(user: CurrentUser, db: Db, query: Annotated[RoomQuery, Query()]) -> CursorPage[RoomOut]:
     """The tenant's public rooms and those that the caller is a member of."""
     found, following = await service.page(db, user, query)
@@ -49,6 +53,7 @@ async def list_rooms(user: CurrentUser, db: Db, query: Annotated[RoomQuery, Quer
 
 
 @router.get("/{room_id}", dependencies=READ)
+@raises(NoTenant, NotFound)
 async def read_room(room_id: RoomId, user: CurrentUser, db: Db, conditions: Conditions) -> RoomOut:
     """One room."""
     room = await service.read(db, user, room_id)
@@ -57,6 +62,7 @@ async def read_room(room_id: RoomId, user: CurrentUser, db: Db, conditions: Cond
 
 
 @router.get("/{room_id}/members", dependencies=READ)
+@raises(NoTenant, NotFound)
 async def list_members(
     room_id: RoomId, user: CurrentUser, db: Db, query: Annotated[ListQuery, Query()]
 ) -> CursorPage[MemberOut]:
@@ -66,6 +72,7 @@ async def list_members(
 
 
 @router.put("/{room_id}/members/{user_id}", status_code=201, dependencies=WRITE)
+@raises(NoTenant, NotFound, Forbidden, DirectRoomFixed)
 async def add_member(
     room_id: RoomId, user_id: UserId, user: CurrentUser, db: Db, directory: Directory, response: Response
 ) -> MemberOut:
@@ -76,6 +83,7 @@ async def add_member(
 
 
 @router.delete("/{room_id}/members/{user_id}", status_code=204, dependencies=WRITE)
+@raises(NoTenant, NotFound, Forbidden, DirectRoomFixed)
 async def remove_member(room_id: RoomId, user_id: UserId, user: CurrentUser, db: Db) -> None:
     """Leave the room, or remove a member from it."""
     await service.remove_member(db, user, room_id, user_id)

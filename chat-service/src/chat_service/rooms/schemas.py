@@ -46,10 +46,10 @@ class RoomOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    name: str | None
+    name: str | None = Field(examples=["harbour"])
     kind: RoomKind
-    epoch: str
-    last_seq: int
+    epoch: str = Field(examples=["1"])
+    last_seq: int = Field(examples=[42])
     created_at: datetime
 
 
@@ -64,5 +64,5 @@ class MemberOut(BaseModel):
 
     room_id: UUID
     user_id: UUID
-    username: str
+    username: str = Field(examples=["ann"])
     created_at: datetime

@@ -54,6 +54,8 @@ async def _serve(websocket: WebSocket, principal: Principal, resources: Resource
     structlog.contextvars.bind_contextvars(
         connection=str(connection.id), user=str(principal.user_id), tenant=str(principal.tenant_id)
     )
+    if principal.acting is not None:
+        structlog.contextvars.bind_contextvars(act=principal.acting)
     worker = asyncio.create_task(connection.work(handlers.handle))
     code = 1006
     try:

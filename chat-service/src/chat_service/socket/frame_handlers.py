@@ -122,13 +122,18 @@ class FrameHandlers:
             await messages.mark_read(db, connection.principal, frame.room_id, frame.seq)
 
     async def _renew(self, connection: Connection, frame: Renew) -> None:
-        """Continue with a newer token of the same person and tenant; any other changes nothing."""
+        """Continue with a newer token of the same person and tenant; any other changes nothing.
+
+        An operator who impersonates the person is not the person.
+        """
         try:
             principal = await self._access_tokens.verify(frame.token)
         except InvalidToken as problem:
             raise Forbidden(problem.detail) from None
         if (principal.user_id, principal.tenant_id) != (connection.user_id, connection.tenant_id):
             raise Forbidden("The token belongs to another person or tenant.")
+        if principal.impersonator != connection.principal.impersonator:
+            raise Forbidden("The token belongs to another person: one of the two is an operator's.")
         if self._revocations.ended(principal) is not None:
             raise Forbidden("The token has ended.")
         connection.use_token(principal)

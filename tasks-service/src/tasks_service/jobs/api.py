@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 
 from shared.deps import Conditions, CurrentUser, DatabaseDep, Db, RevocationsDep, require_scopes
 from shared.field_errors import FieldRule
-from shared.problems import InvalidInput
+from shared.problems import InsufficientScope, InvalidInput, NoTenant, raises
 from shared.telemetry.traces import traceparent
 from shared.web import sse
 from shared.web.errors import invalid_body
@@ -19,6 +19,7 @@ from tasks_service.deps import HealthDep, ListenerDep, Settings
 from tasks_service.jobs import service
 from tasks_service.jobs.models import ENDED
 from tasks_service.jobs.schemas import JobIn, JobOut, JobQuery, KindOut
+from tasks_service.jobs.service import JobEnded, JobNotFound, NoResultYet, NotRetryable
 from tasks_service.jobs.watch import Watch, seen_of
 from tasks_service.kinds.kind import Kind
 from tasks_service.kinds.registry import available
@@ -35,6 +36,7 @@ MAX_BODY_BYTES = 8 * 1024 * 1024  # rows travel in the body; larger inputs are u
 
 
 @router.post("/jobs", status_code=202, dependencies=WRITE, max_body_size=MAX_BODY_BYTES)
+@raises(NoTenant, InsufficientScope)
 async def submit_job(
     body: JobIn, user: CurrentUser, db: Db, once: IdempotentJson, settings: Settings, response: Response
 ) -> JobOut:
@@ -57,6 +59,7 @@ async def list_jobs(query: Annotated[JobQuery, Query()], user: CurrentUser, db: 
 
 
 @router.get("/jobs/{job_id}", dependencies=READ)
+@raises(JobNotFound)
 async def read_job(job_id: JobId, user: CurrentUser, db: Db, conditions: Conditions) -> JobOut:
     """The job as it is now."""
     job = await service.read(db, user, job_id)
@@ -65,18 +68,21 @@ async def read_job(job_id: JobId, user: CurrentUser, db: Db, conditions: Conditi
 
 
 @router.get("/jobs/{job_id}/result", dependencies=READ, response_model=dict[str, JsonValue])
+@raises(JobNotFound, NoResultYet)
 async def read_result(job_id: JobId, user: CurrentUser, db: Db) -> Response:
     """What the job came to, in the shape of its kind; 409 while there is none."""
     return Response(await service.result(db, user, job_id), media_type="application/json")
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, dependencies=WRITE)
+@raises(JobNotFound, JobEnded)
 async def cancel_job(job_id: JobId, user: CurrentUser, db: Db) -> JobOut:
     """Cancel a waiting job at once, a running one as soon as its worker is notified; 409 for an ended one."""
     return JobOut.of(await service.cancel(db, user, job_id))
 
 
 @router.post("/jobs/{job_id}/retry", status_code=202, dependencies=WRITE)
+@raises(JobNotFound, NotRetryable)
 async def retry_job(job_id: JobId, user: CurrentUser, db: Db, settings: Settings) -> JobOut:
     """Take up a failed or cancelled job again; 409 for any other."""
     attempts = {kind.name: kind.max_attempts for kind in available(settings).values()}
@@ -84,6 +90,7 @@ async def retry_job(job_id: JobId, user: CurrentUser, db: Db, settings: Settings
 
 
 @router.get("/jobs/{job_id}/events", dependencies=READ, response_class=StreamingResponse)
+@raises(JobNotFound)
 async def watch_job(
     job_id: JobId,
     user: CurrentUser,

@@ -39,6 +39,7 @@ class Job(Tenanted):
     `attempt` only grows and fences the writes of a running attempt; `max_attempts` is the number of the last one that
     there will be, so an attempt that is given back unused moves it by one. `event_seq` numbers the job's events,
     `version` the facts published about it. Input and result are JSON texts: they keep the order of their keys.
+    `impersonator_id` is the operator who submitted or retried the job as its owner; None for the owner.
     """
 
     __tablename__ = "jobs"
@@ -62,6 +63,7 @@ class Job(Tenanted):
     username: Mapped[str]
     tenant_slug: Mapped[str | None]
     client_id: Mapped[str]
+    impersonator_id: Mapped[UUID | None]
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     kind: Mapped[str]
     input: Mapped[Any] = mapped_column(JSON, deferred=True)

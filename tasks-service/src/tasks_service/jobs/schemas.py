@@ -49,20 +49,24 @@ class JobIn(Input):
 class Progress(BaseModel):
     """How far the running attempt is. Of an ended job: all of it when it is completed, else how far it came."""
 
-    percent: float = Field(description="0 to 100; 0 while the job waits for an attempt.")
-    message: str | None = Field(description="A progress message; null without one, and once completed.")
+    percent: float = Field(description="0 to 100; 0 while the job waits for an attempt.", examples=[40])
+    message: str | None = Field(
+        description="A progress message; null without one, and once completed.", examples=["2 of 5"]
+    )
 
 
 class JobOut(BaseModel):
     id: UUID
-    kind: str
+    kind: str = Field(examples=["wait"])
     status: Status
     progress: Progress
     attempt: int = Field(description="The attempt that runs, or ran last; 0 before the first.")
     max_attempts: int = Field(description="The number of the last attempt.")
-    error: dict[str, JsonValue] | None = Field(description="A problem (RFC 9457): why the job, or its attempt, failed.")
+    error: dict[str, JsonValue] | None = Field(
+        description="A problem (RFC 9457): why the job, or its attempt, failed.", examples=[None]
+    )
     user_id: UUID
-    priority: int
+    priority: int = Field(examples=[0])
     run_at: datetime
     cancel_requested: bool
     created_at: datetime
@@ -93,9 +97,9 @@ class JobQuery(ListQuery):
 class KindOut(BaseModel):
     """A kind of job that can be asked for."""
 
-    name: str
-    description: str
-    scopes: list[str] = Field(description="The scopes required besides jobs:write.")
-    timeout_s: float = Field(description="How long one attempt may take.")
-    max_attempts: int
-    input: dict[str, JsonValue] = Field(description="JSON Schema of `input`.")
+    name: str = Field(examples=["wait"])
+    description: str = Field(examples=["Waits in steps."])
+    scopes: list[str] = Field(description="The scopes required besides jobs:write.", examples=[[]])
+    timeout_s: float = Field(description="How long one attempt may take.", examples=[60])
+    max_attempts: int = Field(examples=[3])
+    input: dict[str, JsonValue] = Field(description="JSON Schema of `input`.", examples=[{"type": "object"}])

@@ -66,6 +66,7 @@ async def submit(
         username=user.username,
         tenant_slug=user.tenant_slug,
         client_id=user.client_id,
+        impersonator_id=user.impersonator,
         scopes=sorted(user.scopes),
         kind=kind.name,
         input=job_in.input,
@@ -115,14 +116,17 @@ async def cancel(db: AsyncSession, user: Principal, job_id: UUID) -> Job:
 async def retry(db: AsyncSession, user: Principal, job_id: UUID, kind_attempts: Mapping[str, int]) -> Job:
     """Queue a failed or cancelled job again, with a new job's attempts; its owner's retry renews the scopes.
 
-    Raises NotRetryable.
+    The operator who impersonates the owner stays with the job whichever of them retries it: what runs is what that
+    operator submitted. Raises NotRetryable.
     """
     job = await _found(db, user, job_id, "admin:write", for_update=True)
     if job.status not in (FAILED, CANCELLED):
         raise NotRetryable(f"The job is {job.status}.")
     if job.kind not in kind_attempts:
         raise NotRetryable(f"The kind {job.kind} no longer exists.")
-    scopes = user.scopes if user.user_id == job.user_id else None
+    scopes = None
+    if user.user_id == job.user_id:
+        scopes, job.impersonator_id = user.scopes, user.impersonator or job.impersonator_id
     await transitions.retry(db, job, attempts=kind_attempts[job.kind], scopes=scopes)
     return job
 

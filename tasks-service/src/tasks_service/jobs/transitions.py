@@ -74,6 +74,7 @@ class Claimed:
     username: str
     tenant_slug: str | None
     client_id: str
+    impersonator_id: UUID | None
     scopes: Sequence[str]
     request_id: str | None
     traceparent: str | None
@@ -154,7 +155,8 @@ UPDATE jobs SET
     lease_until = now() + make_interval(secs => :lease_s), percent = 0, message = NULL
 FROM chosen WHERE jobs.tenant_id = chosen.tenant_id AND jobs.id = chosen.id
 RETURNING jobs.tenant_id, jobs.id, jobs.attempt, kind, input::text AS input, user_id, username, tenant_slug,
-    client_id, scopes, request_id, traceparent, created_at, extract(epoch FROM now() - run_at)::float8 AS waited_s
+    client_id, impersonator_id, scopes, request_id, traceparent, created_at,
+    extract(epoch FROM now() - run_at)::float8 AS waited_s
 """)
 ANY_DUE: Final = text("SELECT EXISTS (SELECT FROM jobs WHERE status = 'pending' AND run_at <= now())")
 """Whether any job is due, of whatever kind: what a worker asks before it claims on its own. Needs the role `fleet`."""

@@ -130,6 +130,8 @@ class Attempt:
             tenant=str(self.job.lease.tenant_id),
             user=str(self.job.user_id),
         )
+        if self.job.impersonator_id is not None:
+            structlog.contextvars.bind_contextvars(act=str(self.job.impersonator_id))
         with continued(f"job {self.kind.name}", self.job.traceparent) as span:
             span.set_attribute("job.id", str(self.job_id))
             span.set_attribute("job.attempt", self.job.lease.attempt)

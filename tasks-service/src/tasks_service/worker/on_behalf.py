@@ -74,7 +74,10 @@ async def owner_now(users: ServiceClient, job: Claimed) -> Principal:
 
 
 def owner_as_submitted(job: Claimed) -> Principal:
-    """The job's owner with the scopes that were stored with the job, whatever has become of them since."""
+    """The job's owner with the scopes that were stored with the job, whatever has become of them since.
+
+    An operator who submitted the job as the owner stays in `act`, however long ago the impersonation has ended.
+    """
     return Principal(
         user_id=job.user_id,
         username=job.username,
@@ -89,6 +92,7 @@ def owner_as_submitted(job: Claimed) -> Principal:
         user_epoch=_NO_EPOCH,
         expires_at=int(time.time()) + _TOKEN_S,
         issuer="tasks",
+        impersonator=job.impersonator_id,
     )
 
 
