@@ -128,7 +128,7 @@ class Gateway:
         principal = replace(self.people.principal(name, tier=tier, lifetime_s=3600), issuer=PUBLIC_URL)
         now = int(time.time())
         return "Bearer " + sign_access_token(
-            principal.to_claims(), self.key, issuer=PUBLIC_URL, public_url=PUBLIC_URL, now=now
+            principal.to_claims(), self.key, issuer=PUBLIC_URL, audience=PUBLIC_URL, now=now
         )
 
     def check(self) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ import pytest
 from gateway.app import Gateway, open_gateway
 from gateway.edge.server import EdgeServer, bound_sockets
 from gateway.settings import GatewaySettings
+from shared.dev.servers.guard import Guard
+from shared.dev.servers.valkey import Valkey
 from shared.identity import Principal
 from shared.identity.access_tokens import sign_access_token
 from shared.identity.keys import SigningKey
@@ -248,7 +251,7 @@ class SignIn:
 
     def token(self, principal: Principal, **changes: Any) -> str:
         claims = principal.to_claims() | changes.pop("claims", {})
-        frame: dict[str, Any] = {"issuer": PUBLIC_URL, "public_url": PUBLIC_URL, "now": int(time.time())}
+        frame: dict[str, Any] = {"issuer": PUBLIC_URL, "audience": PUBLIC_URL, "now": int(time.time())}
         return sign_access_token(claims, changes.pop("key", self.key), **(frame | changes))
 
     def __call__(self, name: str, **about: Any) -> dict[str, str]:
@@ -258,6 +261,17 @@ class SignIn:
 @pytest.fixture
 def sign_in(people: People, auth: FakeAuth) -> SignIn:
     return SignIn(people, auth.key)
+
+
+@pytest.fixture
+async def own_cache(tmp_path: Path) -> AsyncIterator[Valkey]:
+    """A cache that the test may stop."""
+    guard = Guard()
+    cache = Valkey(tmp_path / "cache", guard)
+    await cache.start()
+    yield cache
+    await cache.stop()
+    guard.close()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,16 @@
 """Cross-origin requests."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
+
+from gateway.routes.file import read
 
 SIGNED = "/api/v1/rooms/7/messages"
+CONTRACT = Path(__file__).parents[2] / "auth-service" / "contracts" / "openapi.json"
 
 
 async def test_only_configured_origins_are_allowed(open_edge: Any, sign_in: Any) -> None:
@@ -27,6 +33,41 @@ async def test_only_configured_origins_are_allowed(open_edge: Any, sign_in: Any)
         other = await client.get(SIGNED, headers=sign_in("ann") | theirs)
         assert "access-control-allow-origin" not in other.headers
         assert reply.headers["vary"] == other.headers["vary"] == "Origin"  # for caches on the way
+
+
+@pytest.mark.parametrize("origins", [("https://app.example",), ("*",)])
+@pytest.mark.parametrize(
+    "path", ["/oauth2/authorize", "/oauth2/consent", "/oauth2/device", "/auth/pages/sign-in", "/auth/upstream/7/start"]
+)
+async def test_no_script_of_another_origin_reads_a_page(open_edge: Any, origins: tuple[str, ...], path: str) -> None:
+    """RFC 9700, section 2.6: CORS must not be supported at the authorization endpoint."""
+    edge = await open_edge(cors={"origins": origins})
+    origin = {"Origin": "https://app.example"}
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    async with httpx2.AsyncClient(base_url=edge.url) as client:
+        replies = [
+            await client.get(path, headers=origin),
+            await client.post(path, headers=origin),
+            await client.put(path, headers=origin),
+            await client.options(path, headers=origin | asks),
+        ]
+        token = await client.post("/oauth2/token", headers=origin)
+        metadata = await client.get("/.well-known/oauth-authorization-server", headers=origin)
+    assert [name for reply in replies for name in reply.headers if name.startswith("access-control-")] == []
+    assert all("access-control-allow-origin" in reply.headers for reply in (token, metadata))
+
+
+def test_every_page_is_marked_in_the_table() -> None:
+    """The pages are the paths without a contract, and the endpoints to which a client sends the browser."""
+    contract = set(json.loads(CONTRACT.read_text())["paths"])
+    sent_to = {"/oauth2/authorize", "/oauth2/logout"}
+    routes = [route for route in read().routes if route.upstream == "auth"]
+    undocumented = {
+        route.path
+        for route in routes
+        if route.path not in contract and not any(path.startswith(f"{route.path}/") for path in contract)
+    }
+    assert {route.path for route in routes if route.pages} == undocumented | sent_to
 
 
 _ALWAYS_SHOWN = {"cache-control", "content-language", "content-length", "content-type", "expires", "last-modified"}

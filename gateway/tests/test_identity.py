@@ -49,7 +49,7 @@ def _by_public_key(token: str, jwk: dict[str, str]) -> str:
         pytest.param(lambda s, p: "garbage", id="no token"),
         pytest.param(lambda s, p: s.token(p)[:-6] + "AAAAAA", id="another signature"),
         pytest.param(lambda s, p: s.token(p, claims={"person_exp": int(time.time()) - 60}), id="expired"),
-        pytest.param(lambda s, p: s.token(p, public_url="https://elsewhere"), id="for another audience"),
+        pytest.param(lambda s, p: s.token(p, audience="https://elsewhere"), id="for another audience"),
         pytest.param(lambda s, p: s.token(p, issuer="https://elsewhere"), id="from another issuer"),
         pytest.param(lambda s, p: s.token(p, key=generate_key()), id="by an unknown key"),
         pytest.param(lambda s, p: s.people.signer("auth").sign_for(p, "gateway"), id="an internal token"),
@@ -72,6 +72,18 @@ async def test_another_scheme_and_a_repeated_header_are_refused(client: Any, sig
     assert basic.status_code == 401
     twice = await client.get(SIGNED, headers=[*sign_in("ann").items(), *sign_in("bob").items()])
     assert twice.status_code == 400
+    assert upstream.calls == 0
+
+
+async def test_a_token_in_a_query_a_form_or_a_cookie_is_not_looked_at(client: Any, sign_in: Any, upstream: Any) -> None:
+    token = sign_in.token(sign_in.principal("ann"))
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for reply in (
+        await client.get(f"{SIGNED}?access_token={token}"),
+        await client.post(SIGNED, content=f"access_token={token}", headers=form),
+        await client.get(SIGNED, headers={"Cookie": f"access_token={token}"}),
+    ):
+        assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
     assert upstream.calls == 0
 
 

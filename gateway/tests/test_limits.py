@@ -7,10 +7,7 @@ from typing import Any
 
 import httpx2
 import jwt
-import pytest
 
-from shared.dev.servers.guard import Guard
-from shared.dev.servers.valkey import Valkey
 from shared.testing.waiting import eventually
 
 SIGNED = "/api/v1/rooms/7/messages"
@@ -89,17 +86,6 @@ async def test_a_good_ticket_counts_against_its_person_alone(open_edge: Any, sig
         assert [reply.headers["x-ratelimit-remaining"] for reply in replies] == ["99", "98", "97"]
         assert (await client.post("/auth/login", json={})).status_code == 200
         assert (await client.get(f"{CONTENT}?ticket=good")).status_code == 429  # the address is used up
-
-
-@pytest.fixture
-async def own_cache(tmp_path: Any) -> Any:
-    """A cache that the test may stop."""
-    guard = Guard()
-    cache = Valkey(tmp_path / "cache", guard)
-    await cache.start()
-    yield cache
-    await cache.stop()
-    guard.close()
 
 
 async def test_without_the_cache_each_gateway_admits_its_share(open_edge: Any, sign_in: Any, own_cache: Any) -> None:

@@ -12,10 +12,11 @@ import schemathesis
 from prometheus_client import REGISTRY
 
 from gateway.routes import file
+from shared.testing.documented import undocumented
 from shared.testing.fakes import OPENAPI
 from shared.testing.waiting import eventually
 
-OWN = {("GET", "/"), ("GET", "/problems/{code}")}
+OWN = {("GET", "/"), ("GET", "/problems/{code}"), ("GET", "/.well-known/oauth-protected-resource")}
 FAST = {"portal": {"refresh_s": 0.05}}
 
 
@@ -56,6 +57,10 @@ async def test_the_document_is_valid(edge: Any) -> None:
     assert used == merged["components"]["securitySchemes"].keys()
 
 
+async def test_every_operation_is_documented(edge: Any) -> None:
+    assert undocumented(await whole(edge)) == []
+
+
 async def test_it_has_what_the_route_table_lets_through(
     edge: Any, auth: Any, users: Any, chat: Any, tasks: Any
 ) -> None:
@@ -83,14 +88,21 @@ async def test_operations_require_what_gateway_and_service_require(edge: Any) ->
 
     assert required("post", "/auth/login") == []
     assert required("get", "/auth/me") == [{"sign_in": []}, {"bearer": []}]
-    assert required("get", "/api/v1/profile") == [{"sign_in": ["profile:read"]}, {"bearer": ["profile:read"]}]
-    one_of_two = [{"sign_in": ["files:delete"]}, {"bearer": ["files:delete"]}]
+    assert required("get", "/api/v1/profile") == [
+        {scheme: ["profile:read"]} for scheme in ("sign_in", "bearer", "api_key")
+    ]
     assert required("delete", "/api/v1/files/{file_id}") == [
-        *one_of_two, {"sign_in": ["files:write"]}, {"bearer": ["files:write"]}
-    ]  # fmt: skip
+        {scheme: [scope]} for scope in ("files:delete", "files:write") for scheme in ("sign_in", "bearer", "api_key")
+    ]
+    assert required("get", "/auth/api-keys") == [{scheme: ["api-keys:read"]} for scheme in ("sign_in", "bearer")]
     # the table asks for either of two scopes, and the service for one of these
     assert required("post", "/api/v1/notifications/{notification_id}/read")[0] == {"sign_in": ["notifications:write"]}
     assert required("get", "/api/v1/jobs/{job_id}/events")[-1] == {"ticket": []}
+
+
+async def test_an_api_key_is_a_header(edge: Any) -> None:
+    scheme = (await whole(edge))["components"]["securitySchemes"]["api_key"]
+    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "X-API-Key")
 
 
 async def test_the_password_form_signs_in_at_the_gateway(edge: Any) -> None:

@@ -1,6 +1,8 @@
 """The gateway's own public paths: health, and the explanation of problems."""
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -15,6 +17,16 @@ SIGNED = "/api/v1/rooms/7/messages"
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/"])
 async def test_own_paths_are_public(client: Any, path: str) -> None:
     assert (await client.get(path)).status_code == 200
+
+
+async def test_a_refused_client_finds_the_authorization_server(client: Any) -> None:
+    refused = await client.get(SIGNED)
+    assert refused.status_code == 401
+    named = re.search(r'resource_metadata="([^"]+)"', refused.headers["www-authenticate"])
+    assert named is not None
+    metadata = (await client.get(urlsplit(named[1]).path)).json()
+    assert metadata["authorization_servers"] == [metadata["resource"]] == ["http://localhost:8000"]
+    assert "jobs:read" in metadata["scopes_supported"]
 
 
 @pytest.mark.parametrize("path", ["/livez", "/problems/not_found"])

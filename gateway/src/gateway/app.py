@@ -22,11 +22,13 @@ from gateway.policy.admission import Admission
 from gateway.policy.cors import Cors
 from gateway.policy.identity import ClientAddresses, Identity, InternalTokens
 from gateway.policy.limits import Tiers
+from gateway.policy.proofs import FleetUsedProofs
 from gateway.policy.streams import OpenStreams
 from gateway.policy.tenant import TenantRule
 from gateway.portal.app import Entrance, Portal
 from gateway.portal.merge import Document
 from gateway.portal.openapi import SOURCE, Collector, Published, ReadDocument
+from gateway.portal.protected_resource import challenge_parameter
 from gateway.proxy.aiohttp_client import AiohttpClient
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.replicas import Replicas, prober
@@ -110,7 +112,7 @@ def _open_resources(process: Process, settings: GatewaySettings) -> None:
         process.health.others["cache"] = partial(_ping, limiter.connection)
     process.add(OpenStreams(process.get(Revocations)))
     first = {name: urls[0] for name, urls in settings.origins.items() if name not in settings.services}
-    replicas = ReplicaClients(first, process.get(Signer))
+    replicas = ReplicaClients(first, process.get(Signer), timeout_s=settings.services_timeout_s)
     process.add_closing(replicas, replicas.close)
 
 
@@ -136,8 +138,15 @@ def _collect_documents(
 
 def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_log: AccessLog, portal: Portal) -> Edge:
     tenants = TenantRule(settings.public_url)
+    identity = Identity(
+        process.get(AccessTokenVerifier),
+        process.get(Revocations),
+        process.get(Clients).to("auth"),
+        FleetUsedProofs(process.get(Limiter).connection),
+        tenants.origin,
+    )
     admission = Admission(
-        Identity(process.get(AccessTokenVerifier), process.get(Revocations), process.get(Clients).to("auth")),
+        identity,
         tenants,
         Tiers(settings.limit_scale, settings.limits.anonymous),
         process.get(Limiter),
@@ -160,6 +169,7 @@ def _edge(process: Process, settings: GatewaySettings, matcher: Matcher, access_
         access_log=access_log,
         spans=_spans(settings),
         secure=scheme == "https",
+        challenge=challenge_parameter(settings.public_url),
     )
 
 

@@ -35,6 +35,8 @@ def _line(exchange: Exchange, duration_s: float, error: str | None) -> dict[str,
     if principal is not None:
         line["user"] = str(principal.user_id)
         line["tenant"] = str(principal.tenant_id) if principal.tenant_id is not None else None
+        if principal.acting is not None:
+            line["act"] = principal.acting
     if error is not None:
         line["code"] = error
     return line

@@ -25,7 +25,7 @@ _AMBIGUOUS_PATH: Final = re.compile(
     rb"|%(?![0-9a-fA-F]{2})"
 )
 _VERSIONS: Final = ("1.1", "1.0")
-_SINGLE: Final = frozenset({b"content-length", b"authorization", b"x-tenant-id"})
+_SINGLE: Final = frozenset({b"content-length", b"authorization", b"x-tenant-id", b"x-api-key"})
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -73,6 +73,8 @@ def check_unambiguous(exchange: Exchange) -> None:
         raise MalformedRequest("The Host header is not a valid host name.")
     if not head.repeated.isdisjoint(_SINGLE):
         raise MalformedRequest("A header that may occur only once is repeated.")
+    if b"x-api-key" in head.known and (b"authorization" in head.known or exchange.bearer is not None):
+        raise MalformedRequest("Send an access token or an API key, not both.")
     if is_ambiguous(exchange.raw_path, exchange.path):
         raise MalformedRequest("The path is ambiguous: it has a dot segment, an empty segment or an unsafe escape.")
 

@@ -1,7 +1,7 @@
 """Opens WebSockets: authorize at the handshake, connect to the service, and only then accept.
 
 Browsers do not show scripts the HTTP status of a refused handshake, so it is accepted and closed at once with a close
-code that gives the reason. A client that sends `Authorization` is not a browser and gets the status.
+code that gives the reason. A client that sends `Authorization` or `X-API-Key` is not a browser and gets the status.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -12,7 +12,8 @@ import structlog
 from gateway.edge.arrival import check_unambiguous
 from gateway.http.exchange import Exchange, rendered
 from gateway.policy.admission import Admission
-from gateway.policy.identity import InternalTokens
+from gateway.policy.api_keys import HEADER
+from gateway.policy.identity import InternalTokens, name_scheme
 from gateway.policy.streams import EndReason, OpenStreams
 from gateway.proxy.forward import problem_of, request_headers, target
 from gateway.proxy.replicas import Replicas
@@ -132,8 +133,10 @@ def _problem_of_refusal(status: int) -> Problem:
 async def _refuse(exchange: Exchange, problem: Problem) -> None:
     """Refuse by status or by close code, whichever this client can read."""
     exchange.status = problem.status
-    by_status = b"authorization" in exchange.head.known and not isinstance(problem, SubprotocolMissing)
+    from_program = b"authorization" in exchange.head.known or HEADER in exchange.head.known
+    by_status = from_program and not isinstance(problem, SubprotocolMissing)
     if problem.status == 404 or by_status:
+        name_scheme(exchange, problem)
         headers, body = rendered(problem, exchange.path, exchange.request_id)
         await exchange.send(
             {

@@ -19,13 +19,21 @@ from gateway.edge.tracing import Spans
 from gateway.http.exchange import Exchange, Receive, Scope, Send
 from gateway.policy.admission import Admission
 from gateway.policy.cors import Cors, preflight_headers
-from gateway.policy.identity import InternalTokens
+from gateway.policy.identity import InternalTokens, client_credentials, forward_proof, name_scheme
 from gateway.policy.streams import EndReason, OpenStreams
 from gateway.policy.tenant import TenantRule
 from gateway.portal import app as portal
 from gateway.proxy.forward import ClientDisconnected, Forwarder
 from gateway.routes.matching import Match, Matcher
-from shared.problems import InternalError, InvalidToken, MethodNotAllowed, NotFound, Problem, UpstreamTimeout
+from shared.problems import (
+    InternalError,
+    InvalidToken,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    Unauthenticated,
+    UpstreamTimeout,
+)
 from shared.telemetry.metrics import IN_FLIGHT
 
 log = structlog.get_logger("gateway.edge")
@@ -52,7 +60,10 @@ class UpgradeRequired(Problem):
 
 
 class Edge:
-    """The ASGI application. `matcher` may be replaced at any time: a request keeps the one that it started with."""
+    """The ASGI application. `matcher` may be replaced at any time: a request keeps the one that it started with.
+
+    `challenge` is added to every `WWW-Authenticate` of a 401.
+    """
 
     def __init__(
         self,
@@ -70,11 +81,13 @@ class Edge:
         access_log: AccessLog,
         spans: Spans | None,
         secure: bool,
+        challenge: str,
     ) -> None:
         self.matcher = matcher
         self._arrival, self._admission, self._tenants, self._tokens = arrival, admission, tenants, tokens
         self._forwarder, self._streams, self._handshakes = forwarder, streams, handshakes
         self._cors, self._portal, self._access_log, self.spans = cors, pages, access_log, spans
+        self._challenge = challenge
         self._security = (*_SECURITY, _HSTS) if secure else _SECURITY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,9 +136,11 @@ class Edge:
             self._access_log.record(exchange, time.perf_counter() - exchange.started, code)
 
     async def _respond(self, exchange: Exchange) -> None:
-        exchange.added_headers += self._cors.headers(exchange)
-        check_unambiguous(exchange)
         route = exchange.route = self.matcher.find(exchange.path)
+        pages = route is not None and route.pages
+        if not pages:
+            exchange.added_headers += self._cors.headers(exchange)
+        check_unambiguous(exchange)
         if route is None:
             await self._respond_from_portal(exchange)
             return
@@ -134,7 +149,7 @@ class Edge:
         if route.websocket is not None and access is not None:
             raise UpgradeRequired
         if access is None:
-            await _respond_to_other_method(exchange, route.allow, options=route.websocket is None)
+            await _respond_to_other_method(exchange, route.allow, options=route.websocket is None, cors=not pages)
             return
         if route.tickets:
             exchange.take_ticket()
@@ -142,7 +157,8 @@ class Edge:
         principal = exchange.principal
         if principal is None:
             self._forward_tenant_name(exchange)
-            await self._forwarder(exchange, route, None)
+            forward_proof(exchange, route)
+            await self._forwarder(exchange, route, client_credentials(exchange, route))
         elif route.streaming:
             await self._stream(exchange, route)
         else:
@@ -190,6 +206,9 @@ class Edge:
         """Respond with the problem; a response that has begun can only be cut off."""
         connection = exchange.connection
         if exchange.status == 0:
+            name_scheme(exchange, problem)
+            if isinstance(problem, Unauthenticated):
+                problem.headers["WWW-Authenticate"] += self._challenge
             await exchange.refuse(problem)
         elif connection is not None:
             connection.abort()
@@ -202,11 +221,11 @@ class Edge:
             self._access_log.record(exchange, time.perf_counter() - exchange.started, None)
 
 
-async def _respond_to_other_method(exchange: Exchange, allow: str, *, options: bool) -> None:
-    """Refuse a method that the path does not have; with `options`, answer OPTIONS, including CORS preflights."""
+async def _respond_to_other_method(exchange: Exchange, allow: str, *, options: bool, cors: bool = True) -> None:
+    """Refuse a method that the path does not have; with `options`, answer OPTIONS, and with `cors` preflights."""
     if exchange.method != "OPTIONS" or not options:
         raise MethodNotAllowed(f"{exchange.route_name} accepts {allow}.", headers={"Allow": allow})
     headers = [(b"allow", allow.encode())]
-    if b"access-control-request-method" in exchange.head.known:
+    if cors and b"access-control-request-method" in exchange.head.known:
         headers += preflight_headers(exchange, allow)
     await exchange.respond(204, headers)

@@ -28,6 +28,7 @@ _READ_BY_GATEWAY: Final = frozenset(
     {
         b"authorization",
         b"content-length",
+        b"dpop",
         b"expect",
         b"forwarded",
         b"host",
@@ -40,6 +41,7 @@ _READ_BY_GATEWAY: Final = frozenset(
         b"origin",
         b"access-control-request-method",
         b"transfer-encoding",
+        b"x-api-key",
     }
 )
 """Request headers that the gateway itself reads."""

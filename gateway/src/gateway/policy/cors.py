@@ -1,4 +1,7 @@
-"""Cross-origin requests (WHATWG Fetch, section 3.3): `CORS__ORIGINS` lists the allowed origins."""
+"""Cross-origin requests (WHATWG Fetch, section 3.3): `CORS__ORIGINS` lists the allowed origins.
+
+Routes with `pages: true` get no CORS headers at all: a client sends the browser there and reads nothing itself.
+"""
 
 from collections.abc import Iterable
 from typing import Final

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from shared.identity import Principal
+from shared.identity.api_keys import CLIENT_ID
 from shared.limits import Bucket, Decision, Limit, client_network
 from shared.problems import TooManyRequests
 
@@ -24,9 +25,13 @@ class Tiers:
         self._anonymous = Limit("anonymous", anonymous * scale)
 
     def of(self, principal: Principal) -> Bucket:
-        """The bucket of a person in a tenant. A tier that this release does not know counts as free."""
+        """The bucket of a person in a tenant, or of their API keys. A tier that this release does not know is free.
+
+        A person's keys share one: a program does not use up the person's own, and more keys do not raise the limit.
+        """
         limit = self._tiers.get(principal.tier or "free", self._tiers["free"])
-        return Bucket(f"person:{principal.tenant_id}:{principal.user_id}", limit)
+        kind = "keys" if principal.client_id == CLIENT_ID else "person"
+        return Bucket(f"{kind}:{principal.tenant_id}:{principal.user_id}", limit)
 
     def of_address(self, address: str) -> Bucket:
         """The bucket of requests without a sign-in."""

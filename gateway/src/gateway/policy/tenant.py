@@ -15,6 +15,8 @@ class TenantRule:
     """Reads the tenant that a request names: `<slug>.<host of PUBLIC_URL>`, or `X-Tenant-ID` with an id or a slug."""
 
     def __init__(self, public_url: str) -> None:
+        self._public_url = public_url
+        self._scheme, self._netloc = urlsplit(public_url)[:2]
         self._parent = f".{urlsplit(public_url).hostname or 'localhost'}".encode()
 
     def check(self, exchange: Exchange, principal: Principal) -> None:
@@ -39,6 +41,11 @@ class TenantRule:
         if subdomain is not None and subdomain != header.lower():
             raise TenantMismatch("The subdomain and X-Tenant-ID name different tenants.")
         return header.lower()
+
+    def origin(self, exchange: Exchange) -> str:
+        """The origin that the request is sent to: PUBLIC_URL, or a tenant's subdomain of it."""
+        slug = self._subdomain(exchange.head.known.get(b"host", b""))
+        return self._public_url if slug is None else f"{self._scheme}://{slug.decode()}.{self._netloc}"
 
     def _subdomain(self, host: bytes) -> bytes | None:
         name = host.lower().partition(b":")[0].rstrip(b".")  # `acme.example.` is `acme.example` (RFC 1034, section 3.1)

@@ -8,16 +8,23 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from gateway.http.exchange import Exchange, Message
-from gateway.portal import pages
+from gateway.portal import pages, protected_resource
 from gateway.portal.catalogue import Explained, catalogue
 from gateway.portal.merge import Document
 from gateway.portal.openapi import Published
-from shared.problems import NotFound
+from shared.problems import NotFound, raises
 from shared.web import errors, health, openapi
 from shared.web.conditional import Conditions
 
 ALLOW: Final = "GET, HEAD, OPTIONS"
-_PATHS: Final = frozenset({"/", "/openapi.json", "/livez", "/readyz", "/health"})
+_PATHS: Final = frozenset({"/", "/openapi.json", protected_resource.PATH, "/livez", "/readyz", "/health"})
+# With two of the fleet's scopes: the example must not change with the services that are installed.
+_EXAMPLE: Final = protected_resource.protected_resource("https://app.example").model_copy(
+    update={"scopes_supported": ["jobs:read", "openid"]}
+)
+_RESOURCE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"application/json": {"example": _EXAMPLE.model_dump()}}}
+}
 _PREFIXES: Final = {"/problems/": "/problems/{code}", f"{pages.ASSETS}/": f"{pages.ASSETS}/{{file}}"}
 
 
@@ -100,7 +107,14 @@ def application(
     async def openapi_document(request: Request, conditions: Conditions) -> Response:
         return published.document.response(request, conditions)
 
+    @app.get(protected_resource.PATH, tags=["front"], responses=_RESOURCE)
+    async def read_protected_resource(response: Response) -> protected_resource.ProtectedResource:
+        """This API as an OAuth resource: its authorization server and its scopes (RFC 9728)."""
+        response.headers["Cache-Control"] = "public, max-age=300"
+        return protected_resource.protected_resource(entrance.url)
+
     @app.get("/problems/{code}", response_model=Explained, tags=["problems"])
+    @raises(NotFound)
     async def explain_problem(code: str, request: Request) -> Response:
         """Explain a problem code, as JSON or as an HTML page."""
         found = known.get(code)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from shared.problems import Problem, every_problem
 
@@ -17,11 +17,11 @@ from shared.problems import Problem, every_problem
 class Explained(BaseModel):
     """The description of one problem."""
 
-    code: str
-    status: int
-    title: str
-    cause: str
-    remedy: str
+    code: str = Field(examples=["room_full"])
+    status: int = Field(examples=[409])
+    title: str = Field(examples=["The room is full"])
+    cause: str = Field(examples=["The room has as many members as the plan allows."])
+    remedy: str = Field(examples=["Remove a member."])
 
 
 _FILE: Final = "problems.json"

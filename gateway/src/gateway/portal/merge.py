@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 from gateway.routes.matching import Matcher
 from gateway.routes.model import Access
 from shared.identity.scopes import DESCRIPTIONS
-from shared.web.openapi import PROBLEM
+from shared.web.openapi_problems import PROBLEM
 
 Node: TypeAlias = dict[str, Any]
 
@@ -23,6 +23,7 @@ _COMPONENTS: Final = "#/components/"
 
 _SIGN_IN: Final = "sign_in"
 _BEARER: Final = "bearer"
+_API_KEY: Final = "api_key"
 _TICKET: Final = "ticket"
 
 _DESCRIPTION: Final = """\
@@ -62,6 +63,7 @@ class _Exposed:
     operation: Node
     access: Access | None = None
     tickets: bool = False
+    api_keys: bool = False
 
 
 def merge(own: Document, parts: Mapping[str, Document], matcher: Matcher, public_url: str) -> Node:
@@ -84,7 +86,7 @@ def _let_through(upstream: str, document: Document, matcher: Matcher) -> Iterato
         if match is not None and match.upstream == upstream and not match.websocket:
             access = match.access.get(method.upper())
             if access is not None:
-                yield _Exposed(path, method, operation, access, match.tickets and method == "get")
+                yield _Exposed(path, method, operation, access, match.tickets and method == "get", match.api_keys)
 
 
 def _own(document: Document) -> Iterator[_Exposed]:
@@ -203,21 +205,25 @@ def _security(one: _Exposed) -> list[dict[str, list[str]]]:
     """The alternatives that the gateway accepts; none for a public operation."""
     if one.access is None or one.access.public:
         return []
-    enough = _alternatives(one.access, _scopes_of(one.operation))
-    accepted = [{scheme: sorted(scopes)} for scopes in enough for scheme in (_SIGN_IN, _BEARER)]
+    enough = _alternatives(one.access, _required(one.operation))
+    schemes = (_SIGN_IN, _BEARER, _API_KEY) if one.api_keys else (_SIGN_IN, _BEARER)
+    accepted = [{scheme: sorted(scopes)} for scopes in enough for scheme in schemes]
     return [*accepted, {_TICKET: []}] if one.tickets else accepted
 
 
-def _alternatives(access: Access, own: frozenset[str]) -> list[frozenset[str]]:
-    """Each set of scopes that is enough, for the gateway and for the service, which requires `own`."""
-    always = access.all_of | own
-    if not access.any_of or access.any_of & always:
-        return [always]
-    return [always | {scope} for scope in sorted(access.any_of)]
+def _alternatives(access: Access, required: list[frozenset[str]]) -> list[frozenset[str]]:
+    """Each set of scopes that is enough, for the gateway and for the service, where one of `required` is enough."""
+    enough = set()
+    for own in required:
+        always = access.all_of | own
+        enough |= {always} if not access.any_of or access.any_of & always else {always | {s} for s in access.any_of}
+    return sorted(enough, key=sorted)
 
 
-def _scopes_of(operation: Node) -> frozenset[str]:
-    return frozenset(scope for each in operation.get("security", ()) for scopes in each.values() for scope in scopes)
+def _required(operation: Node) -> list[frozenset[str]]:
+    """The sets of scopes of which each is enough for the service."""
+    found = [frozenset(scopes) for each in operation.get("security", ()) for scopes in each.values()]
+    return found or [frozenset()]
 
 
 def _schemes(scopes: set[str], public_url: str) -> Node:
@@ -233,6 +239,12 @@ def _schemes(scopes: set[str], public_url: str) -> Node:
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "The `access_token` that `POST /auth/login` returns.",
+        },
+        _API_KEY: {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "An API key of `POST /auth/api-keys`, for programs.",
         },
         _TICKET: {
             "type": "apiKey",

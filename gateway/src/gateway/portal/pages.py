@@ -9,7 +9,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gateway.portal.catalogue import Explained
 from gateway.portal.compressed import CompressedFiles
@@ -34,12 +34,12 @@ _TEMPLATES: Final = files("gateway.portal") / "templates"
 class Front(BaseModel):
     """What is at `/`. `docs` and `redoc` are null where the pages are off."""
 
-    name: str
-    version: str
-    docs: str | None
-    redoc: str | None
-    openapi: str
-    health: str
+    name: str = Field(examples=["Flotilla"])
+    version: str = Field(examples=["1"])
+    docs: str | None = Field(examples=["/docs"])
+    redoc: str | None = Field(examples=["/redoc"])
+    openapi: str = Field(examples=["/openapi.json"])
+    health: str = Field(examples=["/health"])
 
 
 def front(*, docs: bool) -> Front:

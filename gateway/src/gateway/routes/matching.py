@@ -20,7 +20,11 @@ class Match:
     streaming: bool
     websocket: str | None
     tickets: bool
+    api_keys: bool
     client_address: bool
+    client_credentials: bool
+    no_impersonation: bool
+    pages: bool
 
 
 _ANY: Final = ""
@@ -92,5 +96,9 @@ def compiled(route: Route) -> Match:
         streaming=route.streaming,
         websocket=route.websocket,
         tickets=route.tickets,
+        api_keys=route.takes_api_keys,
         client_address=route.client_address,
+        client_credentials=route.client_credentials,
+        no_impersonation=route.refuses_impersonation,
+        pages=route.pages,
     )

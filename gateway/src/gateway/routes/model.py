@@ -33,6 +33,8 @@ Path = Annotated[str, Field(pattern=r"^(/([A-Za-z0-9._~-]+|\{[a-z_]+\}))+$", max
 UNREACHABLE: Final = ("/internal", "/livez", "/readyz", "/health", "/metrics", "/config")
 """Internal paths of a service; no table may expose them."""
 
+_OF_ACCOUNTS: Final = ("/auth/", "/oauth2/")
+
 
 class Strict(BaseModel):
     """Unknown keys are errors: a misspelled key would otherwise silently change what is allowed."""
@@ -75,7 +77,11 @@ class Route(Strict):
     Without `exact` deeper paths belong to the route too. `timeout_s` limits the whole exchange, from the request's
     first byte to the response's last; a `streaming` route has no time-out and ends with its client, session,
     membership, tenant or token. `websocket` is the subprotocol that a client must offer. `tickets`: GET accepts
-    `?ticket=` instead of a bearer token. `client_address`: the service gets the client's address, signed.
+    `?ticket=` instead of a bearer token. `api_keys`: whether the caller may come by `X-API-Key` instead; unless the
+    route says so, not under /auth and /oauth2. `client_address`: the service gets the client's address, signed.
+    `client_credentials`: so does HTTP Basic authentication, by which an OAuth client authenticates to auth-service.
+    `no_impersonation`: an operator who acts as a person is refused; unless the route says so, under /auth and /oauth2.
+    `pages`: a browser is sent there, and no script of another origin may read the answers (RFC 9700, section 2.6).
     """
 
     path: Path
@@ -87,7 +93,11 @@ class Route(Strict):
     streaming: bool = False
     websocket: str | None = None
     tickets: bool = False
+    api_keys: bool | None = None
     client_address: bool = False
+    client_credentials: bool = False
+    no_impersonation: bool | None = None
+    pages: bool = False
 
     @field_validator("upstream")
     @classmethod
@@ -111,6 +121,22 @@ class Route(Strict):
         if (self.streaming or self.websocket or self.tickets) and "GET" not in self.methods:
             raise ValueError(f"{self.path}: streaming, websocket and tickets require GET")
         return self
+
+    @model_validator(mode="after")
+    def _refusing_needs_a_caller(self) -> "Route":
+        if self.no_impersonation and all(access.public for access in self.methods.values()):
+            raise ValueError(f"{self.path}: no_impersonation needs a method that is not public: no token is verified")
+        return self
+
+    @property
+    def takes_api_keys(self) -> bool:
+        """A key must not manage its person's account, sessions, clients or keys."""
+        return not self.path.startswith(_OF_ACCOUNTS) if self.api_keys is None else self.api_keys
+
+    @property
+    def refuses_impersonation(self) -> bool:
+        """An operator who acts as a person must not manage the person's account, sessions, clients or keys."""
+        return self.path.startswith(_OF_ACCOUNTS) if self.no_impersonation is None else self.no_impersonation
 
 
 class Table(Strict):
