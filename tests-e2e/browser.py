@@ -91,6 +91,14 @@ class Page:
         await self.send("Input.insertText", text=text)
 
 
+async def press(page: Page, key: str) -> None:
+    """Press Enter, Tab or Space."""
+    text, code = {"Enter": ("\r", 13), "Tab": ("", 9), "Space": (" ", 32)}[key]
+    named = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": code}
+    for kind in ("keyDown", "keyUp"):
+        await page.send("Input.dispatchKeyEvent", type=kind, **named, **({"text": text} if text else {}))
+
+
 @asynccontextmanager
 async def open_page(program: str, folder: Path) -> AsyncIterator[Page]:
     """A page of a browser of its own, whose profile is in `folder`."""

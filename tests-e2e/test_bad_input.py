@@ -247,7 +247,7 @@ async def raw(
         await writer.wait_closed()
 
 
-ENDS_THE_SESSION: Final = "^/auth/logout"  # the rest of the run would be 401s
+ENDS_THE_SESSION: Final = "^/auth/(logout|deactivate)"  # the rest of the run would be 401s
 
 
 @pytest.mark.parametrize("service", ["auth", "users", "chat", "tasks", "gateway"])

@@ -24,9 +24,12 @@ OUTAGE_S: Final = 30
 
 
 async def test_jobs_of_a_killed_worker_complete_once(fleet: Fleet, town: Town) -> None:
-    """Twice as many jobs as one worker takes keep both full: twenty run on the one that dies."""
+    """Twice as many jobs as one worker takes keep both full: twenty run on the one that dies.
+
+    They are long enough that the first still runs when the last has begun, however busy the machine is.
+    """
     ann = await town.founder()
-    starts = [ann.start_job("wait", seconds=8, steps=8) for _ in range(2 * ONE_WORKERS_JOBS)]
+    starts = [ann.start_job("wait", seconds=20, steps=20) for _ in range(2 * ONE_WORKERS_JOBS)]
     jobs = set(await asyncio.gather(*starts))
     await eventually(lambda: all_run(ann, jobs), within_s=20, every_s=0.2, saying="every job runs")
 

@@ -42,6 +42,26 @@ async def test_a_refresh_token_older_than_the_last_ends_its_family_at_once(town:
     assert (await town.refresh(ann.tokens["refresh_token"])).status_code == 401
 
 
+async def test_eight_refreshes_at_once_over_two_gateways_have_one_successor(town: Town) -> None:
+    ann = await town.founder()
+    laptop = Person(town, ann.username, ann.id, ann.tenant, ann.tenant_id)
+    await town.sign_in(laptop)
+    shown = [ann.tokens["refresh_token"]]
+    for _ in range(2):
+        replies = await asyncio.gather(*(town.refresh(shown[-1], gateway=turn % 2) for turn in range(8)))
+        assert [reply.status_code for reply in replies] == [200] * 8, [reply.text for reply in replies]
+        [successor] = {reply.json()["refresh_token"] for reply in replies}
+        shown.append(successor)
+        ann.tokens = replies[0].json()
+
+    reused = await town.refresh(shown[0], gateway=1)  # two generations old, and the last one's window is still open
+    assert (reused.status_code, reused.json()["code"]) == (401, "refresh_token_reused")
+    await eventually(ann.refused, within_s=EVERYWHERE_S, saying="what the family issued is refused")
+    assert (await town.refresh(shown[-1])).status_code == 401
+    laptop.tokens = (await town.refresh(laptop.tokens["refresh_token"], gateway=1)).json()
+    assert await admitted(laptop), "another device goes on"
+
+
 @pytest.mark.parametrize("gateway", [0, 1])
 async def test_logout_ends_what_the_session_holds_open(town: Town, gateway: int) -> None:
     ann = (await town.founder()).at(gateway)

@@ -23,8 +23,17 @@ KINDS_ON_A_FILE: Final = {"file_processing": "hash", "data_processing": "count"}
 NO_TENANTS_OBJECT: Final = ("PUT", "/api/v1/tenants/{tenant_id}/members/{user_id}", "user_id")
 """An account is its person's: named for one's own tenant, it is invited."""
 
+NO_OBJECT: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
+"""auth-service's own tests show that another person's consents and identities are not found."""
+
+FILTERS: Final = {("GET", "/auth/audit")}
+"""Their ids select from what the caller may see: another tenant's select nothing."""
+
+OF_OPERATORS: Final = {("POST", "/auth/impersonate")}
+"""No tenant's admin may call them, whatever the id: test_impersonation.py."""
+
 OPERATIONS: Final = list(operations())
-TAKING_IDS: Final = [one for one in OPERATIONS if one.ids]
+TAKING_IDS: Final = [one for one in OPERATIONS if one.ids and (one.method, one.path) not in FILTERS | OF_OPERATORS]
 MIXED: Final = [
     pytest.param(one, name, id=f"{one} {name}")
     for one in TAKING_IDS
@@ -54,9 +63,23 @@ class Objects:
         ids = {
             "tenant_id": admin.tenant_id, "user_id": member.id, "owner_id": member.id, "room_id": room, "job_id": job,
             "file_id": file["id"], "notification_id": told["id"], "tenant": admin.tenant,
-            "session_id": admin.tokens["session_id"],
+            "session_id": admin.tokens["session_id"], "join": admin.tenant_id, "account_id": admin.id,
+            **await cls._of_account(admin),
         }  # fmt: skip
         return cls(admin, ids)
+
+    @staticmethod
+    async def _of_account(admin: Person) -> Ids:
+        """What auth-service keeps: a client, a key, a second factor. Consents and identities need a browser."""
+        client = {"client_name": "Planner", "redirect_uris": ["https://planner.example/"]}
+        key = {"name": "Importer", "scopes": ["jobs:read"]}
+        return {
+            "client_id": (await admin.post("/oauth2/clients", 201, json=client)).json()["client_id"],
+            "key_id": (await admin.post("/auth/api-keys", 201, json=key)).json()["id"],
+            "factor_id": (await admin.post("/auth/mfa/totp", 201, json={"name": "Phone"})).json()["id"],
+            "consent_id": NO_OBJECT, "identity_id": NO_OBJECT, "provider_id": NO_OBJECT,
+            "mail_id": NO_OBJECT,
+        }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +115,14 @@ async def test_one_id_of_another_tenant_is_enough(
     theirs: Objects, mine: Objects, operation: Operation, name: str
 ) -> None:
     await is_not_found(mine.admin, operation, {**mine.ids, name: theirs.ids[name]})
+
+
+async def test_another_tenants_ids_select_no_events(theirs: Objects, mine: Objects) -> None:
+    for name in ("account_id", "session_id"):
+        found = await mine.admin.get("/auth/audit", params={name: theirs.ids[name]})
+        assert found.json()["items"] == []
+        own = await theirs.admin.get("/auth/audit", params={name: theirs.ids[name]})
+        assert own.json()["items"] != []
 
 
 async def is_not_found(person: Person, operation: Operation, ids: Ids) -> None:
