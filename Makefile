@@ -138,6 +138,18 @@ bench: .venv/.installed ## Measure the gateway, a direct call and nginx side by 
 bench-service: .venv/.installed ## Measure a request at a service against a bare FastAPI route with the same SELECT.
 	@$(PY) shared/bench/service.py
 
+.PHONY: bench-storm
+bench-storm: .venv/.installed ## Measure what 100 parallel sign-ins do to everything else at auth-service.
+	@$(PY) auth-service/bench/sign_in_storm.py
+
+.PHONY: bench-enumeration
+bench-enumeration: .venv/.installed ## Compare the times of requests about known and unknown accounts.
+	@$(PY) auth-service/bench/enumeration.py
+
+.PHONY: bench-auth
+bench-auth: .venv/.installed ## Measure refresh, client credentials and introspection beside npm oidc-provider (NODE_MODULES=…).
+	@$(PY) auth-service/bench/auth.py
+
 .PHONY: bench-idle
 bench-idle: .venv/.installed ## Measure the idle fleet: time to ready, CPU, memory, imports.
 	@$(PY) shared/bench/idle.py
