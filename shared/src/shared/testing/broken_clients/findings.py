@@ -114,7 +114,7 @@ async def _drained(process: ServiceProcess, target: Target) -> list[str]:
     async def refuses() -> bool:
         try:
             await (await Wire.opened(target.url)).close()
-        except ConnectionRefusedError:
+        except ConnectionError:  # refused, or reset: the socket was closed while this connection waited in its backlog
             return True
         return False
 
