@@ -1,4 +1,4 @@
-"""The declarative bases: every table is `Tenanted` or `Global`, and the catalogue test refuses one that is neither."""
+"""The declarative bases: every table is `Tenanted` (or `Placed`) or `Global`; the catalogue test refuses any other."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -42,3 +42,12 @@ class Tenanted(Base):
     __abstract__ = True
 
     tenant_id: Mapped[UUID] = mapped_column(sort_order=-1)
+
+
+class Placed(Tenanted):
+    """A tenanted table whose rows are where the tenant's data is placed; it references and joins only `Placed` tables.
+
+    The shared tables of the fleet's tenants may be in another database than these rows.
+    """
+
+    __abstract__ = True

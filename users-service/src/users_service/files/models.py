@@ -5,10 +5,10 @@ from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, delete, fu
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.data.models import Global, Tenanted
+from shared.data.models import Global, Placed
 
 
-class File(Tenanted):
+class File(Placed):
     """A stored file: its bytes are the object `key_of(tenant_id, id)`, its row is what makes it exist."""
 
     __tablename__ = "files"

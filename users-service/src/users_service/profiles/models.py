@@ -7,10 +7,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.data.models import Tenanted
+from shared.data.models import Placed
 
 
-class Profile(Tenanted):
+class Profile(Placed):
     """One person in one tenant; made with the membership, so it is there whenever the person is."""
 
     __tablename__ = "profiles"
