@@ -128,8 +128,12 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
         upgrade: Callable[[str, str, str, Path], Coroutine[Any, Any, None]] = resolve_name(_UPGRADE)
-        with _reached(url := _owner_url()):
-            asyncio.run(upgrade(url, name, service.name, service.migrations))
+        with _reached(url := OwnerSettings().url):
+            try:
+                asyncio.run(upgrade(url, name, service.name, service.migrations))
+            except revisions.TenantsNotMigrated as error:
+                typer.echo(f"These tenants have a schema that was not migrated; migrate again.\n{error}", err=True)
+                raise typer.Exit(1) from None
         typer.echo(f"{name} is at {revisions.head(service.migrations)}")
 
     @database.command()
@@ -138,7 +142,7 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
         settings = load(service.settings)
         name = settings.database.name or database_name(service.name)
         differences: Callable[[str, str, str, MetaData], Coroutine[Any, Any, list[str]]] = resolve_name(_DIFFERENCES)
-        found = asyncio.run(differences(_owner_url(), name, service.name, Base.metadata))
+        found = asyncio.run(differences(OwnerSettings().url, name, service.name, Base.metadata))
         for difference in found:
             typer.echo(difference)
         raise typer.Exit(1 if found else 0)
@@ -155,7 +159,7 @@ def _add_database(line: typer.Typer, database: typer.Typer, service: Service) ->
             for statement in _all_statements(service.name, name, login):
                 typer.echo(f"{statement};")
             return
-        with _reached(url := _owner_url()):
+        with _reached(url := OwnerSettings().url):
             asyncio.run(roles.create_database(url, service.name, name, login, password))
         typer.echo(f"{name} is ready for {login}")
 
@@ -219,15 +223,6 @@ def assembled(service: Service) -> FastAPI:
     """The application that the contracts are read from; needs no server and no secret."""
     os.environ.setdefault("ENVIRONMENT", "testing")
     return service.assemble(service.settings(environment="testing"))
-
-
-def _owner_url() -> str:
-    url = OwnerSettings().database_owner_url
-    if url is None or not url.get_secret_value():
-        raise SettingsInvalid(
-            "DATABASE_OWNER_URL is not set; set it to an administrator's login, such as postgresql://admin@host"
-        )
-    return url.get_secret_value()
 
 
 @contextmanager

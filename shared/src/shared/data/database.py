@@ -18,15 +18,17 @@ from sqlalchemy.orm import Session, SessionTransaction
 from shared.data.after_commit import Listeners, run_callbacks, session_info
 from shared.data.connections import Connections
 from shared.data.errors import problem_of, translated
+from shared.data.models import Base, Placed
 from shared.data.prepared import Prepared, Row
 from shared.data.roles import database_name, role_name
-from shared.data.tenant_connection import TenantConnection, begin_as, forget_tenant
+from shared.data.tenant_connection import PlacedConnection, TenantConnection, begin_as, forget_tenant
 from shared.problems import DatabaseUnavailable, Problem
 from shared.settings import ServiceSettings
 
 T = TypeVar("T")
 Role = Literal["app", "fleet"]
 _SET_TENANT = text("SELECT set_config('app.tenant_id', :tenant, true)")
+_ENTER_TENANT = text("SELECT public.enter_tenant(CAST(:tenant AS uuid))")
 
 
 class TenantSession(Session):
@@ -43,7 +45,7 @@ async def enter_tenant(db: AsyncSession, tenant_id: UUID) -> None:
     """Go on as `tenant_id` from here: for an entry point that learns its tenant only on the way (a sign-in)."""
     db.info["tenant_id"] = tenant_id
     if db.in_transaction():
-        await db.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+        await db.execute(_ENTER_TENANT if db.info["placed"] else _SET_TENANT, {"tenant": str(tenant_id)})
 
 
 async def _commit(db: AsyncSession) -> None:
@@ -64,6 +66,7 @@ class Database:
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
         self._connections = Connections()
+        self._placed = any(issubclass(mapper.class_, Placed) for mapper in Base.registry.mappers)
         self._engines: dict[str, AsyncEngine] = {
             "app": self._engine("app", settings.database.pool_size),
             "fleet": self._engine("fleet", settings.database.fleet_pool_size),
@@ -108,7 +111,7 @@ class Database:
                 self._engines[role],
                 sync_session_class=TenantSession,
                 expire_on_commit=False,
-                info={"tenant_id": tenant_id, **session_info(self._listeners)},
+                info={"tenant_id": tenant_id, "placed": self._placed, **session_info(self._listeners)},
             ) as session:
                 try:
                     try:
@@ -183,7 +186,7 @@ class Database:
             "idle_in_transaction_session_timeout": str(int(limits.idle_in_transaction_timeout_s * 1000)),
         }
         connect_args: dict[str, Any] = {
-            "connection_class": TenantConnection,
+            "connection_class": PlacedConnection if self._placed else TenantConnection,
             "server_settings": server_settings,
             "timeout": limits.connect_timeout_s,
             # The server ends a statement itself, unless the connection is lost.

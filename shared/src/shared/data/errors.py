@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.data.placement.migration import MOVED_SQLSTATE
 from shared.problems import DatabaseUnavailable, InvalidInput, Problem, ServiceUnavailable
 
 # A lost server shows as any of these, depending on where the connection breaks.
@@ -37,6 +38,8 @@ def violates(error: IntegrityError, constraint: str) -> bool:
 def problem_of(error: BaseException) -> Problem | None:
     """The problem that a database error means to the caller; None for an error of this program."""
     state = sqlstate_of(error)
+    if state == MOVED_SQLSTATE:
+        return ServiceUnavailable("The tenant's data has just moved; nothing was changed.")
     if state in _RETRY_SQLSTATES:
         return ServiceUnavailable("The object is being changed by other requests; nothing was changed.")
     if state.startswith(_INPUT_SQLSTATES):

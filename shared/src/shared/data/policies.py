@@ -1,17 +1,19 @@
 """Row-level security: one helper writes a tenanted table's policies, the catalogue proves them for every table."""
 
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.data.models import Base, Global, Tenanted
+from shared.data.models import Base, Global, Placed, Tenanted
 from shared.data.roles import role_name
 
 if TYPE_CHECKING:  # serving processes import this module, and only migrations Alembic
     from alembic.operations import Operations
 
+TRIGGERS: Final = ("placed_delete", "placed_insert", "placed_update")
+"""Those of every placed table (shared/data/placement)."""
 TENANT_MATCHES = "tenant_id = NULLIF(current_setting('app.tenant_id', true), '')::uuid"
 
 
@@ -29,11 +31,11 @@ def enable_tenancy(op: "Operations | ModuleType", table: str, *, service: str, f
         op.execute(f"CREATE POLICY fleet ON {table} TO {role_name(service, 'fleet')} USING (true)")
 
 
-_PASSES_BY = text("""
+_PASSES_BY = text(r"""
     SELECT EXISTS (
         SELECT FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-          AND pg_has_role(session_user, relowner, 'MEMBER')
+        WHERE (relnamespace = 'public'::regnamespace OR relnamespace::regnamespace::text LIKE 'tenant\_%')
+          AND relkind IN ('r', 'p') AND pg_has_role(session_user, relowner, 'MEMBER')
     ) OR EXISTS (
         SELECT FROM pg_roles WHERE rolname IN (session_user, current_user) AND (rolsuper OR rolbypassrls)
     )
@@ -45,12 +47,16 @@ async def passes_by(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(_PASSES_BY))
 
 
-_TABLES = text("""
-    SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
+_TABLES = text(r"""
+    SELECT n.nspname AS home, c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS secured,
            pg_get_userbyid(c.relowner) AS owner,
-           ARRAY(SELECT p.polname::text FROM pg_policy p WHERE p.polrelid = c.oid ORDER BY p.polname) AS policies
+           ARRAY(SELECT p.polname::text FROM pg_policy p WHERE p.polrelid = c.oid ORDER BY p.polname) AS policies,
+           ARRAY(SELECT t.tgname::text FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname LIKE 'placed\_%'
+                 AND t.tgenabled = 'O' ORDER BY t.tgname) AS follows
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
+    WHERE (n.nspname = 'public' OR n.nspname LIKE 'tenant\_%') AND c.relkind IN ('r', 'p')
+      AND c.relname <> 'alembic_version'
+    ORDER BY n.nspname, c.relname
 """)
 _ROLES = text("SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname LIKE 'flotilla%'")
 
@@ -66,19 +72,23 @@ async def catalogue_errors(connection: AsyncConnection, service: str, fleet_tabl
     for row in await connection.execute(_TABLES):
         if row.owner != role_name(service, "owner"):
             errors.append(f"{row.name} is owned by {row.owner}")
-        errors += _table_errors(row.name, kinds.get(row.name), row.enabled and row.forced, row.policies, fleet_tables)
+        errors += (f"{row.home}.{error}" for error in _table_errors(row, kinds.get(row.name), fleet_tables))
     return errors
 
 
-def _table_errors(
-    name: str, model: type | None, secured: bool, policies: list[str], fleet_tables: frozenset[str]
-) -> list[str]:
+def _table_errors(row: Row[Any], model: type | None, fleet_tables: frozenset[str]) -> list[str]:
     if model is None:
-        return [f"{name} has no model"]
+        return [f"{row.name} has no model"]
+    if row.home != "public" and not issubclass(model, Placed):
+        return [f"{row.name} is not Placed: make it in a part of the migration that is for @shared_tables"]
     if issubclass(model, Global):
-        return [f"{name} is Global and has policies"] if policies else []
+        return [f"{row.name} is Global and has policies"] if row.policies else []
     if not issubclass(model, Tenanted):
-        return [f"{name} is neither Tenanted nor Global"]
-    wanted = ["fleet", "owner", "tenant"] if name in fleet_tables else ["owner", "tenant"]
-    errors = [] if secured else [f"{name}: row-level security is not enabled and forced"]
-    return errors if policies == wanted else [*errors, f"{name} has the policies {policies}, not {wanted}"]
+        return [f"{row.name} is neither Tenanted nor Global"]
+    wanted = ["fleet", "owner", "tenant"] if row.name in fleet_tables else ["owner", "tenant"]
+    errors = [] if row.secured else [f"{row.name}: row-level security is not enabled and forced"]
+    if row.policies != wanted:
+        errors.append(f"{row.name} has the policies {row.policies}, not {wanted}")
+    if issubclass(model, Placed) and tuple(row.follows) != TRIGGERS:
+        errors.append(f"{row.name} is Placed and loses writes when its tenant moves: follow_writes in its migration")
+    return errors

@@ -15,6 +15,10 @@ class SeveralHeads(Exception):
     """Two migrations follow the same one: a merge is missing."""
 
 
+class TenantsNotMigrated(Exception):
+    """The shared tables are at head, but the schemas of some tenants are not; the message names each with its error."""
+
+
 def head(folder: Path) -> str | None:
     """The newest revision in `folder`: the one that no other follows. None when it has no migrations."""
     found = [_assigned(path) for path in sorted((folder / "versions").glob("*.py"))]

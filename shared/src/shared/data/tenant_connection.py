@@ -1,6 +1,6 @@
 """A connection on which a transaction begins as one tenant, in one message to PostgreSQL."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -11,18 +11,23 @@ if TYPE_CHECKING:  # no circle: the class is generic for the type checker alone
 else:
     _Base = asyncpg.Connection
 
-_SET_TENANT: Final = "SELECT set_config('app.tenant_id', '{}', true)"
-
 
 class TenantConnection(_Base):
     """asyncpg's connection, which sends the tenant along with the next BEGIN; savepoints are no BEGIN."""
 
     tenant_id: UUID | None = None
+    entering: ClassVar[str] = "SELECT set_config('app.tenant_id', '{}', true)"
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         if self.tenant_id is not None and query.startswith("BEGIN"):
-            query, self.tenant_id = query + _SET_TENANT.format(self.tenant_id), None
+            query, self.tenant_id = query + self.entering.format(self.tenant_id), None
         return await super().execute(query, *args, timeout=timeout)
+
+
+class PlacedConnection(TenantConnection):
+    """For a service whose tenants may have a home of their own (shared/data/placement)."""
+
+    entering = "SELECT public.enter_tenant('{}')"
 
 
 def begin_as(connection: Connection, tenant_id: UUID | None) -> None:

@@ -6,6 +6,7 @@ use.
 """
 
 from shared.settings.loading import S, SettingsInvalid, load
+from shared.settings.owner import OwnerSettings
 from shared.settings.sections import (
     DAY_S,
     YEARS_S,
@@ -17,7 +18,7 @@ from shared.settings.sections import (
     ServiceName,
     TelemetrySettings,
 )
-from shared.settings.service import MountedFile, OwnerSettings, ServiceSettings, variable_of
+from shared.settings.service import MountedFile, ServiceSettings, variable_of
 
 __all__ = [
     "DAY_S",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.settings.sections import (
@@ -244,14 +244,3 @@ class Unfit(ValueError):
     def __init__(self, settings: ServiceSettings, errors: Sequence[str]) -> None:
         super().__init__("; ".join(errors))
         self.settings = settings
-
-
-class OwnerSettings(BaseSettings):
-    """The administrator's login, read by `db create` and `migrate` alone."""
-
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
-
-    database_owner_url: SecretStr | None = Field(
-        default=None,
-        description="The PostgreSQL server and an administrator's login: postgresql://login:password@host:port.",
-    )

@@ -15,13 +15,14 @@ import typer
 from shared.data.database import Database
 from shared.settings import load
 from users_service.members import service as members
+from users_service.placements.commands import move
 from users_service.settings import UsersSettings
 from users_service.tenants import models, service
 from users_service.tenants.schemas import TenantStatus, Tier
 from users_service.tenants.service import TenantNotFound
 
 operators = typer.Typer(help="Operators of the fleet: the people with the role system.", no_args_is_help=True)
-tenants = typer.Typer(help="Tenants: their tier and status.", no_args_is_help=True)
+tenants = typer.Typer(help="Tenants: their tier, status and home.", no_args_is_help=True)
 
 Slug = Annotated[str, typer.Argument(help="The slug of the person's tenant.")]
 Username = Annotated[str, typer.Argument(help="A member of that tenant.")]
@@ -39,9 +40,7 @@ def revoke(tenant: Slug, username: Username) -> None:
     _run(lambda database: _operator(database, tenant, username, operator=False))
 
 
-@tenants.callback()
-def _verbs() -> None:
-    """Typer would leave the name of a single verb out."""
+tenants.command("move")(move)
 
 
 @tenants.command("set")

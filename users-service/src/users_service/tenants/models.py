@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.data.models import Global, Tenanted
+from shared.data.placement.models import SHARED_HOME, Placement
 from shared.ids import new_id
 
 LIVING = ("invited", "active", "suspended")
@@ -163,3 +164,8 @@ async def with_role(fleet: AsyncSession, role: str) -> Sequence[tuple[Membership
 async def tenant_by_slug(fleet: AsyncSession, slug: str) -> UUID | None:
     """The id of the tenant with this slug. Looks across tenants."""
     return await fleet.scalar(select(Tenant.tenant_id).where(Tenant.slug == slug))
+
+
+async def home_of(db: AsyncSession, tenant_id: UUID) -> str:
+    """The schema that has the tenant's content; `public` is the one that tenants share."""
+    return await db.scalar(select(Placement.home).where(Placement.tenant_id == tenant_id)) or SHARED_HOME

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from shared.data.placement.migration import shared_tables
 from shared.data.policies import enable_tenancy
 from shared.events.migration import create_event_tables
 from shared.web.idempotency_keys import create_idempotency_table
@@ -18,14 +19,16 @@ _NOW = sa.func.now()
 
 
 def upgrade() -> None:
-    create_event_tables(op)
     _people()
     _profiles()
     _files()
-    create_idempotency_table(op, service="users")
+    _removals()
 
 
+@shared_tables
 def _people() -> None:
+    create_event_tables(op)
+    create_idempotency_table(op, service="users")
     op.create_table(
         "people",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -116,6 +119,10 @@ def _files() -> None:
     op.create_index("ix_files_tenant_id_owner_id_created_at", "files", ["tenant_id", "owner_id", "created_at"])
     op.create_index("ix_files_tenant_id_created_at", "files", ["tenant_id", "created_at"])
     enable_tenancy(op, "files", service="users")
+
+
+@shared_tables
+def _removals() -> None:
     op.create_table(
         "object_removals",
         sa.Column("object_key", sa.Text(), nullable=False),

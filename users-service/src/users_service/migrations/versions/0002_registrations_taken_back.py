@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from shared.data.placement.migration import shared_tables
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -11,6 +13,7 @@ depends_on = None
 _TIME = sa.DateTime(timezone=True)
 
 
+@shared_tables
 def upgrade() -> None:
     op.add_column("people", sa.Column("confirmed_at", _TIME, nullable=True))
     op.execute("UPDATE people SET confirmed_at = created_at")  # the events that said so have gone by

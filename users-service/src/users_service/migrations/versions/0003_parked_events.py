@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from shared.data.placement.migration import shared_tables
 from shared.events.migration import index_parked_events
 
 revision = "0003"
 down_revision = "0002"
 
 
+@shared_tables
 def upgrade() -> None:
     index_parked_events(op)
 

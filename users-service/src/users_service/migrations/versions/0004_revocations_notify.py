@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from shared.data.placement.migration import shared_tables
 from shared.background.listen_notify import notify_on_change
 
 revision = "0004"
 down_revision = "0003"
 
 
+@shared_tables
 def upgrade() -> None:
     for table in ("memberships", "tenants"):
         notify_on_change(op, table, "revocations", change="UPDATE OF changed_at")
