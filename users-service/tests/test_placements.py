@@ -1,7 +1,13 @@
 """Tenants whose content has a home of its own: requests do not notice, and moves lose nothing."""
 
 import asyncio
+import os
+import random
+import sys
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -16,6 +22,7 @@ from shared.data.placement.move import Moved, MoveFailed, Owner, move
 from shared.data.policies import catalogue_errors
 from shared.problems import ServiceUnavailable
 from shared.testing import People, eventually
+from shared.testing.processes import environment
 from users_service.app import service as users
 
 from .test_schema import FLEET_TABLES
@@ -287,3 +294,102 @@ async def test_a_schema_that_cannot_be_migrated_is_named(
         await connection.execute(f"UPDATE {own}.alembic_version SET version_num = '0004'")  # noqa: S608 - of this test
     with pytest.raises(migrations.TenantsNotMigrated, match=own):
         await migrations.upgrade(owner.url, owner.database, owner.service, owner.migrations)
+
+
+@pytest.mark.long
+async def test_a_large_tenant_moves_under_load_and_survives_kills(
+    client: httpx2.AsyncClient,
+    as_user: People,
+    acme: None,
+    owner: Owner,
+    settings_values: dict[str, Any],
+) -> None:
+    """100,000 rows, 50 writes a second, and the command killed at five moments."""
+    await _fill(owner, as_user, 100_000)
+    load = _Load(client, as_user)
+    writers = [asyncio.create_task(load.write(number)) for number in range(5)]
+    chosen = random.Random(7)
+    settings = environment(
+        settings_values
+        | {"database_owner_url": owner.url, "database": {**settings_values["database"], "statement_timeout_s": 1}}
+    )
+    try:
+        for home, kills in (("schema", 3), ("row", 2)):
+            for _ in range(kills):
+                process = await _command(settings, "tenants", "move", "acme", "--to", home)
+                await asyncio.sleep(chosen.uniform(1, 6))  # the moment of the kill, not a wait for something
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+            process = await _command(settings, "tenants", "move", "acme", "--to", home)
+            output = (await process.communicate())[0].decode()
+            assert process.returncode == 0, output
+    finally:
+        load.ends.set()
+        await asyncio.gather(*writers)
+    assert load.written > 100
+    assert load.longest_wait_s < 5
+    assert await load.found() == load.stored
+
+
+async def _fill(owner: Owner, as_user: People, files: int) -> None:
+    async with owner.connection() as connection:
+        await connection.execute(
+            "INSERT INTO files (tenant_id, id, owner_id, name, content_type, size_bytes, sha256)"
+            " SELECT $1, gen_random_uuid(), $2, 'file ' || number, 'text/plain', number, md5(number::text)"
+            " FROM generate_series(1, $3) number",
+            *(as_user.tenant_id("acme"), as_user.id("cy"), files),
+        )
+
+
+async def _command(settings: dict[str, str], *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "users_service", *arguments),
+        env={**os.environ, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+@dataclass
+class _Load:
+    """Writers that repeat what was answered 503, and remember all that was answered otherwise."""
+
+    client: httpx2.AsyncClient
+    as_user: People
+    ends: asyncio.Event = field(default_factory=asyncio.Event)
+    stored: dict[str, str] = field(default_factory=dict)
+    written: int = 0
+    longest_wait_s: float = 0
+
+    async def write(self, writer: int) -> None:
+        number = 0
+        while not self.ends.is_set():
+            number += 1
+            await self._once(f"{writer}-{number}.txt")
+            await asyncio.sleep(0.1)  # the pace of the load
+
+    async def _once(self, name: str) -> None:
+        began = time.monotonic()
+
+        async def answered() -> httpx2.Response | None:
+            reply = await _upload(self.client, self.as_user("ann"), name)
+            return None if reply.status_code == 503 else reply
+
+        reply = await eventually(answered, every_s=0.1)
+        assert reply is not None
+        assert reply.status_code == 201, reply.text
+        self.longest_wait_s = max(self.longest_wait_s, time.monotonic() - began)
+        self.stored[reply.json()["id"]] = name
+        self.written += 1
+
+    async def found(self) -> dict[str, str]:
+        """All files of ann, by id."""
+        found: dict[str, str] = {}
+        cursor = ""
+        while True:
+            page = (await self.client.get(f"/api/v1/files?limit=200{cursor}", headers=self.as_user("ann"))).json()
+            found |= {item["id"]: item["name"] for item in page["items"]}
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"

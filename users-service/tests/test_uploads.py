@@ -318,3 +318,16 @@ async def test_uploading_needs_the_scope_and_a_tenant(client: httpx2.AsyncClient
     ]:
         reply = await upload(client, headers)
         assert (reply.status_code, reply.json()["code"]) == (status, code)
+
+
+async def test_uploads_that_fail_at_once_do_not_wait_for_each_other(
+    client: httpx2.AsyncClient, ann: dict[str, str], settings_values: dict[str, Any]
+) -> None:
+    """More of them than the pool has connections: none holds its connection while it needs another to clean up."""
+    keys = [
+        ann | {"Idempotency-Key": f"key-{number}"} for number in range(2 * settings_values["database"]["pool_size"])
+    ]
+    for key in keys:
+        assert (await upload(client, key)).status_code == 201
+    replies = await asyncio.gather(*(upload(client, key, b"another") for key in keys))
+    assert {reply.status_code for reply in replies} == {422}, [reply.text for reply in replies]

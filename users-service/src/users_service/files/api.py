@@ -64,7 +64,7 @@ async def upload_file(
     """Upload one file as multipart/form-data: `file`, and `description` and `category` where wanted."""
     file_id = new_id()
     key = models.key_of(tenant_of(user), file_id)
-    async with flow.writing(database, storage, key, settings.files.upload_max_s) as writer:
+    async with flow.writing(db, database, storage, key, settings.files.upload_max_s) as writer:
         upload = Upload(request.headers.get("content-type", ""), writer, settings.files.max_bytes)
         received = await _receive(request, upload, settings)
         await writer.close()

@@ -59,7 +59,13 @@ class Owner:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
         url = make_url(self.url).set(drivername="postgresql", database=self.database)
-        settings = {"role": role_name(self.service, "owner"), "timezone": "UTC", "search_path": SHARED_HOME}
+        settings = {
+            "role": role_name(self.service, "owner"),
+            "timezone": "UTC",
+            "search_path": SHARED_HOME,
+            # The statement of a process that was killed ends soon, and with it the locks that writes wait for.
+            "client_connection_check_interval": "500ms",
+        }
         connection = await asyncpg.connect(
             url.render_as_string(hide_password=False), server_settings=settings, timeout=10
         )
