@@ -60,9 +60,12 @@ class Objects:
         await admin.job_ended(job)
         await admin.call("PUT", f"/api/v1/rooms/{room}/members/{member.id}", 201)
         told = await admin.notified(job)
+        invited = {"email": f"{member.username}@invited.example.com", "roles": ["user"]}
+        invitations = f"/api/v1/tenants/{admin.tenant_id}/invitations"
         ids = {
             "tenant_id": admin.tenant_id, "user_id": member.id, "owner_id": member.id, "room_id": room, "job_id": job,
             "file_id": file["id"], "notification_id": told["id"], "tenant": admin.tenant,
+            "invitation_id": (await admin.post(invitations, 201, json=invited)).json()["id"],
             "session_id": admin.tokens["session_id"], "join": admin.tenant_id, "account_id": admin.id,
             **await cls._of_account(admin),
         }  # fmt: skip

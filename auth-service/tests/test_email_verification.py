@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from shared.ids import new_id
+
 from .door import PASSWORD, Door, problem
 from .mailbox import Mailbox, link_in, text_of, token_in
 
@@ -133,3 +135,35 @@ async def test_an_address_that_no_mail_reaches_is_refused(door: Door) -> None:
     assert problem(reply) == (422, "address_unmailable")
     assert reply.json()["errors"][0]["pointer"] == "#/email"
     assert await door.rows("SELECT 1 FROM accounts") == []
+
+
+async def test_users_service_asks_whose_an_address_is(door: Door, mailbox: Mailbox) -> None:
+    ann = (await door.register("ann", slug="acme")).json()["id"]
+
+    async def is_hers(email: str, user_id: str = ann) -> bool:
+        reply = await door.client.post(
+            "/internal/verified-emails/check",
+            json={"user_id": user_id, "email": email},
+            headers=door.people.service("users"),
+        )
+        assert reply.status_code == 200, reply.text
+        found: bool = reply.json()["verified"]
+        return found
+
+    assert not await is_hers("ann@example.com")
+    await verify(door, token_in(await mailbox.received(1)))
+    assert await is_hers("ann@example.com")
+    assert await is_hers("Ann@EXAMPLE.com")
+    assert not await is_hers("bob@example.com")
+    assert not await is_hers("ann@example.com", str(new_id()))
+    await door.run("UPDATE accounts SET status = 'deactivated'")
+    assert not await is_hers("ann@example.com")
+
+
+async def test_no_one_else_asks_whose_an_address_is(door: Door) -> None:
+    body = {"user_id": str(new_id()), "email": "ann@example.com"}
+    for service in ("chat", "tasks", "gateway"):
+        reply = await door.client.post(
+            "/internal/verified-emails/check", json=body, headers=door.people.service(service)
+        )
+        assert reply.status_code == 403

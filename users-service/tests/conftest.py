@@ -1,5 +1,6 @@
 """users-service on a real socket over PostgreSQL, its files in a folder of the test's own."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from shared.data.database import Database
 from shared.events.models import OutboxRow
 from shared.resources import Resources
 from shared.testing import People
+from shared.testing.fakes import FakeAuth
 from users_service.app import service as users
 from users_service.members.commands import set_operator
 
@@ -33,9 +35,17 @@ def storage_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings_values(settings_values: dict[str, Any], storage_folder: Path) -> dict[str, Any]:
+async def auth(as_user: People) -> AsyncIterator[FakeAuth]:
+    """auth-service, which mails invitations and knows whose addresses are verified."""
+    async with FakeAuth(as_user).serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def settings_values(settings_values: dict[str, Any], storage_folder: Path, auth: FakeAuth) -> dict[str, Any]:
     """Small limits, so that tests pass them quickly; people without a tenant join `acme` where it is there."""
     return settings_values | {
+        "services": {"auth": auth.url},
         "storage_url": storage_folder.as_uri(),
         "default_tenant": "acme",
         "files": {"max_bytes": 3 * 1024 * 1024, "upload_idle_s": 1.0, "sweep_interval_s": 0.3},

@@ -26,6 +26,7 @@ FIT = {
     "ENVIRONMENT": "production",
     "PUBLIC_URL": "https://flotilla.example",
     "STORAGE_URL": "file:///nowhere",
+    "SERVICES__AUTH": "http://127.0.0.1:9",
     "BUS_ALLOW_VALKEY": "true",
 }
 

@@ -10,8 +10,8 @@ from shared.ids import new_id
 from shared.testing import People
 from shared.testing.databases import Template
 
-# Looked at across tenants: a tenant by slug, a person's memberships, and both for the revocation feed.
-FLEET_TABLES = frozenset({"tenants", "memberships", "idempotency_keys"})
+# Across tenants: a tenant by slug, a person's memberships, both for the revocation feed, and the pruning of old rows.
+FLEET_TABLES = frozenset({"tenants", "memberships", "invitations", "idempotency_keys"})
 
 
 async def test_every_table_is_secured(postgres_admin_url: str, database_name: str, service: object) -> None:

@@ -20,6 +20,7 @@ from auth_service.deactivation.api import router as deactivation
 from auth_service.deactivation.events import AccountDeactivated, AccountReactivated
 from auth_service.deactivation.page_api import router as deactivation_pages
 from auth_service.device_authorization.api import router as device_authorization
+from auth_service.email_verification.api import internal as verified_emails
 from auth_service.email_verification.api import router as email_verification
 from auth_service.erasure.events import AccountErased
 from auth_service.identities.api import router as identities
@@ -102,6 +103,7 @@ service = Service(
         signing_keys,
         revocations,
         mails,
+        verified_emails,
     ],
     scopes=SCOPES,
     pages=[

@@ -3,6 +3,9 @@
 from shared.app import Service
 from users_service.files.api import router as files
 from users_service.files.events import FileDeleted, FileUploaded
+from users_service.invitations.api import accepting as accepting_invitations
+from users_service.invitations.api import internal as invitation_calls
+from users_service.invitations.api import router as invitations
 from users_service.members.api import internal as memberships
 from users_service.members.api import router as members
 from users_service.members.commands import operators
@@ -43,10 +46,13 @@ service = Service(
         further_tenants,
         tenant_settings,
         members,
+        invitations,
+        accepting_invitations,
         files,
         registration,
         memberships,
         operator_calls,
+        invitation_calls,
         revocations,
     ],
     scopes=SCOPES,

@@ -6,6 +6,7 @@ from shared.process import Process
 from shared.web import idempotency_keys
 from users_service.files.maintenance import sweeping
 from users_service.files.storage import Storage
+from users_service.invitations import maintenance as invitations
 from users_service.settings import UsersSettings
 
 
@@ -18,3 +19,4 @@ async def open_resources(process: Process) -> None:
     process.health.on_drain.append(feed.end)
     process.loop(sweeping(database, storage, settings.files.sweep_interval_s))
     process.loop(idempotency_keys.pruning(database))
+    process.loop(invitations.pruning(database))

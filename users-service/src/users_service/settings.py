@@ -4,7 +4,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from shared.settings import YEARS_S, Section, ServiceSettings
+from shared.settings import DAY_S, YEARS_S, Section, ServiceSettings
 
 SLUG: Final = r"^[a-z][a-z0-9-]{1,38}[a-z0-9]$"
 
@@ -24,9 +24,17 @@ class RegistrationSettings(Section):
     tenants: Literal["open", "operator"] | None = Field(default=None, description="Who may create a tenant.")
 
 
+class InvitationSettings(Section):
+    ttl_s: int = Field(default=7 * DAY_S, ge=60, le=YEARS_S, description="How long an invitation can be accepted.")
+    max_open: int = Field(
+        default=100, ge=1, description="The open invitations that a tenant may have, with all those of the last day."
+    )
+
+
 class UsersSettings(ServiceSettings):
     service: ClassVar[str] = "users"
     default_port: ClassVar[int] = 8002
+    calls: ClassVar[tuple[str, ...]] = ("auth",)
 
     storage_url: str = Field(
         default=_DEVELOPMENT_STORAGE,
@@ -38,6 +46,7 @@ class UsersSettings(ServiceSettings):
     )
     files: FileSettings = FileSettings()
     registration: RegistrationSettings = RegistrationSettings()
+    invitations: InvitationSettings = InvitationSettings()
 
     @property
     def people_may_create_tenants(self) -> bool:

@@ -5,19 +5,25 @@ from fastapi import Depends
 from auth_service.accounts.passwords import HashingBusy
 from auth_service.accounts.service import EmailTaken
 from auth_service.deps import Address, Settings
+from auth_service.email_verification import service
 from auth_service.email_verification.flow import EmailVerification
-from auth_service.email_verification.schemas import VerificationIn, VerifyIn
+from auth_service.email_verification.schemas import CheckIn, CheckOut, VerificationIn, VerifyIn
 from auth_service.links.service import LinkInvalid
 from auth_service.mails.deps import MailsDep
 from auth_service.mails.service import AddressUnmailable, MailLimitReached
 from auth_service.sign_in.api import PasswordsDep
 from auth_service.sign_in.service import SignInRefused
 from auth_service.sign_in.throttle import SignInThrottled
-from shared.deps import DatabaseDep, OptionalUser
+from shared.deps import DatabaseDep, Db, OptionalUser, require_grant
 from shared.problems import InsufficientUserAuthentication, raises
 from shared.web.router import Router
 
 router = Router(prefix="/auth/verify-email", tags=["accounts"])
+internal = Router(
+    prefix="/internal/verified-emails",
+    tags=["internal"],
+    dependencies=[Depends(require_grant("verified-emails:check"))],
+)
 
 
 async def email_verification(
@@ -46,3 +52,9 @@ async def request_verification(body: VerificationIn, verification: EmailVerifica
     A person with a second factor is signed in, and has confirmed recently, to name a new address.
     """
     await verification.request(body.username, body.password, body.email, user=user)
+
+
+@internal.post("/check")
+async def check_verified_email(body: CheckIn, db: Db) -> CheckOut:
+    """Whether the person has verified the address: an invitation to it is theirs to accept. It is not disclosed."""
+    return CheckOut(verified=await service.has_verified(db, body.user_id, body.email))

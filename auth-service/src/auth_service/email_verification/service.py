@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import ACTIVE, Account, by_email
+from auth_service.accounts.models import ACTIVE, Account, by_email, find_account
 from auth_service.accounts.service import flush
 from auth_service.audit import service as audit
 from auth_service.links import service as links
@@ -55,6 +55,12 @@ async def verify(db: AsyncSession, token: str, mails: Mails, client_address: str
     if former is not None and former.lower() != link.email.lower():
         mails.queue(db, "email_changed", former, username=account.username)
     return account
+
+
+async def has_verified(db: AsyncSession, account_id: UUID, email: str) -> bool:
+    """Whether the address is the active account's, verified or trusted as it was typed (`emails_are_verified`)."""
+    account = await find_account(db, account_id)
+    return account is not None and account.status == ACTIVE and (account.email or "").lower() == email.lower()
 
 
 async def _take_from_others(db: AsyncSession, account_id: UUID, email: str) -> None:

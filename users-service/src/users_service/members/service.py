@@ -36,6 +36,13 @@ class MemberNotFound(NotFound):
     status, title = 404, "No such member"
 
 
+class AlreadyMember(Conflict):
+    """The person is a member of the tenant, or their membership is suspended: an invitation changes neither."""
+
+    status, title = 409, "The person is a member already"
+    remedy = "Sign in to the tenant. An admin changes a member's roles."
+
+
 class LastAdmin(Conflict):
     """The tenant's only active admin cannot be removed or lose the role: no one could add members again."""
 
@@ -153,6 +160,24 @@ async def accept(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership
     ended_before = membership.ended_at is not None
     membership.status, membership.ended_at = "active", None
     return await _changed(db, membership, MembershipChanged, ends_tokens=ended_before)
+
+
+async def join(db: AsyncSession, tenant_id: UUID, person: Person, roles: list[str]) -> Membership:
+    """Make the person an active member with these roles; call it with the tenant's row locked. Raises AlreadyMember.
+
+    A member who was only invited becomes active with these roles, and an ended membership is taken up again.
+    """
+    membership = await models.find_membership(db, tenant_id, person.user_id)
+    if membership is None:
+        return await make(db, tenant_id, person.user_id, person.username, roles, status="active")
+    if membership.status in ("active", "suspended"):
+        raise AlreadyMember
+    if membership.living and OPERATOR in membership.roles:
+        roles = sorted({*roles, OPERATOR})
+    event = MembershipChanged if membership.living else MembershipGranted
+    ended_before = membership.ended_at is not None
+    membership.status, membership.roles, membership.ended_at = "active", roles, None
+    return await _changed(db, membership, event, ends_tokens=ended_before)
 
 
 async def _lock_tenant(db: AsyncSession, tenant_id: UUID) -> None:

@@ -54,13 +54,23 @@ async def authorize_tenant_write(db: AsyncSession, user: Principal, tenant_id: U
     write in another tenant: then both rows are locked, in the order of their ids, so that operators who end each
     other's memberships wait for each other and never deadlock. Raises TenantNotFound.
     """
+    beyond_home = () if tenant_of(user) == tenant_id else ("system:write",)
+    return await authorize_beside(db, user, tenant_id, *scopes, *beyond_home)
+
+
+async def authorize_beside(db: AsyncSession, user: Principal, tenant_id: UUID, *scopes: str) -> Principal:
+    """`authorize_write` in the caller's own tenant, for a change in `tenant_id` that something else permits.
+
+    Both tenants' rows are locked, in the order of their ids, and the transaction goes on as `tenant_id`. Raises
+    TenantNotFound.
+    """
     home = tenant_of(user)
     for locked in sorted({home, tenant_id}):
         await enter_tenant(db, locked)
         if await models.lock_tenant(db, locked) is None and locked == tenant_id:
             raise TenantNotFound
     await enter_tenant(db, home)
-    caller = await authorize_write(db, user, *scopes, *(() if home == tenant_id else ("system:write",)))
+    caller = await authorize_write(db, user, *scopes)
     await enter_tenant(db, tenant_id)
     return caller
 

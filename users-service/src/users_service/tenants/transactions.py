@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,13 +12,18 @@ from users_service.deps import TenantId
 from users_service.tenants.service import TenantNotFound
 
 
-async def _own(
-    request: Request, tenant_id: TenantId, user: CurrentUser, database: DatabaseDep
-) -> AsyncIterator[AsyncSession]:
-    """The caller's own tenant, or any for an operator of the fleet."""
+async def own_tenant(request: Request, tenant_id: TenantId, user: CurrentUser) -> UUID:
+    """The caller's own tenant, or any for an operator of the fleet. Raises TenantNotFound."""
     operator = "system:read" if request.method in ("GET", "HEAD") else "system:write"
     if user.tenant_id != tenant_id and operator not in user.scopes:
         raise TenantNotFound
+    return tenant_id
+
+
+OwnTenantId = Annotated[UUID, Depends(own_tenant)]
+
+
+async def _own(tenant_id: OwnTenantId, database: DatabaseDep) -> AsyncIterator[AsyncSession]:
     async with database.transaction(tenant_id) as db:
         yield db
 

@@ -15,13 +15,16 @@ from shared.testing.people import People
 
 REDEEM = "POST /internal/tickets/redeem"
 REDEEM_KEY = "POST /internal/api-keys/redeem"
+SEND_INVITATION = "POST /internal/mails/invitation"
+CHECK_EMAIL = "POST /internal/verified-emails/check"
 
 
 class FakeAuth(FeedFake):
     """Signs access tokens with `key` for the fleet at `public_url`.
 
     `tickets` are claims by ticket and path, `api_keys` by key.
-    `id_token_keys` are published beside it and sign no access token.
+    `id_token_keys` are published beside it and sign no access token. `invitations` are the mails that it was asked for,
+    `verified` the addresses of people by id, `refuses_mail` the status and code of a refusal.
     """
 
     service = "auth"
@@ -33,6 +36,9 @@ class FakeAuth(FeedFake):
         self.public_url = public_url
         self.tickets: dict[tuple[str, str], dict[str, Any]] = {}
         self.api_keys: dict[str, dict[str, Any]] = {}
+        self.invitations: list[dict[str, Any]] = []
+        self.verified: dict[str, str] = {}
+        self.refuses_mail: tuple[int, str] | None = None
 
     @property
     def jwks_url(self) -> str:
@@ -62,6 +68,8 @@ class FakeAuth(FeedFake):
             "GET /oauth2/jwks.json": lambda call: JSONResponse({"keys": self._published()}),
             REDEEM: self._redeem,
             REDEEM_KEY: self._redeem_key,
+            SEND_INVITATION: self._send_invitation,
+            CHECK_EMAIL: self._check_email,
         }
 
     def _published(self) -> list[dict[str, str]]:
@@ -74,3 +82,14 @@ class FakeAuth(FeedFake):
     def _redeem_key(self, call: Call) -> Response:
         claims = self.api_keys.get(call.body["key"])
         return JSONResponse({"claims": claims}) if claims else problem(401, "invalid_token")
+
+    def _send_invitation(self, call: Call) -> Response:
+        if self.refuses_mail is not None:
+            return problem(*self.refuses_mail)
+        if call.body["mail_id"] not in {mail["mail_id"] for mail in self.invitations}:
+            self.invitations.append(call.body)
+        return JSONResponse(None, 202)
+
+    def _check_email(self, call: Call) -> Response:
+        own = self.verified.get(call.body["user_id"], "")
+        return JSONResponse({"verified": own.lower() == call.body["email"].lower()})
