@@ -13,6 +13,7 @@ from operations import Ids, Operation, operations, without_example
 from people import Person, Town
 
 from shared.dev.launcher.running_fleet import Fleet
+from shared.testing import eventually
 
 EXCEPTION: Final = ("POST", "/api/v1/jobs")
 """Takes a `file_id` in the input of some kinds, and looks at it when the job runs, which fails."""
@@ -26,7 +27,7 @@ NO_TENANTS_OBJECT: Final = ("PUT", "/api/v1/tenants/{tenant_id}/members/{user_id
 NO_OBJECT: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
 """auth-service's own tests show that another person's consents and identities are not found."""
 
-FILTERS: Final = {("GET", "/auth/audit")}
+FILTERS: Final = {("GET", "/auth/audit"), ("GET", "/api/v1/activity")}
 """Their ids select from what the caller may see: another tenant's select nothing."""
 
 OF_OPERATORS: Final = {("POST", "/auth/impersonate")}
@@ -126,6 +127,16 @@ async def test_another_tenants_ids_select_no_events(theirs: Objects, mine: Objec
         assert found.json()["items"] == []
         own = await theirs.admin.get("/auth/audit", params={name: theirs.ids[name]})
         assert own.json()["items"] != []
+
+
+async def test_another_tenants_people_select_no_activity(theirs: Objects, mine: Objects) -> None:
+    about = {"user_id": theirs.ids["user_id"]}
+
+    async def logged() -> bool:
+        return bool((await theirs.admin.get("/api/v1/activity", params=about)).json()["items"])
+
+    await eventually(logged, saying="the log has the member that was added")
+    assert (await mine.admin.get("/api/v1/activity", params=about)).json()["items"] == []
 
 
 async def is_not_found(person: Person, operation: Operation, ids: Ids) -> None:

@@ -1,6 +1,9 @@
 """users-service: tenants, memberships, profiles and files."""
 
 from shared.app import Service
+from shared.events import EventHandlers
+from users_service.activity.api import router as activity
+from users_service.activity.handlers import handlers as activity_log
 from users_service.files.api import router as files
 from users_service.files.events import FileDeleted, FileUploaded
 from users_service.invitations.api import accepting as accepting_invitations
@@ -16,7 +19,7 @@ from users_service.profiles.api import router as profiles
 from users_service.profiles.events import UserUpdated
 from users_service.registration.api import further_tenants
 from users_service.registration.api import router as registration
-from users_service.registration.handlers import handlers
+from users_service.registration.handlers import handlers as registrations
 from users_service.resources import open_resources
 from users_service.revocations.api import router as revocations
 from users_service.scopes import SCOPES
@@ -49,6 +52,7 @@ service = Service(
         invitations,
         accepting_invitations,
         files,
+        activity,
         registration,
         memberships,
         operator_calls,
@@ -56,7 +60,7 @@ service = Service(
         revocations,
     ],
     scopes=SCOPES,
-    handlers=handlers,
+    handlers=EventHandlers(registrations, activity_log),
     publishes=[
         UserUpdated,
         TenantCreated,

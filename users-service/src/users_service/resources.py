@@ -4,6 +4,7 @@ from shared.data.database import Database
 from shared.identity.revocation_feed import RevocationFeed
 from shared.process import Process
 from shared.web import idempotency_keys
+from users_service.activity import maintenance as activity
 from users_service.files.maintenance import sweeping
 from users_service.files.storage import Storage
 from users_service.invitations import maintenance as invitations
@@ -20,3 +21,4 @@ async def open_resources(process: Process) -> None:
     process.loop(sweeping(database, storage, settings.files.sweep_interval_s))
     process.loop(idempotency_keys.pruning(database))
     process.loop(invitations.pruning(database))
+    process.loop(activity.pruning(database, settings.activity.keep_days))

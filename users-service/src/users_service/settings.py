@@ -31,6 +31,10 @@ class InvitationSettings(Section):
     )
 
 
+class ActivitySettings(Section):
+    keep_days: int = Field(default=180, ge=1, le=3660, description="How long the activity log keeps an entry.")
+
+
 class UsersSettings(ServiceSettings):
     service: ClassVar[str] = "users"
     default_port: ClassVar[int] = 8002
@@ -47,6 +51,7 @@ class UsersSettings(ServiceSettings):
     files: FileSettings = FileSettings()
     registration: RegistrationSettings = RegistrationSettings()
     invitations: InvitationSettings = InvitationSettings()
+    activity: ActivitySettings = ActivitySettings()
 
     @property
     def people_may_create_tenants(self) -> bool:

@@ -41,10 +41,11 @@ def example(event: type[Event], service: str) -> dict[str, Any]:
 def asyncapi(service: str, publishes: Sequence[type[Event]], handlers: EventHandlers) -> dict[str, Any]:
     """What the service sends and receives, as AsyncAPI 3.0."""
     sent = {event.type: event for event in publishes}
-    channels = {name: {"address": name, "messages": {name: _message(event, service)}} for name, event in sent.items()}
-    channels |= {
+    channels = {
         event.type: {"address": event.type, "messages": {event.type: _read(event)}} for event in handlers.events
     }
+    # Of an event that the service itself consumes, the contract is what it sends.
+    channels |= {name: {"address": name, "messages": {name: _message(event, service)}} for name, event in sent.items()}
     operations = {f"send {name}": _operation("send", name, external=event.external) for name, event in sent.items()}
     operations |= {f"receive {name}": _operation("receive", name) for name in handlers.types}
     return {

@@ -169,3 +169,8 @@ async def tenant_by_slug(fleet: AsyncSession, slug: str) -> UUID | None:
 async def home_of(db: AsyncSession, tenant_id: UUID) -> str:
     """The schema that has the tenant's content; `public` is the one that tenants share."""
     return await db.scalar(select(Placement.home).where(Placement.tenant_id == tenant_id)) or SHARED_HOME
+
+
+async def all_tenants(fleet: AsyncSession) -> Sequence[UUID]:
+    """The ids of all tenants. Looks across tenants."""
+    return (await fleet.scalars(select(Tenant.tenant_id).order_by(Tenant.tenant_id))).all()

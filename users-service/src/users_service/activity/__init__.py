@@ -1,0 +1,1 @@
+"""What people did in a tenant: a log that follows the events of all services."""
