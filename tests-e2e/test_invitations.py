@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+from browser import Page, press
 from people import PASSWORD, Person, Town
 
 from shared.testing import eventually
@@ -35,6 +36,12 @@ async def test_a_person_is_invited_registers_and_joins(town: Town) -> None:
     assert token not in str(invited)
     assert [one["id"] for one in await ann.all_of(invitations)] == [invited["id"]]
 
+    opened = await town.http.get(
+        f"{town.urls[0]}/auth/pages/invitation", params={"token": token}, follow_redirects=True
+    )
+    assert opened.status_code == 200, "opening the page spends nothing"
+    assert f"{ann.username} invites you" in opened.text
+
     body = {"username": name, "email": address, "password": PASSWORD, "confirm_password": PASSWORD}
     body |= {"tenant": {"name": "Own", "slug": name}}
     made = (await town.http.post(f"{town.urls[0]}/auth/register", json=body)).json()
@@ -48,9 +55,30 @@ async def test_a_person_is_invited_registers_and_joins(town: Town) -> None:
     await bob.post("/api/v1/invitations/accept", 404, json={"token": token})
     assert await ann.all_of(invitations) == []
 
-    opened = (await bob.post("/auth/sessions", 201, json={"tenant": ann.tenant})).json()
-    headers = {"Authorization": f"Bearer {opened['access_token']}"}
+    session = (await bob.post("/auth/sessions", 201, json={"tenant": ann.tenant})).json()
+    headers = {"Authorization": f"Bearer {session['access_token']}"}
     me = (await town.http.get(f"{town.urls[0]}/auth/me", headers=headers)).json()
     assert (me["tenant"]["id"], me["roles"]) == (ann.tenant_id, ["analyst", "user"])
     shown = (await ann.get(f"/api/v1/users/{bob.id}")).json()
     assert shown["username"] == name
+
+
+async def test_an_invitation_is_accepted_on_its_page(town: Town, page: Page) -> None:
+    ann, bob = await town.founder(), await town.founder()
+    address = f"{bob.username}@example.com"
+    await ann.post(f"/api/v1/tenants/{ann.tenant_id}/invitations", 201, json={"email": address, "roles": ["user"]})
+    token = await mailed_token(town, address)
+    await page.send("Page.navigate", url=f"{town.urls[0]}/auth/pages/invitation?token={token}")
+    await page.until("location.pathname === '/oauth2/invitation'")
+    await page.run("document.querySelector('a').click()")
+    await page.until("document.activeElement?.id === 'username'")
+    await page.send("Input.insertText", text=bob.username)
+    await press(page, "Tab")
+    await page.send("Input.insertText", text=PASSWORD)
+    await press(page, "Enter")
+    await page.until("location.pathname === '/oauth2/invitation' && document.querySelector('button') !== null")
+    await page.run("document.querySelector('button').click()")
+    await page.until("location.pathname === '/auth/pages/invitation-accepted'")
+    assert page.complaints == []
+    shown = (await ann.get(f"/api/v1/tenants/{ann.tenant_id}/members/{bob.id}")).json()
+    assert (shown["status"], shown["roles"]) == ("active", ["user"])

@@ -27,6 +27,7 @@ from auth_service.identities.api import router as identities
 from auth_service.identity_providers.api import router as identity_providers
 from auth_service.impersonation.api import router as impersonation
 from auth_service.impersonation.handlers import handlers as projection
+from auth_service.invitations.api import router as invitations
 from auth_service.logout.api import router as logout
 from auth_service.magic_links.api import router as magic_links
 from auth_service.magic_links.page_api import router as magic_link_pages
@@ -99,6 +100,7 @@ service = Service(
         openid,
         logout,
         operators,
+        invitations,
         clients,
         signing_keys,
         revocations,
@@ -113,6 +115,7 @@ service = Service(
         "/oauth2/authorize",
         "/oauth2/consent",
         "/oauth2/device",
+        "/oauth2/invitation",
         "/oauth2/logout",
         "/oauth2/operator",
     ],

@@ -19,7 +19,9 @@ KEPT_S: Final = 3600
 _NAME: Final = "flotilla_continue"
 _PATH: Final = "/auth/pages"
 _MOST: Final = 2800  # characters: a browser keeps 4096 bytes of a cookie, and base64 makes four of three
-_CONTINUED: Final = re.compile(r"/oauth2/(authorize|device|logout|operator|account(/[a-z0-9-]+)*)(\?[!-~]*)?")
+_CONTINUED: Final = re.compile(
+    r"/oauth2/(authorize|device|logout|operator|invitation|account(/[a-z0-9-]+)*)(\?[!-~]*)?"
+)
 
 
 def is_continued(url: str) -> bool:

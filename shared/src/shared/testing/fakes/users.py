@@ -28,7 +28,7 @@ class FakeUsers(FeedFake):
 
     Ids are text. `people` are usernames by id, `tenants` by slug, `memberships` by the ids of tenant and person;
     `details` are the birth dates and newsletter wishes of registrations by id; `ended` are registrations that were
-    undone, `confirmed` accounts that it knows as active.
+    undone, `confirmed` accounts that it knows as active. `invitations` are offers by token.
     """
 
     service = "users"
@@ -42,6 +42,7 @@ class FakeUsers(FeedFake):
         self.tenants: dict[str, dict[str, Any]] = {}
         self.memberships: dict[tuple[str, str], dict[str, Any]] = {}
         self.files: dict[str, StoredFile] = {}
+        self.invitations: dict[str, dict[str, Any]] = {}
 
     def add_tenant(self, slug: str, tenant_id: UUID | str | None = None, **more: Any) -> dict[str, Any]:
         tenant = {"id": str(tenant_id or new_id()), "slug": slug, "name": slug.title(), "tier": "free"}
@@ -90,6 +91,17 @@ class FakeUsers(FeedFake):
         self.files[file_id] = StoredFile(about, content)
         return file_id
 
+    def invite(self, slug: str, email: str, token: str, *, roles: Sequence[str] = ("user",)) -> None:
+        """An open invitation with this token, from someone called ann."""
+        inviter = {"id": str(new_id()), "username": "ann"}
+        self.invitations[token] = {
+            "tenant": {name: self.tenants[slug][name] for name in ("id", "slug", "name", "tier", "status")},
+            "email": email,
+            "roles": list(roles),
+            "invited_by": inviter,
+            "expires_at": _now(),
+        }
+
     def answers(self) -> Mapping[str, Answers]:
         return {
             **super().answers(),
@@ -101,6 +113,8 @@ class FakeUsers(FeedFake):
             "GET /internal/operators": self._list_operators,
             "PUT /internal/operators/{user_id}": self._add_operator,
             "DELETE /internal/operators/{user_id}": self._remove_operator,
+            "POST /internal/invitations/find": self._find_invitation,
+            "POST /internal/invitations/accept": self._accept_invitation,
             "GET /api/v1/files/{file_id}": self._read_file,
             "GET /api/v1/files/{file_id}/content": self._read_content,
         }
@@ -172,6 +186,19 @@ class FakeUsers(FeedFake):
                 roles = [role for role in found["roles"] if role != "system"]
                 self.add_member(found["tenant"]["slug"], user_id, roles=roles)
         return Response(status_code=204)
+
+    def _find_invitation(self, call: Call) -> Response:
+        found = self.invitations.get(call.body["token"])
+        return JSONResponse(found) if found else problem(404, "invitation_not_found")
+
+    def _accept_invitation(self, call: Call) -> Response:
+        offer, user_id = self.invitations.get(call.body["token"]), call.body["user_id"]
+        if offer is None or offer["email"].lower() != call.body["email"].lower():
+            return problem(404, "invitation_not_found")
+        if (offer["tenant"]["id"], user_id) in self.memberships:
+            return problem(409, "already_member")
+        del self.invitations[call.body["token"]]
+        return JSONResponse(self.add_member(offer["tenant"]["slug"], user_id, roles=offer["roles"]))
 
     def _read_file(self, call: Call) -> Response:
         found = self._own_file(call)
