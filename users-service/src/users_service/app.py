@@ -11,6 +11,7 @@ from users_service.invitations.api import internal as invitation_calls
 from users_service.invitations.api import router as invitations
 from users_service.members.api import internal as memberships
 from users_service.members.api import router as members
+from users_service.members.api import transfers
 from users_service.members.commands import operators
 from users_service.members.commands import tenants as tenant_commands
 from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
@@ -49,6 +50,7 @@ service = Service(
         further_tenants,
         tenant_settings,
         members,
+        transfers,
         invitations,
         accepting_invitations,
         files,

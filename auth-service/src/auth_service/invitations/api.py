@@ -1,6 +1,6 @@
 """The page behind an invitation. Opening it spends nothing; accepting needs a sign-in in the browser."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import Depends, Query, Request, Response
@@ -103,7 +103,7 @@ async def _browser(request: Request, database: Database, keyring: Keyring, setti
 
 
 def _refused(request: Request, settings: AuthSettings, problem: Problem, onward: str | None = None) -> Response:
-    more = {"onward": onward, "onward_text": "sign_in_as_another"} if onward else {}
+    more: dict[str, Any] = {"onward": onward, "onward_text": "sign_in_as_another"} if onward else {}
     return render(request, settings, "message", message="invitation_refused", problem=problem, **more)
 
 

@@ -2,20 +2,31 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Response
 
-from shared.deps import Conditions, CurrentUser, FleetDb, UserId, require_grant, require_scopes
-from shared.problems import raises
+from shared.deps import (
+    Conditions,
+    CurrentUser,
+    FleetDb,
+    UserId,
+    refuse_impersonation,
+    require_any_scope,
+    require_grant,
+    require_scopes,
+)
+from shared.identity.principal import Principal
+from shared.problems import ImpersonationRefused, InsufficientScope, raises
 from shared.web.paging import CursorPage
 from shared.web.router import Router
 from users_service.deps import TenantId
 from users_service.members import service
-from users_service.members.schemas import MemberIn, MemberOut, MemberQuery, MembershipList, MembershipOut
-from users_service.members.service import LastAdmin, MemberNotFound, PersonNotFound
+from users_service.members.schemas import MemberIn, MemberOut, MemberQuery, MembershipList, MembershipOut, TransferIn
+from users_service.members.service import LastAdmin, MemberNotFound, PersonNotFound, TransferRefused
 from users_service.tenants import models
 from users_service.tenants import service as tenants
 from users_service.tenants.service import TenantNotFound
 from users_service.tenants.transactions import NamedTenantDb, OwnTenantDb
 
 router = Router(prefix="/api/v1/tenants/{tenant_id}/members", tags=["tenants"])
+transfers = Router(prefix="/api/v1/tenants/{tenant_id}/transfer", tags=["tenants"])
 internal = Router(prefix="/internal/memberships", tags=["internal"])
 
 READ, WRITE = [Depends(require_scopes("tenant:read"))], [Depends(require_scopes("tenant:write"))]
@@ -63,13 +74,41 @@ async def put_member(
     return MemberOut.model_validate(membership)
 
 
-@router.delete("/{user_id}", dependencies=WRITE, status_code=204)
+@raises(ImpersonationRefused, InsufficientScope)
+async def _may_end(
+    tenant_id: TenantId,
+    user_id: UserId,
+    user: Annotated[Principal, Depends(require_any_scope("tenant:write", "profile:write"))],
+) -> Principal:
+    """A member leaves with profile:write; anyone else's membership needs tenant:write."""
+    tenants.require(user, [service.scope_to_end(user, tenant_id, user_id)])
+    return user
+
+
+@router.delete("/{user_id}", status_code=204)
 @raises(TenantNotFound, MemberNotFound, LastAdmin)
 async def delete_member(
-    tenant_id: TenantId, user_id: UserId, user: CurrentUser, db: OwnTenantDb, conditions: Conditions
+    user: Annotated[Principal, Depends(_may_end)],
+    tenant_id: TenantId,
+    user_id: UserId,
+    db: OwnTenantDb,
+    conditions: Conditions,
 ) -> None:
-    """End a membership: the person's tokens for this tenant end within 2 s, their account stays."""
+    """End a membership (tenant:write), or leave the tenant of the caller's session (profile:write).
+
+    The person's tokens for this tenant end within 2 s; their account stays.
+    """
     await service.end(db, user, tenant_id, user_id, conditions.allow_write)
+
+
+@transfers.post("", dependencies=[Depends(refuse_impersonation), *WRITE])
+@raises(TenantNotFound, MemberNotFound, TransferRefused)
+async def transfer_tenant(tenant_id: TenantId, body: TransferIn, user: CurrentUser, db: OwnTenantDb) -> MemberOut:
+    """Hand the tenant over: another active member becomes admin, and the caller an ordinary user, both or neither.
+
+    Both get tokens with their new roles at the next refresh.
+    """
+    return MemberOut.model_validate(await service.transfer(db, user, tenant_id, body.user_id))
 
 
 @internal.get("", dependencies=[Depends(require_grant("memberships:list"))])

@@ -88,6 +88,14 @@ class MembershipOut(BaseModel):
         )
 
 
+class TransferIn(Input):
+    """The active member who becomes the tenant's admin."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": "01890a5d-ac96-774b-bcce-b302099a8057"}})
+
+    user_id: UUID
+
+
 class OperatorIn(Input):
     """The tenant in whose sessions the person acts as an operator."""
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events import outbox
-from shared.identity.principal import Principal
+from shared.identity.principal import Principal, check_not_impersonated
 from shared.identity.scopes import scopes_of
 from shared.problems import AllowWrite, Conflict, NotFound
 from shared.web.paging import by_cursor
@@ -48,6 +48,13 @@ class LastAdmin(Conflict):
 
     status, title = 409, "The tenant needs an admin"
     remedy = "Make another member admin first, and wait until they have accepted."
+
+
+class TransferRefused(Conflict):
+    """A tenant is handed over to another member who is active: not to the caller, nor to who has not accepted yet."""
+
+    status, title = 409, "The tenant cannot be transferred to this person"
+    remedy = "Name another member whose status is `active`."
 
 
 async def page(db: AsyncSession, tenant_id: UUID, query: MemberQuery) -> tuple[Sequence[Membership], str | None]:
@@ -141,14 +148,40 @@ async def make(
     return membership
 
 
+def scope_to_end(user: Principal, tenant_id: UUID, user_id: UUID) -> str:
+    """The scope that ends this membership; the person's own needs less. Raises ImpersonationRefused for that."""
+    if (tenant_id, user_id) != (user.tenant_id, user.user_id):
+        return "tenant:write"
+    check_not_impersonated(user)
+    return "profile:write" if "profile:write" in user.scopes else "tenant:write"
+
+
 async def end(db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID, allow: AllowWrite) -> None:
     """End the membership; the account and the profile stay. Raises MemberNotFound, LastAdmin."""
-    await tenants.authorize_tenant_write(db, user, tenant_id, "tenant:write")
+    await tenants.authorize_tenant_write(db, user, tenant_id, scope_to_end(user, tenant_id, user_id))
     membership = await read(db, tenant_id, user_id)
     allow(membership.version)
     await _keep_an_admin(db, membership)
     membership.status, membership.ended_at = "ended", func.now()
     await _changed(db, membership, MembershipRevoked, ends_tokens=True)
+
+
+async def transfer(db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID) -> Membership:
+    """Make another active member admin and the caller a user; the new admin. Raises MemberNotFound, TransferRefused."""
+    caller = await tenants.authorize_tenant_write(db, user, tenant_id, "tenant:write")
+    tenants.require(caller, scopes_of(["admin"]))
+    former, successor = await read(db, tenant_id, caller.user_id), await read(db, tenant_id, user_id)
+    if successor is former or successor.status != "active":
+        raise TransferRefused
+    await _set_roles(db, successor, {*successor.roles, "admin"} - {"user"})
+    await _set_roles(db, former, {"user"} | ({OPERATOR} & set(former.roles)))
+    return successor
+
+
+async def _set_roles(db: AsyncSession, membership: Membership, roles: set[str]) -> None:
+    if membership.roles != sorted(roles):
+        membership.roles = sorted(roles)
+        await _changed(db, membership, MembershipChanged, ends_tokens=True)
 
 
 async def accept(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
