@@ -27,7 +27,7 @@ NO_TENANTS_OBJECT: Final = ("PUT", "/api/v1/tenants/{tenant_id}/members/{user_id
 NO_OBJECT: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
 """auth-service's own tests show that another person's consents and identities are not found."""
 
-FILTERS: Final = {("GET", "/auth/audit"), ("GET", "/api/v1/activity")}
+FILTERS: Final = {("GET", "/auth/audit"), ("GET", "/api/v1/activity"), ("GET", "/api/v1/posts")}
 """Their ids select from what the caller may see: another tenant's select nothing."""
 
 OF_OPERATORS: Final = {("POST", "/auth/impersonate")}
@@ -61,11 +61,13 @@ class Objects:
         await admin.job_ended(job)
         await admin.call("PUT", f"/api/v1/rooms/{room}/members/{member.id}", 201)
         told = await admin.notified(job)
+        post = {"title": "A boat", "content": "She sails.", "status": "draft"}
         invited = {"email": f"{member.username}@invited.example.com", "roles": ["user"]}
         invitations = f"/api/v1/tenants/{admin.tenant_id}/invitations"
         ids = {
             "tenant_id": admin.tenant_id, "user_id": member.id, "owner_id": member.id, "room_id": room, "job_id": job,
-            "file_id": file["id"], "notification_id": told["id"], "tenant": admin.tenant,
+            "file_id": file["id"], "notification_id": told["id"],
+            "post_id": (await admin.post("/api/v1/posts", 201, json=post)).json()["id"], "tenant": admin.tenant,
             "invitation_id": (await admin.post(invitations, 201, json=invited)).json()["id"],
             "session_id": admin.tokens["session_id"], "join": admin.tenant_id, "account_id": admin.id,
             **await cls._of_account(admin),
@@ -137,6 +139,12 @@ async def test_another_tenants_people_select_no_activity(theirs: Objects, mine: 
 
     await eventually(logged, saying="the log has the member that was added")
     assert (await mine.admin.get("/api/v1/activity", params=about)).json()["items"] == []
+
+
+async def test_another_tenants_people_select_no_posts(theirs: Objects, mine: Objects) -> None:
+    by = {"author_id": theirs.admin.id}
+    assert (await theirs.admin.get("/api/v1/posts", params=by)).json()["items"] != []
+    assert (await mine.admin.get("/api/v1/posts", params=by)).json()["items"] == []
 
 
 async def is_not_found(person: Person, operation: Operation, ids: Ids) -> None:

@@ -87,9 +87,14 @@ async def test_each_event_is_logged_once(database: Database, name: str) -> None:
         [row] = await db.scalars(select(Activity))
     assert (row.id, row.subject_id, row.created_at) == (envelope.id, envelope.subject, envelope.time)
     assert row.type in ActivityType.__args__  # type: ignore[attr-defined]  # a Literal has them
-    people = {envelope.data.get("user_id"), envelope.data.get("owner_id"), str(envelope.subject)}
+    people = {
+        envelope.data.get("user_id"),
+        envelope.data.get("owner_id"),
+        envelope.data.get("author_id"),
+        str(envelope.subject),
+    }
     assert str(row.user_id) in people
-    assert not {"user_id", "owner_id", "username"} & set(row.data)
+    assert not {"user_id", "owner_id", "author_id", "username"} & set(row.data)
 
 
 async def test_a_member_reads_their_own_entries_and_an_admin_all(

@@ -16,6 +16,8 @@ from users_service.members.commands import operators
 from users_service.members.commands import tenants as tenant_commands
 from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.members.operators_api import router as operator_calls
+from users_service.posts.api import router as posts
+from users_service.posts.events import PostPublished, PostRemoved
 from users_service.profiles.api import router as profiles
 from users_service.profiles.events import UserUpdated
 from users_service.registration.api import further_tenants
@@ -54,6 +56,7 @@ service = Service(
         invitations,
         accepting_invitations,
         files,
+        posts,
         activity,
         registration,
         memberships,
@@ -75,6 +78,8 @@ service = Service(
         MembershipRevoked,
         FileUploaded,
         FileDeleted,
+        PostPublished,
+        PostRemoved,
     ],
     open=open_resources,
     refuses=[refuse_demo_tenant],

@@ -27,9 +27,10 @@ def lists(app: FastAPI) -> dict[str, list[str]]:
 
 def _fields(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
     content = operation.get("responses", {}).get("200", {}).get("content", {})
-    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
-    schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
-    properties: dict[str, Any] = schema.get("properties", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    reference = (schema.get("anyOf") or [schema])[0].get("$ref", "")  # of a list with page mode: its cursor mode
+    page = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+    properties: dict[str, Any] = page.get("properties", {})
     return properties
 
 

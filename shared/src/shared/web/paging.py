@@ -26,6 +26,9 @@ T = TypeVar("T")
 Columns = Mapping[str, InstrumentedAttribute[Any]]
 
 _MAX_LIMIT = 200
+_DEFAULT_LIMIT = 50
+MAX_PAGED: Final = 10_000
+"""How deep page mode reaches, and how far it counts: the database reads what it skips."""
 _BIG: Final = "bigint"
 _VALUES: Final[Mapping[Any, Any]] = {
     datetime: Moment,
@@ -39,6 +42,8 @@ INVALID_CURSOR: Final = FieldRule(
     "invalid_cursor",
     "Must be the `next_cursor` of the previous page, unchanged, of the same list with the same filters and `sort`.",
 )
+ONE_MODE: Final = FieldRule("one_mode", "Send either `cursor` and `limit`, or `page` and `size`.")
+PAGE_TOO_DEEP: Final = FieldRule("page_too_deep", "Pages reach to row 10,000; use `cursor` and `limit`, or filter.")
 INVALID_SORT: Final = FieldRule("invalid_sort", "Must be one or more of {fields}, each once.")
 
 
@@ -48,7 +53,7 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cursor: str | None = Field(default=None, max_length=1024, description="The `next_cursor` of the previous page.")
-    limit: int = Field(default=50, ge=1, le=_MAX_LIMIT)
+    limit: int = Field(default=_DEFAULT_LIMIT, ge=1, le=_MAX_LIMIT)
 
     @field_validator("*")
     @classmethod
@@ -66,18 +71,42 @@ class ListQuery(PageQuery):
     created_before: Moment | None = None
 
 
+class PagedQuery(ListQuery):
+    """The query parameters of a list that has page mode besides: `page` or `size` selects it."""
+
+    page: int | None = Field(default=None, ge=1, description="The number of the page, from 1; page mode.")
+    size: int | None = Field(
+        default=None, ge=1, le=_MAX_LIMIT, description="Rows of a page, 50 if left out; page mode."
+    )
+
+    @property
+    def numbered(self) -> bool:
+        return self.page is not None or self.size is not None
+
+    @property
+    def number(self) -> int:
+        return self.page or 1
+
+    @property
+    def rows_a_page(self) -> int:
+        return self.size or _DEFAULT_LIMIT
+
+
 class CursorPage(BaseModel, Generic[T]):
     items: list[T]
     next_cursor: str | None = Field(description="Null on the last page.", examples=["WyJlMGY2…"])
 
 
 class Pagination(BaseModel):
+    """Where a page is. `total` counts to 10,000: with `total_is_estimate` there are more."""
+
     page: int
     size: int
     total: int
     pages: int
     has_next: bool
     has_prev: bool
+    total_is_estimate: bool = False
 
 
 class NumberedPage(BaseModel, Generic[T]):
@@ -126,13 +155,47 @@ def by_name(items: Iterable[T], query: PageQuery, name: Callable[[T], str]) -> t
 
 
 async def by_page(db: AsyncSession, rows: Select[T], page: int, size: int) -> tuple[Sequence[T], Pagination]:
-    """Page `page` (from 1) of `size` rows, with the total."""
-    total = await db.scalar(select(func.count()).select_from(rows.order_by(None).subquery())) or 0
+    """Page `page` (from 1) of `size` rows, with the total up to MAX_PAGED."""
+    counted = rows.order_by(None).limit(MAX_PAGED + 1).subquery()
+    total = await db.scalar(select(func.count()).select_from(counted)) or 0
     found = (await db.scalars(rows.limit(size).offset((page - 1) * size))).all()
-    pages = -(-total // size)
+    known = min(total, MAX_PAGED)
+    pages = -(-known // size)
     return found, Pagination(
-        page=page, size=size, total=total, pages=pages, has_next=page < pages, has_prev=page > 1 and total > 0
+        page=page,
+        size=size,
+        total=known,
+        pages=pages,
+        has_next=page < pages,
+        has_prev=page > 1 and known > 0,
+        total_is_estimate=total > MAX_PAGED,
     )
+
+
+async def by_query(
+    db: AsyncSession, rows: Select[T], query: PagedQuery, sortable: Columns, tie: InstrumentedAttribute[UUID]
+) -> tuple[Sequence[T], str | Pagination | None]:
+    """One page of `rows` in the mode that the query asks for: with the next cursor, or with the pagination.
+
+    Raises InvalidInput as `by_cursor`, for both modes at once, and for a page too deep.
+    """
+    if not query.numbered:
+        return await by_cursor(db, rows, query, sortable, tie)
+    if {"cursor", "limit"} & query.model_fields_set:
+        raise InvalidInput(errors=[ONE_MODE.at(parameter="page")])
+    if query.number * query.rows_a_page > MAX_PAGED:
+        raise InvalidInput(errors=[PAGE_TOO_DEEP.at(parameter="page")])
+    order = [column.desc() if descending else column.asc() for _, column, descending in _order(query.sort, sortable)]
+    if "created_at" in sortable:
+        rows = _in_range(rows, query, sortable["created_at"])
+    return await by_page(db, rows.order_by(*order, tie.asc()), query.number, query.rows_a_page)
+
+
+def shown_page(items: list[T], following: str | Pagination | None) -> CursorPage[T] | NumberedPage[T]:
+    """The answer of a list in the mode of `by_query`."""
+    if isinstance(following, Pagination):
+        return NumberedPage(items=items, pagination=following)
+    return CursorPage(items=items, next_cursor=following)
 
 
 _Order = list[tuple[str, InstrumentedAttribute[Any], bool]]

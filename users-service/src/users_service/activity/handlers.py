@@ -36,6 +36,14 @@ class _OfOwner(Logged):
         return self.owner_id
 
 
+class _OfAuthor(Logged):
+    author_id: UUID
+
+    @property
+    def person(self) -> UUID:
+        return self.author_id
+
+
 class SessionRevoked(_OfUser):
     type: ClassVar[str] = "session.revoked.v1"
     reason: str
@@ -72,6 +80,15 @@ class FileDeleted(_OfOwner):
     type: ClassVar[str] = "file.deleted.v1"
 
 
+class PostPublished(_OfAuthor):
+    type: ClassVar[str] = "post.published.v1"
+
+
+class PostRemoved(_OfAuthor):
+    type: ClassVar[str] = "post.removed.v1"
+    removed_by: UUID
+
+
 class _Job(_OfUser):
     kind: str
 
@@ -94,13 +111,13 @@ class JobCancelled(_Job):
 
 
 async def log_event(db: AsyncSession, event: Logged) -> None:
-    data = event.model_dump(mode="json", exclude={*Consumed.model_fields, "user_id", "owner_id"})
+    data = event.model_dump(mode="json", exclude={*Consumed.model_fields, "user_id", "owner_id", "author_id"})
     await service.record(db, event, event.person, data)
 
 
 _LOGGED: tuple[type[Logged], ...] = (
     *(SessionRevoked, MembershipGranted, MembershipChanged, MembershipRevoked, UserUpdated, FileUploaded, FileDeleted),
-    *(JobAccepted, JobCompleted, JobFailed, JobCancelled),
+    *(PostPublished, PostRemoved, JobAccepted, JobCompleted, JobFailed, JobCancelled),
 )
 for logged in _LOGGED:
     handlers.on(logged)(log_event)

@@ -16,6 +16,8 @@ ActivityType = Literal[
     "user.updated",
     "file.uploaded",
     "file.deleted",
+    "post.published",
+    "post.removed",
     "job.accepted",
     "job.completed",
     "job.failed",

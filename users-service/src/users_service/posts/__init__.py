@@ -1,0 +1,1 @@
+"""Posts: what people of a tenant write for each other."""
