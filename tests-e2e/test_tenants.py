@@ -29,3 +29,22 @@ async def test_a_member_creates_a_tenant_and_administers_it(town: Town) -> None:
     await eventually(is_required, every_s=0.1, saying="the second factor is required there")
     body = {"username": bob.username, "password": PASSWORD, "tenant": bob.tenant}
     assert (await town.http.post(f"{town.urls[0]}/auth/login", json=body)).status_code == 200
+
+
+async def test_a_deleted_tenant_is_closed_and_taken_back(town: Town) -> None:
+    ann = await town.founder()
+    bob = await town.member(ann)
+    deleted = (await ann.call("DELETE", f"/api/v1/tenants/{ann.tenant_id}", 202)).json()
+    assert deleted["status"] == "deleting"
+    for person in (ann, bob):
+        await eventually(person.refused, within_s=2.5, every_s=0.1, saying=f"{person.username} is refused everywhere")
+    body = {"username": bob.username, "password": PASSWORD, "tenant": bob.tenant}
+    url = f"{town.urls[0]}/auth/login"
+
+    async def is_closed() -> bool:
+        return (await town.http.post(url, json=body)).status_code == 403
+
+    await eventually(is_closed, every_s=0.1, saying="nobody signs in to it")
+    await town.set_tenant(ann.tenant_id, status="active")
+    await town.sign_in(bob)
+    await bob.get("/api/v1/profile")

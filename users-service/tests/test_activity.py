@@ -20,6 +20,7 @@ from users_service.activity.handlers import handlers
 from users_service.activity.maintenance import prune
 from users_service.activity.models import Activity
 from users_service.activity.schemas import ActivityType
+from users_service.tenants.models import Tenant
 
 from .calls import Register
 
@@ -80,6 +81,8 @@ async def test_each_event_is_logged_once(database: Database, name: str) -> None:
     [path] = EXAMPLES.glob(f"*/contracts/events/{name}.json")
     handler, envelope = handlers.get(name), Envelope.decode(path.read_bytes())
     assert handler is not None
+    async with database.transaction(envelope.tenantid) as db:
+        db.add(Tenant(tenant_id=envelope.tenantid, slug="example", name="Example"))
     for _ in range(2):
         async with database.transaction(envelope.tenantid) as db:
             await handler.handle(db, handler.event.of(envelope))

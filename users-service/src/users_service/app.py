@@ -27,6 +27,7 @@ from users_service.resources import open_resources
 from users_service.revocations.api import router as revocations
 from users_service.scopes import SCOPES
 from users_service.settings import UsersSettings
+from users_service.tenant_deletion.api import router as tenant_deletion
 from users_service.tenant_settings.api import router as tenant_settings
 from users_service.tenants.api import router as tenants
 from users_service.tenants.demo_tenant import refuse_demo_tenant
@@ -50,6 +51,7 @@ service = Service(
         users,
         tenants,
         further_tenants,
+        tenant_deletion,
         tenant_settings,
         members,
         transfers,

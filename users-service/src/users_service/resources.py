@@ -9,6 +9,7 @@ from users_service.files.maintenance import sweeping
 from users_service.files.storage import Storage
 from users_service.invitations import maintenance as invitations
 from users_service.settings import UsersSettings
+from users_service.tenant_deletion.maintenance import erasing
 
 
 async def open_resources(process: Process) -> None:
@@ -21,4 +22,5 @@ async def open_resources(process: Process) -> None:
     process.loop(sweeping(database, storage, settings.files.sweep_interval_s))
     process.loop(idempotency_keys.pruning(database))
     process.loop(invitations.pruning(database))
+    process.loop(erasing(database, settings.deletion.sweep_interval_s))
     process.loop(activity.pruning(database, settings.activity.keep_days))

@@ -35,6 +35,16 @@ class ActivitySettings(Section):
     keep_days: int = Field(default=180, ge=1, le=3660, description="How long the activity log keeps an entry.")
 
 
+class DeletionSettings(Section):
+    grace_s: int = Field(
+        default=7 * DAY_S,
+        ge=60,
+        le=YEARS_S,
+        description="The time in which a deleted tenant can be taken back.",
+    )
+    sweep_interval_s: float = Field(default=60.0, gt=0, description="The interval between looks for tenants to erase.")
+
+
 class UsersSettings(ServiceSettings):
     service: ClassVar[str] = "users"
     default_port: ClassVar[int] = 8002
@@ -52,6 +62,7 @@ class UsersSettings(ServiceSettings):
     registration: RegistrationSettings = RegistrationSettings()
     invitations: InvitationSettings = InvitationSettings()
     activity: ActivitySettings = ActivitySettings()
+    deletion: DeletionSettings = DeletionSettings()
 
     @property
     def people_may_create_tenants(self) -> bool:

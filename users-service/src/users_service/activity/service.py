@@ -18,14 +18,15 @@ from shared.web.paging import by_cursor
 from users_service.activity import models
 from users_service.activity.models import Activity
 from users_service.activity.schemas import ActivityQuery
+from users_service.tenants.models import hold_tenant
 
 _SORTABLE = {"created_at": Activity.created_at}
 _ROWS_AT_ONCE: Final = 200
 
 
 async def record(db: AsyncSession, event: Consumed, user_id: UUID, data: dict[str, Any]) -> None:
-    """Add an entry to the log of the event's tenant; events of no tenant have no log."""
-    if event.tenant_id is not None:
+    """Add an entry to the log of the event's tenant; events of no tenant, and of one that was erased, have no log."""
+    if event.tenant_id is not None and await hold_tenant(db, event.tenant_id):
         await models.add(
             db,
             tenant_id=event.tenant_id,

@@ -59,6 +59,16 @@ def plan_removal(db: AsyncSession, object_key: str, after_s: int = 0) -> None:
     db.add(Removal(object_key=object_key, due_at=func.now() + text(f"interval '{int(after_s)} seconds'")))
 
 
+async def erase_some(db: AsyncSession, tenant_id: UUID, most: int) -> bool:
+    """Delete at most `most` files of a tenant that is erased, and have their objects removed; whether any was left."""
+    some = select(File.id).where(File.tenant_id == tenant_id).limit(most)
+    gone = await db.scalars(delete(File).where(File.tenant_id == tenant_id, File.id.in_(some)).returning(File.id))
+    removals = [key_of(tenant_id, file_id) for file_id in gone]
+    for object_key in removals:
+        plan_removal(db, object_key)
+    return bool(removals)
+
+
 async def cancel_removal(db: AsyncSession, object_key: str) -> bool:
     """Keep the object; False where its removal has begun. Waits for one that is under way."""
     gone = delete(Removal).where(Removal.object_key == object_key).returning(Removal.object_key)

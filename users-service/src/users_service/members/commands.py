@@ -19,7 +19,7 @@ from users_service.placements.commands import move
 from users_service.settings import UsersSettings
 from users_service.tenants import models, service
 from users_service.tenants.schemas import TenantStatus, Tier
-from users_service.tenants.service import TenantNotFound
+from users_service.tenants.service import TenantErasing, TenantNotFound
 
 operators = typer.Typer(help="Operators of the fleet: the people with the role system.", no_args_is_help=True)
 tenants = typer.Typer(help="Tenants: their tier, status and home.", no_args_is_help=True)
@@ -49,7 +49,7 @@ def set_tenant(
     tier: Annotated[Tier | None, typer.Option()] = None,
     status: Annotated[TenantStatus | None, typer.Option()] = None,
 ) -> None:
-    """Set a tenant's tier, or suspend and resume it."""
+    """Set a tenant's tier, or suspend and resume it; `--status active` also takes back a deleted one."""
     fields = {"tier": tier, "status": status}
     _run(lambda database: change_tenant(database, tenant, {name: value for name, value in fields.items() if value}))
 
@@ -66,7 +66,7 @@ async def change_tenant(database: Database, slug: str, fields: dict[str, Any]) -
     tenant_id = await _find(database, slug)
     async with database.transaction(tenant_id) as db:
         tenant = await service.apply(db, tenant_id, fields, lambda _version: None)
-    return f"{slug} is {tenant.status} and of the tier {tenant.tier}"
+    return f"{slug} is {tenant.state} and of the tier {tenant.tier}"
 
 
 async def _operator(database: Database, slug: str, username: str, *, operator: bool) -> str:
@@ -91,6 +91,6 @@ def _run(change: Callable[[Database], Coroutine[Any, Any, str]]) -> None:
 
     try:
         typer.echo(asyncio.run(run()))
-    except (TenantNotFound, members.MemberNotFound) as problem:
+    except (TenantNotFound, TenantErasing, members.MemberNotFound) as problem:
         typer.echo(problem.detail, err=True)
         raise typer.Exit(1) from None

@@ -11,7 +11,7 @@ from shared.web.router import Router
 from users_service.deps import TenantId
 from users_service.tenants import service
 from users_service.tenants.schemas import TenantOut, TenantPatch
-from users_service.tenants.service import TenantNotFound
+from users_service.tenants.service import TenantErasing, TenantNotFound
 from users_service.tenants.transactions import OwnTenantDb
 
 router = Router(prefix="/api/v1/tenants", tags=["tenants"])
@@ -47,7 +47,7 @@ async def _may_change(
 
 
 @router.patch("/{tenant_id}")
-@raises(TenantNotFound)
+@raises(TenantNotFound, TenantErasing)
 async def patch_tenant(
     changes: Annotated[dict[str, Any], Depends(_may_change)],
     tenant_id: TenantId,
@@ -55,7 +55,10 @@ async def patch_tenant(
     db: OwnTenantDb,
     conditions: Conditions,
 ) -> TenantOut:
-    """Change the name (tenant:write), or the tier and the status (system:write: suspend and resume)."""
+    """Change the name (tenant:write), or the tier and the status (system:write: suspend and resume).
+
+    `active` takes back a tenant that is `deleting`, while its grace period lasts.
+    """
     tenant = await service.change(db, user, tenant_id, changes, conditions.allow_write)
     conditions.wrote(tenant.version)
     return TenantOut.model_validate(tenant)

@@ -61,7 +61,7 @@ class TenantResumed(TenantEvent):
 
 
 class TenantErased(TenantEvent):
-    """A tenant was deleted and its slug is free: its registration was never finished."""
+    """A tenant is gone and its slug is free: its admin deleted it, or its registration was never finished."""
 
     type: ClassVar[str] = "tenant.erased.v1"
     example: ClassVar[dict[str, object]] = _TENANT

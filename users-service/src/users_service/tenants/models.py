@@ -48,6 +48,7 @@ class Tenant(Tenanted):
         CheckConstraint("tier IN ('free', 'premium', 'enterprise')", name="tier"),
         CheckConstraint("status IN ('active', 'suspended')", name="status"),
         Index("ix_tenants_changed_at", "changed_at"),
+        Index("ix_tenants_erase_at", "erase_at", postgresql_where=text("erase_at IS NOT NULL")),
     )
 
     slug: Mapped[str]
@@ -61,10 +62,17 @@ class Tenant(Tenanted):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
     changed_at: Mapped[datetime | None]
     """When it was last suspended or resumed, by the database's clock; None: never, so it is not in the feed."""
+    erase_at: Mapped[datetime | None]
+    """When it is erased, because an admin has deleted it; until then it is suspended."""
 
     @property
     def id(self) -> UUID:
         return self.tenant_id
+
+    @property
+    def state(self) -> str:
+        """Its status as its members see it. To the other services a tenant that is being deleted is suspended."""
+        return self.status if self.erase_at is None else "deleting"
 
 
 class Membership(Tenanted):
@@ -102,6 +110,18 @@ class Membership(Tenanted):
 async def lock_tenant(db: AsyncSession, tenant_id: UUID) -> Tenant | None:
     """The tenant, its row locked: changes of members are serialized, so that one of two last admins stays."""
     return await db.get(Tenant, tenant_id, with_for_update={"key_share": True})
+
+
+async def lock_due_tenant(db: AsyncSession, tenant_id: UUID) -> Tenant | None:
+    """The tenant if its grace period is over, locked against all that refers to it; None if another process has it."""
+    row = select(Tenant).where(Tenant.tenant_id == tenant_id, Tenant.erase_at <= func.now())
+    return await db.scalar(row.with_for_update(skip_locked=True))
+
+
+async def hold_tenant(db: AsyncSession, tenant_id: UUID) -> bool:
+    """Whether the tenant exists; it is not erased until the transaction ends."""
+    row = select(Tenant.tenant_id).where(Tenant.tenant_id == tenant_id)
+    return await db.scalar(row.with_for_update(read=True, key_share=True)) is not None
 
 
 async def lock_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> tuple[Membership, Tenant] | None:
@@ -174,3 +194,9 @@ async def home_of(db: AsyncSession, tenant_id: UUID) -> str:
 async def all_tenants(fleet: AsyncSession) -> Sequence[UUID]:
     """The ids of all tenants. Looks across tenants."""
     return (await fleet.scalars(select(Tenant.tenant_id).order_by(Tenant.tenant_id))).all()
+
+
+async def is_moving(db: AsyncSession, tenant_id: UUID) -> bool:
+    """Whether the tenant's content is being moved to another home, or has old rows left there."""
+    row = select(Placement.phase).where(Placement.tenant_id == tenant_id, Placement.phase.is_not(None))
+    return await db.scalar(row) is not None

@@ -40,6 +40,14 @@ class TenantBrief(BaseModel):
     status: TenantStatus
 
 
-class TenantOut(TenantBrief):
+class TenantOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    slug: str = Field(examples=["acme"])
+    name: str = Field(examples=["Acme"])
+    tier: Tier
+    status: Literal["active", "suspended", "deleting"] = Field(validation_alias="state")
+    erase_at: datetime | None = Field(description="When a tenant that is `deleting` is erased; null for any other.")
     created_at: datetime
     updated_at: datetime

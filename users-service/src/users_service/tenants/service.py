@@ -12,7 +12,7 @@ from shared.data.database import enter_tenant
 from shared.events import outbox
 from shared.identity.principal import Principal, tenant_of
 from shared.identity.scopes import scopes_of
-from shared.problems import AllowWrite, InsufficientScope, InvalidToken, NotFound
+from shared.problems import AllowWrite, Conflict, InsufficientScope, InvalidToken, NotFound
 from shared.web.paging import ListQuery, by_cursor
 from users_service.tenants import models
 from users_service.tenants.events import TenantEvent, TenantResumed, TenantSuspended, TenantUpdated
@@ -23,6 +23,13 @@ class TenantNotFound(NotFound):
     """No such tenant, or the caller is not a member of it."""
 
     status, title = 404, "No such tenant"
+
+
+class TenantErasing(Conflict):
+    """The tenant was deleted, and its grace period is over: its data is being erased."""
+
+    status, title = 409, "The tenant is being erased"
+    remedy = "Create another tenant; its slug is free once the erasure is finished."
 
 
 _SORTABLE = {"created_at": Tenant.created_at, "name": Tenant.name, "slug": Tenant.slug}
@@ -110,7 +117,10 @@ async def change(
 
 
 async def apply(db: AsyncSession, tenant_id: UUID, changes: dict[str, Any], allow: AllowWrite) -> Tenant:
-    """Set the fields in `changes`; the tenant that results. An unchanged value makes no version and no event."""
+    """Set the fields in `changes`; the tenant that results. An unchanged value makes no version and no event.
+
+    A tenant that becomes active is no longer to be erased. Raises TenantNotFound, TenantErasing.
+    """
     tenant = await models.lock_tenant(db, tenant_id)
     if tenant is None:
         raise TenantNotFound
@@ -121,6 +131,10 @@ async def apply(db: AsyncSession, tenant_id: UUID, changes: dict[str, Any], allo
         for name, value in news.items():
             setattr(tenant, name, value)
         _publish(db, tenant, TenantUpdated)
+    if status == "active":
+        if await db.scalar(select(Tenant.erase_at <= func.now()).where(Tenant.tenant_id == tenant_id)):
+            raise TenantErasing
+        tenant.erase_at = None
     if status is not None:
         tenant.status, tenant.changed_at = status, func.clock_timestamp()
         _publish(db, tenant, TenantSuspended if status == "suspended" else TenantResumed)
