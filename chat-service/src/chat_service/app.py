@@ -13,6 +13,7 @@ from chat_service.settings import ChatSettings
 from chat_service.socket.api import router as socket
 from shared.app import Service
 from shared.events import EventHandlers
+from shared.events.tenant_erasure import handlers as erased_tenants
 
 service = Service(
     name="chat",
@@ -21,6 +22,6 @@ service = Service(
     description="Rooms, messages in one durable order, presence and notifications.",
     routers=[rooms, messages, presence, notifications, socket],
     scopes=SCOPES,
-    handlers=EventHandlers(people_handlers, room_handlers, notification_handlers),
+    handlers=EventHandlers(people_handlers, room_handlers, notification_handlers, erased_tenants),
     open=open_resources,
 )

@@ -13,6 +13,7 @@ from chat_service.push import Stored, StreamKey, StreamKind
 from chat_service.settings import ChatSettings
 from chat_service.socket.frame_handlers import FrameHandlers
 from shared.data.database import Database
+from shared.events import tenant_erasure
 from shared.identity.access_tokens import AccessTokenVerifier
 from shared.identity.revocations import Revocations
 from shared.limits import SharedBuckets
@@ -36,6 +37,7 @@ async def open_resources(process: Process) -> None:
     process.run("limits", limits.connection.run)
     for loop in (fanout.receiving, fanout.sending, hub.comparing, presence.syncing, idempotency_keys.pruning(database)):
         process.loop(loop)
+    process.loop(tenant_erasure.erasing(database))
 
 
 def _publish_presence(fanout: Fanout, room: RoomKey) -> None:

@@ -1,6 +1,7 @@
 """tasks-service: jobs, run by its worker."""
 
 from shared.app import Service
+from shared.events.tenant_erasure import handlers
 from tasks_service.jobs.api import router as jobs
 from tasks_service.jobs.events import JobAccepted, JobCancelled, JobCompleted, JobFailed
 from tasks_service.resources import open_resources
@@ -15,6 +16,7 @@ service = Service(
     description="Jobs: accepted at once, run by workers, watched live.",
     routers=[jobs],
     scopes=SCOPES,
+    handlers=handlers,
     publishes=[JobAccepted, JobCompleted, JobFailed, JobCancelled],
     open=open_resources,
     commands={"worker": worker},

@@ -2,6 +2,7 @@
 
 from shared.background.listen_notify import Listener
 from shared.data.database import Database
+from shared.events import tenant_erasure
 from shared.process import Process
 from shared.web import idempotency_keys
 from tasks_service.jobs.maintenance import jobs_maintenance
@@ -15,3 +16,4 @@ async def open_resources(process: Process) -> None:
     process.loop(listener.listening)
     process.loop(jobs_maintenance(database, settings.jobs.kept_days))
     process.loop(idempotency_keys.pruning(database))
+    process.loop(tenant_erasure.erasing(database))
