@@ -62,12 +62,15 @@ class Objects:
         await admin.call("PUT", f"/api/v1/rooms/{room}/members/{member.id}", 201)
         told = await admin.notified(job)
         post = {"title": "A boat", "content": "She sails.", "status": "draft"}
+        report = {"subject_type": "user", "subject_id": member.id, "reason": "It advertises."}
         invited = {"email": f"{member.username}@invited.example.com", "roles": ["user"]}
         invitations = f"/api/v1/tenants/{admin.tenant_id}/invitations"
         ids = {
             "tenant_id": admin.tenant_id, "user_id": member.id, "owner_id": member.id, "room_id": room, "job_id": job,
             "file_id": file["id"], "notification_id": told["id"],
-            "post_id": (await admin.post("/api/v1/posts", 201, json=post)).json()["id"], "tenant": admin.tenant,
+            "post_id": (await admin.post("/api/v1/posts", 201, json=post)).json()["id"],
+            "report_id": (await admin.post("/api/v1/moderation/reports", 201, json=report)).json()["id"],
+            "subject_id": file["id"], "author_id": admin.id, "tenant": admin.tenant,
             "invitation_id": (await admin.post(invitations, 201, json=invited)).json()["id"],
             "session_id": admin.tokens["session_id"], "join": admin.tenant_id, "account_id": admin.id,
             **await cls._of_account(admin),

@@ -16,6 +16,7 @@ from users_service.members.commands import operators
 from users_service.members.commands import tenants as tenant_commands
 from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.members.operators_api import router as operator_calls
+from users_service.moderation.api import router as moderation
 from users_service.posts.api import router as posts
 from users_service.posts.events import PostPublished, PostRemoved
 from users_service.profiles.api import router as profiles
@@ -60,6 +61,7 @@ service = Service(
         files,
         posts,
         activity,
+        moderation,
         registration,
         memberships,
         operator_calls,

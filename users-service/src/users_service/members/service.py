@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.events import outbox
 from shared.identity.principal import Principal, check_not_impersonated
 from shared.identity.scopes import scopes_of
-from shared.problems import AllowWrite, Conflict, NotFound
+from shared.problems import AllowWrite, Conflict, Forbidden, NotFound
 from shared.web.paging import by_cursor
 from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.members.schemas import MemberQuery
@@ -41,6 +41,13 @@ class AlreadyMember(Conflict):
 
     status, title = 409, "The person is a member already"
     remedy = "Sign in to the tenant. An admin changes a member's roles."
+
+
+class MemberProtected(Forbidden):
+    """Moderators suspend members, not each other or admins; operators of the fleet and the caller stay as they are."""
+
+    status, title = 403, "This member cannot be suspended by the caller"
+    remedy = "Ask an admin of the tenant."
 
 
 class LastAdmin(Conflict):
@@ -164,6 +171,22 @@ async def end(db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID,
     await _keep_an_admin(db, membership)
     membership.status, membership.ended_at = "ended", func.now()
     await _changed(db, membership, MembershipRevoked, ends_tokens=True)
+
+
+async def suspend(db: AsyncSession, caller: Principal, tenant_id: UUID, user_id: UUID) -> Membership:
+    """Suspend an active member: their tokens in the tenant end. Call it with the tenant's row locked.
+
+    Raises MemberNotFound, MemberProtected, LastAdmin.
+    """
+    membership = await read(db, tenant_id, user_id)
+    staff = {"admin", "moderator"} & set(membership.roles)
+    if user_id == caller.user_id or OPERATOR in membership.roles or (staff and "user:write" not in caller.scopes):
+        raise MemberProtected
+    if membership.status == "suspended":
+        return membership
+    await _keep_an_admin(db, membership)
+    membership.status = "suspended"
+    return await _changed(db, membership, MembershipChanged, ends_tokens=True)
 
 
 async def transfer(db: AsyncSession, user: Principal, tenant_id: UUID, user_id: UUID) -> Membership:

@@ -19,7 +19,7 @@ from users_service.posts.languages import SIMPLE, configuration
 from users_service.posts.models import Post, PostRemoval
 from users_service.posts.schemas import PostQuery
 from users_service.profiles import models as profiles
-from users_service.tenants.service import authorize_write
+from users_service.tenants.service import authorize_write, require
 
 _SORTABLE = {"created_at": Post.created_at, "updated_at": Post.updated_at, "title": Post.title}
 
@@ -113,13 +113,26 @@ async def delete(db: AsyncSession, user: Principal, post_id: UUID, reason: str |
         raise InsufficientScope(scopes=[needed])
     allow(post.version)
     if not own:
-        _remove(db, user, post, reason)
+        if reason is None:
+            raise InvalidInput(errors=[REQUIRED.at(parameter="reason")])
+        _record_removal(db, user, post, reason)
     await db.delete(post)
 
 
-def _remove(db: AsyncSession, user: Principal, post: Post, reason: str | None) -> None:
-    if reason is None:
-        raise InvalidInput(errors=[REQUIRED.at(parameter="reason")])
+async def remove_reported(db: AsyncSession, caller: Principal, post_id: UUID, reason: str) -> None:
+    """Delete a post that was reported, even if it is a draft by now. Raises PostNotFound, InsufficientScope.
+
+    `caller` has the roles that they have in this transaction.
+    """
+    require(caller, ["posts:delete"])
+    post = await models.find(db, tenant_of(caller), post_id, for_update=True)
+    if post is None:
+        raise PostNotFound
+    _record_removal(db, caller, post, reason)
+    await db.delete(post)
+
+
+def _record_removal(db: AsyncSession, user: Principal, post: Post, reason: str) -> None:
     db.add(
         PostRemoval(
             tenant_id=post.tenant_id,

@@ -1,0 +1,1 @@
+"""Reports: members point at what breaks the rules of their tenant, and moderators resolve it."""
