@@ -11,7 +11,10 @@ from auth_service.audit import service as audit
 from auth_service.authorization import service as authorization
 from auth_service.backchannel_logout import service as backchannel_logout
 from auth_service.clients import authentication as client_authentication
+from auth_service.clients import service as clients
+from auth_service.consents import service as consents
 from auth_service.device_authorization import service as device_authorization
+from auth_service.identity_providers import service as identity_providers
 from auth_service.links import service as links
 from auth_service.mails import service as mails
 from auth_service.mfa import passkeys, totp
@@ -45,10 +48,13 @@ def prunes(settings: AuthSettings) -> Sequence[Prune]:
         authorization.prune,
         backchannel_logout.prune,
         client_authentication.prune,
+        clients.prune,
+        consents.prune,
         second_factor.prune,
         totp.prune,
         passkeys.prune,
         device_authorization.prune,
+        identity_providers.prune,
         links.prune,
         mails.prune,
         revocations.prune,

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit import service as audit
@@ -14,6 +15,7 @@ from auth_service.audit.kinds import Kind
 from auth_service.clients.models import Client
 from auth_service.clients.redirect_uris import REDIRECT_URI, registered
 from auth_service.clients.schemas import ClientChanges, ClientIn, ClientMetadata
+from auth_service.memberships.models import Tenant
 from auth_service.revocations import service as revocations
 from auth_service.sessions import ending
 from shared.identity import Principal, scopes_of
@@ -145,6 +147,12 @@ async def delete(db: AsyncSession, client: Client, user: Principal, address: str
     await _end_tokens(db, client, address)
     await db.delete(client)
     _record(db, "client_deleted", client, user, address)
+
+
+async def prune(db: AsyncSession) -> None:
+    """Delete the clients of tenants that were erased, whose tokens ended long before."""
+    gone = (Client.tenant_id.is_not(None), ~exists().where(Tenant.id == Client.tenant_id))
+    await db.execute(delete_rows(Client).where(*gone))
 
 
 def digest(secret: str) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import delete, exists, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,6 +11,7 @@ from auth_service.accounts.models import lock_account
 from auth_service.audit import service as audit
 from auth_service.clients.models import Client, clients_by_id
 from auth_service.consents.models import Consent
+from auth_service.memberships.models import Tenant
 from auth_service.sessions import ending
 from shared.problems import NotFound
 from shared.web.paging import ListQuery, by_cursor
@@ -79,3 +80,8 @@ async def withdraw(db: AsyncSession, account_id: UUID, consent_id: UUID, address
         address=address,
         client_id=client_id,
     )
+
+
+async def prune(db: AsyncSession) -> None:
+    """Delete the consents in tenants that were erased."""
+    await db.execute(delete(Consent).where(~exists().where(Tenant.id == Consent.tenant_id)))

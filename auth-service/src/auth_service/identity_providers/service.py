@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit import service as audit
@@ -12,6 +13,7 @@ from auth_service.identity_providers.exchange import ClientRegistration
 from auth_service.identity_providers.models import IdentityProvider
 from auth_service.identity_providers.schemas import IdentityProviderChanges, IdentityProviderIn, redirect_uri
 from auth_service.keyring import Keyring
+from auth_service.memberships.models import Tenant
 from auth_service.sessions import ending
 from shared.identity import Principal
 from shared.ids import new_id
@@ -134,6 +136,12 @@ async def delete(db: AsyncSession, provider: IdentityProvider, user: Principal, 
     await ending.end_of_provider(db, provider.id, address)
     await db.delete(provider)
     _record(db, "identity_provider_deleted", provider, user, address)
+
+
+async def prune(db: AsyncSession) -> None:
+    """Delete the providers of tenants that were erased, with the identities of them."""
+    gone = (IdentityProvider.tenant_id.is_not(None), ~exists().where(Tenant.id == IdentityProvider.tenant_id))
+    await db.execute(delete_rows(IdentityProvider).where(*gone))
 
 
 def registration_of(provider: IdentityProvider, keyring: Keyring, public_url: str) -> ClientRegistration:

@@ -63,12 +63,10 @@ async def count_for_limit(db: AsyncSession, tenant_id: UUID) -> int:
     return await db.scalar(rows) or 0
 
 
-async def find_open(
-    db: AsyncSession, tenant_id: UUID, token_hash: bytes, *, for_update: bool = False
-) -> Invitation | None:
-    """The open invitation with this token."""
+async def find_open(db: AsyncSession, tenant_id: UUID, token_hash: bytes) -> Invitation | None:
+    """The open invitation with this token; call it with the tenant's row locked to accept it."""
     rows = select(Invitation).where(Invitation.tenant_id == tenant_id, Invitation.token_hash == token_hash, is_open())
-    return await db.scalar(rows.with_for_update() if for_update else rows)
+    return await db.scalar(rows)
 
 
 async def find(db: AsyncSession, tenant_id: UUID, invitation_id: UUID) -> Invitation | None:
