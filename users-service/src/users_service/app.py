@@ -4,6 +4,7 @@ from shared.app import Service
 from shared.events import EventHandlers
 from users_service.activity.api import router as activity
 from users_service.activity.handlers import handlers as activity_log
+from users_service.analytics.api import router as analytics
 from users_service.files.api import router as files
 from users_service.files.events import FileDeleted, FileUploaded
 from users_service.invitations.api import accepting as accepting_invitations
@@ -62,6 +63,7 @@ service = Service(
         posts,
         activity,
         moderation,
+        analytics,
         registration,
         memberships,
         operator_calls,

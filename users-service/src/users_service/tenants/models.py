@@ -1,15 +1,17 @@
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
+    Date,
     ForeignKeyConstraint,
     Index,
     PrimaryKeyConstraint,
     Text,
     UniqueConstraint,
+    cast,
     func,
     select,
     text,
@@ -200,3 +202,22 @@ async def is_moving(db: AsyncSession, tenant_id: UUID) -> bool:
     """Whether the tenant's content is being moved to another home, or has old rows left there."""
     row = select(Placement.phase).where(Placement.tenant_id == tenant_id, Placement.phase.is_not(None))
     return await db.scalar(row) is not None
+
+
+async def count_members(db: AsyncSession, tenant_id: UUID) -> dict[str, int]:
+    """How many memberships of the tenant have each of the LIVING states."""
+    rows = (
+        select(Membership.status, func.count())
+        .where(Membership.tenant_id == tenant_id, Membership.status.in_(LIVING))
+        .group_by(Membership.status)
+    )
+    return dict.fromkeys(LIVING, 0) | {row[0]: row[1] for row in await db.execute(rows)}
+
+
+async def new_members_by_day(db: AsyncSession, tenant_id: UUID, first: date) -> dict[date, int]:
+    """How many memberships began on each day (UTC) from `first` on, those that have ended since among them."""
+    day = cast(Membership.created_at, Date).label("day")
+    rows = (
+        select(day, func.count()).where(Membership.tenant_id == tenant_id, Membership.created_at >= first).group_by(day)
+    )
+    return {row[0]: row[1] for row in await db.execute(rows)}
