@@ -15,6 +15,7 @@ from .bus import envelope, publish
 from .conftest import Members, Talking
 
 NOTIFICATIONS = "/api/v1/notifications"
+ASKED = "notification.requested.v1"
 
 
 @pytest.fixture
@@ -46,6 +47,43 @@ async def test_a_finished_job_is_told_to_every_device(
     listed = (await client.get(f"{NOTIFICATIONS}?unread=true", headers=members("ann"))).json()
     assert [one["kind"] for one in listed["items"]] == ["job.failed", "job.completed"]
     assert {"type": "notification", **listed["items"][1]} == told
+
+
+async def test_people_are_notified_of_an_occasion_once(
+    bus: Bus, client: httpx2.AsyncClient, members: Members, connected: Talking
+) -> None:
+    """Also where another event asks for it again, and for somebody more."""
+    people = [members.id("ann"), members.id("bob")]
+    about = {"post_id": str(uuid4()), "author_id": str(members.id("cy"))}
+    asked = {"kind": "post.published", "data": about, "occasion_id": str(uuid4())}
+    cy = {"user_id": about["author_id"], "username": "cy", "roles": ["user"], "status": "active"}
+    await publish(bus, envelope("membership.granted.v1", uuid4(), members.tenant_id, **cy))
+    async with connected("ann") as ann, connected("bob") as bob:
+        for some in (people[:1], people):
+            await publish(
+                bus, envelope(ASKED, uuid4(), members.tenant_id, user_ids=[str(one) for one in some], **asked)
+            )
+        told = await ann.expect("notification")
+        assert (told["kind"], told["data"], told["title"]) == ("post.published", about, "New post")
+        assert told["body"] in ("cy published a post.", "Someone you follow published a post.")
+        await bob.expect("notification")
+    for name in ("ann", "bob"):
+        listed = (await client.get(f"{NOTIFICATIONS}?kind=post.published", headers=members(name))).json()["items"]
+        assert len([one for one in listed if one["data"] == about]) == 1
+
+
+async def test_five_hundred_people_are_notified_at_once(
+    bus: Bus, client: httpx2.AsyncClient, members: Members, connected: Talking
+) -> None:
+    """Two events with the same people in other orders do not deadlock, and each person's numbers have no gap."""
+    crowd = [str(uuid4()) for _ in range(499)]
+    about = {"post_id": str(uuid4())}
+    async with connected("ann") as ann:
+        for some in ([str(members.id("ann")), *crowd], [*crowd[::-1], str(members.id("ann"))]):
+            asked = {"user_ids": some, "kind": "post.removed", "data": about, "occasion_id": str(uuid4())}
+            await publish(bus, envelope(ASKED, uuid4(), members.tenant_id, **asked))
+        seqs = [(await ann.expect("notification"))["seq"] for _ in range(2)]
+    assert sorted(seqs) == [min(seqs), min(seqs) + 1]
 
 
 async def test_a_notification_stays_unread_until_it_is_read(

@@ -7,6 +7,8 @@ from users_service.activity.handlers import handlers as activity_log
 from users_service.analytics.api import router as analytics
 from users_service.files.api import router as files
 from users_service.files.events import FileDeleted, FileUploaded
+from users_service.follows.api import router as follows
+from users_service.follows.handlers import handlers as followers
 from users_service.invitations.api import accepting as accepting_invitations
 from users_service.invitations.api import internal as invitation_calls
 from users_service.invitations.api import router as invitations
@@ -18,6 +20,7 @@ from users_service.members.commands import tenants as tenant_commands
 from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.members.operators_api import router as operator_calls
 from users_service.moderation.api import router as moderation
+from users_service.notifications.events import NotificationRequested
 from users_service.posts.api import router as posts
 from users_service.posts.events import PostPublished, PostRemoved
 from users_service.profiles.api import router as profiles
@@ -51,6 +54,7 @@ service = Service(
     routers=[
         profiles,
         users,
+        follows,
         tenants,
         further_tenants,
         tenant_deletion,
@@ -71,7 +75,7 @@ service = Service(
         revocations,
     ],
     scopes=SCOPES,
-    handlers=EventHandlers(registrations, activity_log),
+    handlers=EventHandlers(registrations, activity_log, followers),
     publishes=[
         UserUpdated,
         TenantCreated,
@@ -86,6 +90,7 @@ service = Service(
         FileDeleted,
         PostPublished,
         PostRemoved,
+        NotificationRequested,
     ],
     open=open_resources,
     refuses=[refuse_demo_tenant],

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -52,19 +52,34 @@ async def last_seq(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> int:
     return recipient.last_seq if recipient else 0
 
 
-async def next_seq(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> int:
-    """Take the next number; others wait for this transaction's end, so numbers commit in order."""
-    row = insert(Recipient).values(tenant_id=tenant_id, user_id=user_id, last_seq=1)
-    counted = row.on_conflict_do_update(
+async def next_seqs(db: AsyncSession, tenant_id: UUID, user_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Take each person's next number; others wait for this transaction's end, so numbers commit in order.
+
+    The rows are locked in the order of the ids, so that two transactions with the same people do not deadlock.
+    """
+    if not user_ids:
+        return {}
+    rows = insert(Recipient).values(
+        [{"tenant_id": tenant_id, "user_id": user_id, "last_seq": 1} for user_id in sorted(user_ids)]
+    )
+    counted = rows.on_conflict_do_update(
         index_elements=["tenant_id", "user_id"], set_={"last_seq": Recipient.last_seq + 1}
     )
-    taken = await db.scalar(counted.returning(Recipient.last_seq))
-    return int(taken or 1)
+    taken = await db.execute(counted.returning(Recipient.user_id, Recipient.last_seq))
+    return {row.user_id: row.last_seq for row in taken}
 
 
-async def exists(db: AsyncSession, tenant_id: UUID, notification_id: UUID) -> bool:
-    row = select(Notification.seq).where(Notification.tenant_id == tenant_id, Notification.id == notification_id)
-    return await db.scalar(row) is not None
+async def existing(db: AsyncSession, tenant_id: UUID, ids: Collection[UUID]) -> set[UUID]:
+    """Those of the ids that notifications have already."""
+    rows = select(Notification.id).where(Notification.tenant_id == tenant_id, Notification.id.in_(ids))
+    return set(await db.scalars(rows))
+
+
+async def add_all(db: AsyncSession, rows: Sequence[dict[str, Any]]) -> Sequence[Notification]:
+    """Store the notifications; each as it is stored."""
+    if not rows:
+        return []
+    return (await db.scalars(insert(Notification).values(rows).returning(Notification))).all()
 
 
 async def after(db: AsyncSession, tenant_id: UUID, user_id: UUID, seq: int, limit: int) -> Sequence[Notification]:

@@ -1,8 +1,8 @@
 """Storing notifications, and a person's list of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 from sqlalchemy import func
@@ -25,24 +25,52 @@ async def notify(
     db: AsyncSession, tenant_id: UUID, user_id: UUID, *, notification_id: UUID, kind: str, data: Mapping[str, Any]
 ) -> None:
     """Store a notification under the person's next number and push it after the commit. Once for each id."""
-    if await models.exists(db, tenant_id, notification_id):
-        return
-    title, body = texts(kind, data)
-    stored = Notification(
-        tenant_id=tenant_id,
-        user_id=user_id,
-        seq=await models.next_seq(db, tenant_id, user_id),
-        id=notification_id,
-        kind=kind,
-        title=title,
-        body=body,
-        data=dict(data),
-    )
-    db.add(stored)
-    await db.flush()
-    await db.refresh(stored)
-    log.info("notification_stored", notification=str(stored.id), kind=kind, user=str(user_id))
-    announce(db, Stored(StreamKey(StreamKind.PERSON, tenant_id, user_id), stored.seq, frame_of(stored)))
+    await _store(db, tenant_id, {user_id: notification_id}, kind, data, texts(kind, data))
+
+
+async def notify_all(
+    db: AsyncSession,
+    tenant_id: UUID,
+    user_ids: Collection[UUID],
+    *,
+    occasion_id: UUID,
+    kind: str,
+    data: Mapping[str, Any],
+    author: str | None = None,
+) -> None:
+    """The same for several people in four statements, once for each person and occasion."""
+    ids = {user_id: uuid5(occasion_id, str(user_id)) for user_id in user_ids}
+    await _store(db, tenant_id, ids, kind, data, texts(kind, data, author=author))
+
+
+async def _store(
+    db: AsyncSession,
+    tenant_id: UUID,
+    ids: Mapping[UUID, UUID],
+    kind: str,
+    data: Mapping[str, Any],
+    text: tuple[str, str],
+) -> None:
+    known = await models.existing(db, tenant_id, list(ids.values()))
+    seqs = await models.next_seqs(db, tenant_id, [user_id for user_id in ids if ids[user_id] not in known])
+    title, body = text
+    rows = [
+        {
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "seq": seq,
+            "id": ids[user_id],
+            "kind": kind,
+            "title": title,
+            "body": body,
+            "data": dict(data),
+        }
+        for user_id, seq in seqs.items()
+    ]
+    for stored in await models.add_all(db, rows):
+        log.info("notification_stored", notification=str(stored.id), kind=kind, user=str(stored.user_id))
+        key = StreamKey(StreamKind.PERSON, tenant_id, stored.user_id)
+        announce(db, Stored(key, stored.seq, frame_of(stored)))
 
 
 def frame_of(notification: Notification) -> dict[str, Any]:

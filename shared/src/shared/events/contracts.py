@@ -32,7 +32,7 @@ def example(event: type[Event], service: str) -> dict[str, Any]:
         tenantid=_EXAMPLE_TENANT,
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         subjectversion=made.subject_version,
-        data=made.data(),
+        data=made.payload(),
     )
     document: dict[str, Any] = json.loads(envelope.encode())
     return document

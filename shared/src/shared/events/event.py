@@ -60,7 +60,8 @@ class Event(BaseModel):
         if taken := _ENVELOPE & set(cls.__annotations__):
             raise TypeError(f"{cls.__name__}: {', '.join(sorted(taken))} belongs to the envelope")
 
-    def data(self) -> dict[str, Any]:
+    def payload(self) -> dict[str, Any]:
+        """The envelope's `data`."""
         return self.model_dump(mode="json", exclude=set(_ENVELOPE))
 
 

@@ -31,7 +31,7 @@ def add(db: AsyncSession, event: Event) -> None:
             tenant_id=event.tenant_id or db.info.get("tenant_id"),
             traceparent=traceparent(),
             request_id=structlog.contextvars.get_contextvars().get("request_id"),
-            data=event.data(),
+            data=event.payload(),
         )
     )
     announce(db, OutboxWritten())

@@ -43,7 +43,7 @@ async def check_lists(client: httpx2.AsyncClient, app: FastAPI, headers: dict[st
     assert found
     for path, fields in found.items():
         assert fields == sorted(["items", "has_more" if path.endswith("/messages") else "next_cursor"]), path
-        url = path.replace("{tenant_id}", str(tenant_id)).replace("{room_id}", _ANY_ID)
+        url = path.replace("{tenant_id}", str(tenant_id)).replace("{room_id}", _ANY_ID).replace("{user_id}", _ANY_ID)
         for query in _REFUSED:
             reply = await client.get(url, params=query, headers=headers)
             assert (reply.status_code, reply.json()["code"]) == (422, "invalid_input"), (path, query)

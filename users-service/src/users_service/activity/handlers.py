@@ -81,6 +81,8 @@ class FileDeleted(_OfOwner):
 
 
 class PostPublished(_OfAuthor):
+    """follows/handlers.py logs it, and notifies the author's followers."""
+
     type: ClassVar[str] = "post.published.v1"
 
 
@@ -117,7 +119,7 @@ async def log_event(db: AsyncSession, event: Logged) -> None:
 
 _LOGGED: tuple[type[Logged], ...] = (
     *(SessionRevoked, MembershipGranted, MembershipChanged, MembershipRevoked, UserUpdated, FileUploaded, FileDeleted),
-    *(PostPublished, PostRemoved, JobAccepted, JobCompleted, JobFailed, JobCancelled),
+    *(PostRemoved, JobAccepted, JobCompleted, JobFailed, JobCancelled),
 )
 for logged in _LOGGED:
     handlers.on(logged)(log_event)

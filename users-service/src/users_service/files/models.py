@@ -54,6 +54,12 @@ async def find(db: AsyncSession, tenant_id: UUID, file_id: UUID, *, for_update: 
     return await db.get(File, (tenant_id, file_id), with_for_update=for_update)
 
 
+async def count(db: AsyncSession, tenant_id: UUID, owner_id: UUID) -> int:
+    """How many files the person has in the tenant."""
+    rows = select(func.count()).select_from(File).where(File.tenant_id == tenant_id, File.owner_id == owner_id)
+    return await db.scalar(rows) or 0
+
+
 def plan_removal(db: AsyncSession, object_key: str, after_s: int = 0) -> None:
     """Have the object removed `after_s` seconds from now, by the database's clock."""
     db.add(Removal(object_key=object_key, due_at=func.now() + text(f"interval '{int(after_s)} seconds'")))

@@ -12,6 +12,7 @@ from shared.identity.principal import Principal, check_not_impersonated
 from shared.identity.scopes import scopes_of
 from shared.problems import AllowWrite, Conflict, Forbidden, NotFound
 from shared.web.paging import by_cursor
+from users_service.follows import models as follows
 from users_service.members.events import MembershipChanged, MembershipGranted, MembershipRevoked
 from users_service.members.schemas import MemberQuery
 from users_service.profiles import models as profiles
@@ -256,6 +257,8 @@ async def _changed(
     ends_tokens: bool,
 ) -> Membership:
     membership.version += 1
+    if membership.status != "active":
+        await follows.erase(db, membership.tenant_id, membership.user_id)
     if ends_tokens:
         membership.changed_at = func.clock_timestamp()
     await db.flush()

@@ -13,12 +13,14 @@ from shared.identity.principal import Principal, tenant_of
 from shared.ids import new_id
 from shared.problems import AllowWrite, InsufficientScope, InvalidInput, NotFound
 from shared.web.paging import Pagination, by_query
+from users_service.notifications import service as notifications
 from users_service.posts import models
 from users_service.posts.events import PostPublished, PostRemoved
 from users_service.posts.languages import SIMPLE, configuration
 from users_service.posts.models import Post, PostRemoval
 from users_service.posts.schemas import PostQuery
 from users_service.profiles import models as profiles
+from users_service.tenants.models import find_membership
 from users_service.tenants.service import authorize_write, require
 
 _SORTABLE = {"created_at": Post.created_at, "updated_at": Post.updated_at, "title": Post.title}
@@ -115,7 +117,7 @@ async def delete(db: AsyncSession, user: Principal, post_id: UUID, reason: str |
     if not own:
         if reason is None:
             raise InvalidInput(errors=[REQUIRED.at(parameter="reason")])
-        _record_removal(db, user, post, reason)
+        await _record_removal(db, user, post, reason)
     await db.delete(post)
 
 
@@ -128,11 +130,11 @@ async def remove_reported(db: AsyncSession, caller: Principal, post_id: UUID, re
     post = await models.find(db, tenant_of(caller), post_id, for_update=True)
     if post is None:
         raise PostNotFound
-    _record_removal(db, caller, post, reason)
+    await _record_removal(db, caller, post, reason)
     await db.delete(post)
 
 
-def _record_removal(db: AsyncSession, user: Principal, post: Post, reason: str) -> None:
+async def _record_removal(db: AsyncSession, user: Principal, post: Post, reason: str) -> None:
     db.add(
         PostRemoval(
             tenant_id=post.tenant_id,
@@ -142,16 +144,25 @@ def _record_removal(db: AsyncSession, user: Principal, post: Post, reason: str) 
             reason=reason,
         )
     )
-    outbox.add(
-        db,
-        PostRemoved(
-            subject=post.id,
-            tenant_id=post.tenant_id,
-            subject_version=post.version + 1,
-            author_id=post.author_id,
-            removed_by=user.user_id,
-        ),
+    removed = PostRemoved(
+        subject=post.id,
+        tenant_id=post.tenant_id,
+        subject_version=post.version + 1,
+        author_id=post.author_id,
+        removed_by=user.user_id,
     )
+    outbox.add(db, removed)
+    author = await find_membership(db, post.tenant_id, post.author_id)
+    if author is not None and author.status == "active":
+        notifications.request(
+            db,
+            post.tenant_id,
+            [post.author_id],
+            "post.removed",
+            subject=post.id,
+            occasion_id=removed.id,
+            data={"post_id": post.id},
+        )
 
 
 def _publish(db: AsyncSession, post: Post) -> None:

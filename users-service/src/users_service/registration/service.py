@@ -19,6 +19,7 @@ from shared.field_errors import FieldRule
 from shared.identity.principal import Principal
 from shared.ids import new_id
 from shared.problems import Conflict, Forbidden, InvalidInput
+from users_service.follows import models as follows
 from users_service.members import service as members
 from users_service.members.events import MembershipRevoked
 from users_service.profiles import models as profiles
@@ -161,6 +162,7 @@ async def withdraw(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> None:
     membership.version, membership.status = membership.version + 1, "ended"
     outbox.add(db, MembershipRevoked.of(membership))
     await profiles.erase(db, tenant_id, user_id)
+    await follows.erase(db, tenant_id, user_id)
     await db.delete(membership)
     if created_it:
         tenant.version += 1

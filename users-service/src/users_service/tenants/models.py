@@ -144,6 +144,12 @@ async def find_membership(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> M
     return await db.get(Membership, (tenant_id, user_id))
 
 
+async def account_age_days(db: AsyncSession, user_id: UUID) -> int:
+    """The full days since the person's account was made."""
+    age = select(func.extract("epoch", func.now() - Person.created_at)).where(Person.user_id == user_id)
+    return int(await db.scalar(age) or 0) // 86_400
+
+
 async def has_other_admin(db: AsyncSession, membership: Membership) -> bool:
     """Whether the tenant has an active admin besides this one; call it with the tenant's row locked."""
     others = select(Membership.user_id).where(

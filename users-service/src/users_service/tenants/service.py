@@ -32,6 +32,12 @@ class TenantErasing(Conflict):
     remedy = "Create another tenant; its slug is free once the erasure is finished."
 
 
+class UserNotFound(NotFound):
+    """No active member of the caller's tenant has this id."""
+
+    status, title = 404, "No such user"
+
+
 _SORTABLE = {"created_at": Tenant.created_at, "name": Tenant.name, "slug": Tenant.slug}
 
 
@@ -80,6 +86,14 @@ async def authorize_beside(db: AsyncSession, user: Principal, tenant_id: UUID, *
     caller = await authorize_write(db, user, *scopes)
     await enter_tenant(db, tenant_id)
     return caller
+
+
+async def read_active(db: AsyncSession, user: Principal, user_id: UUID) -> Membership:
+    """An active member of the caller's tenant. Raises UserNotFound."""
+    membership = await models.find_membership(db, user.tenant_id, user_id) if user.tenant_id else None
+    if membership is None or membership.status != "active":
+        raise UserNotFound
+    return membership
 
 
 def require(caller: Principal, scopes: Iterable[str]) -> None:

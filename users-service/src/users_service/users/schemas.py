@@ -24,3 +24,14 @@ class UserOut(BaseModel):
     locale: str | None = Field(examples=["en"])
     roles: list[str] = Field(examples=[["user"]])
     created_at: datetime
+
+
+class UserStats(BaseModel):
+    """What a member has made, and who follows whom."""
+
+    user: UserOut
+    posts_count: int = Field(description="Published posts.")
+    files_count: int
+    followers_count: int
+    following_count: int
+    account_age_days: int

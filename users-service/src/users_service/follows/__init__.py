@@ -1,0 +1,1 @@
+"""Follows: members of a tenant who want to hear of what another member publishes."""

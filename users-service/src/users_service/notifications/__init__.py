@@ -1,0 +1,1 @@
+"""Asking for notifications: chat-service writes their texts, stores and delivers them."""
