@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from shared.background import Backoff
 from shared.events.bus import PUBLISH_TIMEOUT_S, Bus, BusUnavailable
 from shared.events.transports import open_bus
-from shared.events.valkey_streams import ValkeyBus
+from shared.events.valkey_streams import ValkeyBus, _Reader
 from shared.ids import new_id
 from shared.testing import eventually
 
@@ -290,3 +290,27 @@ async def publishes(bus: Bus, event_type: str) -> bool:
 async def unrouted(bus: Bus, name: str) -> int:
     await bus.declare(name, [])  # makes what the count reads, on a broker that has seen nothing yet
     return await bus.unrouted()
+
+
+async def test_a_cancellation_that_the_client_loses_ends_the_consumer(
+    bus_url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py may return what it read instead of ending: then no one is left who would take the entries."""
+    reading = asyncio.Event()
+
+    async def loses_it(_reader: _Reader) -> list[Any]:
+        reading.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return [(b"0-1", {b"id": b"1", b"message": b"made"})]
+
+    monkeypatch.setattr(_Reader, "next_entries", loses_it)
+    bus = ValkeyBus(bus_url)
+    consuming = asyncio.create_task(bus.consume(name, lambda _message: asyncio.Event().wait()))  # type: ignore[arg-type,return-value]  # never taken
+    await reading.wait()
+    consuming.cancel()
+    done, _ = await asyncio.wait([consuming], timeout=5)
+    consuming.cancel()
+    await asyncio.gather(consuming, return_exceptions=True)
+    await bus.close()
+    assert done == {consuming}

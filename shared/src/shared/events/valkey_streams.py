@@ -103,7 +103,9 @@ class ValkeyBus:
                 receiving()
                 while True:
                     raise_if_cancelled()
-                    await reader.settle(await reader.next_entries(), on_message)
+                    entries = await reader.next_entries()
+                    raise_if_cancelled()  # before waiting for the entries: what stores them may have ended already
+                    await reader.settle(entries, on_message)
         finally:
             await client.aclose()
 
