@@ -39,12 +39,15 @@ async def test_every_id_of_another_tenant_is_404(app: FastAPI, client: httpx2.As
     invited = await client.post(invitations, json={"email": "cy@example.com", "roles": ["user"]}, headers=ann)
     post = {"title": "Ahoy", "content": "Words.", "status": "published"}
     posted = await client.post("/api/v1/posts", json=post, headers=ann)
+    report = {"subject_type": "post", "subject_id": posted.json()["id"], "reason": "Words."}
+    reported = await client.post("/api/v1/moderation/reports", json=report, headers=as_user("bob"))
     ids = {
         "tenant_id": as_user.tenant_id("acme"),
         "user_id": as_user.id("bob"),
         "file_id": uploaded.json()["id"],
         "invitation_id": invited.json()["id"],
         "post_id": posted.json()["id"],
+        "report_id": reported.json()["id"],
     }
     gil = as_user.principal("gil", tenant="globex", roles=["admin"])
     recent = as_user.headers(as_user.signer("gateway").forward(replace(gil, auth_time=int(time.time())), "users"))
