@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import httpx2
 import pytest
 
@@ -70,6 +72,21 @@ async def test_a_write_over_a_version_that_is_not_current_changes_nothing(
     assert (await client.get("/api/v1/profile", headers=ann)).json()["full_name"] == WHOLE["full_name"]
 
 
+def born(years: int, *, later: int = 0) -> str:
+    """The day that was `years` years ago in UTC, or so many days later."""
+    today = datetime.now(UTC).date()
+    today = today.replace(day=28) if (today.month, today.day) == (2, 29) else today
+    return str(today.replace(year=today.year - years) + timedelta(days=later))
+
+
+@pytest.mark.parametrize("day", [born(13), born(121, later=1)])
+async def test_the_youngest_and_the_oldest_have_a_birth_date(
+    client: httpx2.AsyncClient, ann: dict[str, str], day: str
+) -> None:
+    reply = await client.patch("/api/v1/profile", json={"birth_date": day}, headers=ann)
+    assert (reply.status_code, reply.json()["birth_date"]) == (200, day)
+
+
 BROKEN: list[tuple[dict[str, object], str, str]] = [
     ({}, "#/full_name", "missing"),
     ({"full_name": ""}, "#/full_name", "visible_character"),
@@ -80,8 +97,9 @@ BROKEN: list[tuple[dict[str, object], str, str]] = [
     ({"full_name": "A", "nickname": "x"}, "#/nickname", "extra_forbidden"),
     ({"full_name": "A", "phone": "030 901820"}, "#/phone", "phone_number"),
     ({"full_name": "A", "phone": "+49"}, "#/phone", "phone_number"),
-    ({"full_name": "A", "birth_date": "1890-01-01"}, "#/birth_date", "birth_date"),
-    ({"full_name": "A", "birth_date": "2990-01-01"}, "#/birth_date", "birth_date"),
+    ({"full_name": "A", "birth_date": born(13, later=1)}, "#/birth_date", "age"),
+    ({"full_name": "A", "birth_date": born(121)}, "#/birth_date", "age"),
+    ({"full_name": "A", "birth_date": "2990-01-01"}, "#/birth_date", "age"),
     ({"full_name": "A", "birth_date": "1990-02-30"}, "#/birth_date", "not_a_day"),
     ({"full_name": "A", "birth_date": "1990-02-03T00:00:00Z"}, "#/birth_date", "not_a_day"),
     ({"full_name": "A", "birth_date": "0"}, "#/birth_date", "not_a_day"),

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from auth_service.accounts.fields import BirthDate, ConfirmedPassword, Email, NewPassword, Username
+from auth_service.accounts.fields import ConfirmedPassword, Email, NewPassword, Username
 from shared.text import NAME
+from shared.web.birth_dates import BirthDate
 from shared.web.json_input import Input
 
 Slug = Annotated[

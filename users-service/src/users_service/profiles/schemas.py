@@ -6,20 +6,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from shared.field_errors import FieldRule
 from shared.text import NAME, TEXT
+from shared.web.birth_dates import BirthDate
 from shared.web.json_input import Input
-from shared.web.times import Day
 from users_service.profiles.contact import language_tag, phone_number
-
-EARLIEST_BIRTH = date(1900, 1, 1)
-BIRTH_DATE = FieldRule("birth_date", "Must lie between {earliest} and today.")
-
-
-def _birth_date(value: date) -> date:
-    if not EARLIEST_BIRTH <= value <= date.today():  # noqa: DTZ011 - a birth date has no time zone
-        raise BIRTH_DATE.broken(earliest=EARLIEST_BIRTH)
-    return value
 
 
 def _null_is_false(value: Any) -> Any:
@@ -29,7 +19,6 @@ def _null_is_false(value: Any) -> Any:
 FullName = Annotated[str, Field(min_length=1, max_length=200), NAME]
 Bio = Annotated[str, Field(max_length=2000), TEXT]
 Phone = Annotated[str, Field(max_length=64), AfterValidator(phone_number)]
-BirthDate = Annotated[Day, AfterValidator(_birth_date)]
 Locale = Annotated[str, Field(max_length=64), AfterValidator(language_tag)]
 Newsletter = Annotated[
     bool, Field(strict=True, description="Whether the person wants newsletters."), BeforeValidator(_null_is_false)
@@ -46,7 +35,7 @@ class ProfileIn(Input):
     full_name: FullName
     bio: Bio | None = None
     phone: Phone | None = None
-    birth_date: BirthDate | None = None
+    birth_date: BirthDate | None = Field(default=None, examples=["1990-02-28"])
     locale: Locale | None = None
     newsletter: Newsletter = False
 
@@ -59,7 +48,7 @@ class ProfilePatch(Input):
     full_name: FullName | None = None
     bio: Bio | None = None
     phone: Phone | None = None
-    birth_date: BirthDate | None = None
+    birth_date: BirthDate | None = Field(default=None, examples=["1990-02-28"])
     locale: Locale | None = None
     newsletter: Newsletter = False
 
@@ -72,7 +61,7 @@ class ProfileOut(BaseModel):
     full_name: str | None = Field(examples=["Ann Lee"])
     bio: str | None = Field(examples=["Sails."])
     phone: str | None = Field(examples=["+4930901820"])
-    birth_date: date | None
+    birth_date: date | None = Field(examples=["1990-02-28"])
     locale: str | None = Field(examples=["en"])
     newsletter: bool
     updated_at: datetime

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.web.birth_dates import BirthDate
 from shared.web.json_input import Input
 from users_service.members.schemas import MembershipOut
-from users_service.profiles.schemas import BirthDate, Newsletter
+from users_service.profiles.schemas import Newsletter
 from users_service.tenants.schemas import Slug, TenantName
 
 
