@@ -364,7 +364,7 @@ async def test_the_tables_keep_the_houses_rules(database: Database, postgres_adm
     async with engine.connect() as connection:
         faults = await catalogue_errors(connection, "events", frozenset())
     await engine.dispose()
-    assert faults == ["effects has no model"]
+    assert faults == ["public.effects has no model"]
 
 
 async def test_only_an_administrator_could_pass_by_the_policies(database: Database, postgres_admin_url: str) -> None:
