@@ -20,7 +20,7 @@ ACT: Final = {"sub": str(OPERATOR), "kind": "impersonation"}
 
 NEVER: Final = re.compile(
     r"/oauth2/|/auth/(impersonate|sessions|password|mfa|api-keys|identities|identity-providers|audit|logout-all|deactivate)"
-    r"|/(schedules|subscriptions|shares|exports?|transfers?)(/|$)"
+    r"|/(schedules|subscriptions|shares|exports?|transfers?|invitations/accept)(/|$)"
 )
 """The paths that design and docs exclude, also those of operations that are still to come."""
 
