@@ -28,6 +28,7 @@ async def test_an_operation_is_run_from_swagger_ui_after_signing_in(town: Town, 
     await page.until(f"document.querySelector('{DIALOG} h6')?.textContent === 'Authorized'")
     await page.click(".modal-ux .btn-done, .modal-ux-header .close-modal")
 
+    await page.click("#operations-tag-profiles")
     await page.click(f"{PROFILE} .opblock-summary-control")
     await page.until(f"!!document.querySelector('{PROFILE} .responses-table .response')")  # the operation is resolved
     await page.click(f"{PROFILE} button.execute")
