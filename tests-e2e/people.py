@@ -82,7 +82,7 @@ class Person:
         more: dict[str, Any] = {"limit": 200, **query}
         while more.get("cursor", "") is not None:
             page = (await self.get(path, params=more)).json()
-            items += page["items"]
+            items += page["users"] if "users" in page else page["items"]
             more["cursor"] = page["next_cursor"]
         return items
 

@@ -11,6 +11,7 @@ import orjson
 from fastapi import FastAPI
 
 _ANY_ID = "01920000-0000-7000-8000-00000000000a"
+_ENVELOPES = {"items", "users"}  # the directory of people has a name of its own for its rows
 _REFUSED = ({"colour": "red"}, {"limit": "0"}, {"limit": "201"}, {"limit": "many"})
 
 
@@ -20,7 +21,7 @@ def lists(app: FastAPI) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         fields = _fields(document, operations.get("get", {}))
-        if "items" in fields and not path.startswith("/internal/"):
+        if ("items" in fields or path.endswith("/users")) and not path.startswith("/internal/"):
             found[path] = sorted(fields)
     return found
 
@@ -42,7 +43,8 @@ async def check_lists(client: httpx2.AsyncClient, app: FastAPI, headers: dict[st
     found = lists(app)
     assert found
     for path, fields in found.items():
-        assert fields == sorted(["items", "has_more" if path.endswith("/messages") else "next_cursor"]), path
+        rows = "users" if path.endswith("/users") else "items"
+        assert fields == sorted([rows, "has_more" if path.endswith("/messages") else "next_cursor"]), path
         url = path.replace("{tenant_id}", str(tenant_id)).replace("{room_id}", _ANY_ID).replace("{user_id}", _ANY_ID)
         for query in _REFUSED:
             reply = await client.get(url, params=query, headers=headers)
@@ -96,8 +98,8 @@ async def check_cursors(
                 assert [error["code"] for error in reply.json()["errors"]] == ["invalid_cursor"], (url, altered)
         theirs = await client.get(url, params={"cursor": cursor}, headers=stranger)
         if theirs.status_code == 200:  # a list across tenants: what follows are rows that they see anyway
-            own = [_key(row) for row in (await _page(client, url, stranger, limit=200))["items"]]
-            assert {_key(row) for row in theirs.json()["items"]} <= set(own), url
+            own = [_key(row) for row in _rows(await _page(client, url, stranger, limit=200))]
+            assert {_key(row) for row in _rows(theirs.json())} <= set(own), url
         else:
             assert theirs.status_code in (403, 404, 422), (url, theirs.text)
 
@@ -105,12 +107,12 @@ async def check_cursors(
 async def _check_walk(client: httpx2.AsyncClient, url: str, headers: dict[str, str], add: AddRow) -> None:
     """In both directions: each row that was there at the start comes once, and no row twice."""
     for sort in ("-created_at", "created_at"):
-        before = [_key(row) for row in (await _page(client, url, headers, limit=200, sort=sort))["items"]]
+        before = [_key(row) for row in _rows(await _page(client, url, headers, limit=200, sort=sort))]
         seen: list[str] = []
         page = await _page(client, url, headers, limit=2, sort=sort)
         while True:
-            assert len(page["items"]) <= 2
-            seen += map(_key, page["items"])
+            assert len(_rows(page)) <= 2
+            seen += map(_key, _rows(page))
             if page["next_cursor"] is None:
                 break
             await add()
@@ -125,6 +127,12 @@ async def _page(client: httpx2.AsyncClient, url: str, headers: dict[str, str], *
     assert reply.status_code == 200, (url, query, reply.text)
     found: dict[str, Any] = reply.json()
     return found
+
+
+def _rows(page: dict[str, Any]) -> list[dict[str, Any]]:
+    [envelope] = _ENVELOPES & page.keys()
+    rows: list[dict[str, Any]] = page[envelope]
+    return rows
 
 
 def _key(row: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """The members of a tenant: listing them; granting, changing and ending memberships."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import Select, Text, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -67,14 +67,20 @@ class TransferRefused(Conflict):
 
 async def page(db: AsyncSession, tenant_id: UUID, query: MemberQuery) -> tuple[Sequence[Membership], str | None]:
     """Members of any status except ended, by the list grammar."""
-    rows = select(Membership).where(
-        Membership.tenant_id == tenant_id, Membership.status.in_(query.status or list(LIVING))
-    )
-    if query.role:
-        rows = rows.where(Membership.roles.overlap(cast(query.role, ARRAY(Text))))
-    if query.username is not None:
-        rows = rows.where(func.lower(Membership.username) == query.username.lower())
+    rows = matching(tenant_id, query.status or LIVING, query.role, query.username)
     return await by_cursor(db, rows, query, SORTABLE, Membership.user_id)
+
+
+def matching(
+    tenant_id: UUID, statuses: Collection[str], roles: Collection[str], username: str | None
+) -> Select[Membership]:
+    """Memberships of one of these statuses, with one of these roles if there are any, and of this username if given."""
+    rows = select(Membership).where(Membership.tenant_id == tenant_id, Membership.status.in_(statuses))
+    if roles:
+        rows = rows.where(Membership.roles.overlap(cast(roles, ARRAY(Text))))
+    if username is not None:
+        rows = rows.where(func.lower(Membership.username) == username.lower())
+    return rows
 
 
 async def read(db: AsyncSession, tenant_id: UUID, user_id: UUID) -> Membership:
