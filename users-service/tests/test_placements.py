@@ -24,6 +24,7 @@ from shared.data.placement.move import Moved, MoveFailed, Owner, move
 from shared.data.policies import catalogue_errors
 from shared.problems import ServiceUnavailable
 from shared.testing import People, eventually
+from shared.testing.commands import Commands
 from shared.testing.processes import environment
 from users_service.app import service as users
 
@@ -263,6 +264,26 @@ async def _shape(connection: AsyncConnection, home: str, tables: list[str]) -> l
         ORDER BY 1, 2, 3
     """)
     return [tuple(row) for row in await connection.execute(asked, {"home": home, "tables": tables})]
+
+
+async def test_the_command_moves_a_tenant_but_none_that_is_being_deleted(
+    acme: None, owner: Owner, settings_values: dict[str, Any], commands: Commands, database: Database, as_user: People
+) -> None:
+    settings = environment(settings_values | {"database_owner_url": owner.url})
+    settings["DATABASE__STATEMENT_TIMEOUT_S"] = "0.5"  # old rows are kept for no longer than a statement may take
+
+    async def moves(slug: str) -> tuple[int, str]:
+        status, out, err = await commands.run("tenants", "move", slug, "--to", "schema", environment=settings)
+        return status, out + err
+
+    status, said = await moves("acme")
+    assert (status, home_of_its_own(as_user.tenant_id("acme")) in said) == (0, True), said
+    status, said = await moves("nowhere")
+    assert (status, said) == (1, "There is no tenant with this slug.\n")
+    async with database.transaction(as_user.tenant_id("acme")) as db:
+        await db.execute(text("UPDATE tenants SET erase_at = now() + interval '1 day'"))
+    status, said = await moves("acme")
+    assert (status, "being deleted" in said) == (1, True), said
 
 
 @pytest.fixture

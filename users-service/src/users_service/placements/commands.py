@@ -16,6 +16,7 @@ from shared.data.roles import database_name
 from shared.settings import OwnerSettings, load
 from users_service.settings import UsersSettings
 from users_service.tenants import models
+from users_service.tenants import service as tenants
 from users_service.tenants.service import TenantNotFound
 
 Home = Literal["row", "schema"]
@@ -35,9 +36,12 @@ def move(
     """
     try:
         typer.echo(asyncio.run(_moved(tenant, to, pause_s)))
-    except (TenantNotFound, MoveFailed) as error:
+    except TenantNotFound:
+        typer.echo("There is no tenant with this slug.", err=True)
+        raise typer.Exit(1) from None
+    except MoveFailed as error:
         _clear()
-        typer.echo(str(error) or "There is no tenant with this slug.", err=True)
+        typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
 
@@ -58,12 +62,16 @@ async def _moved(slug: str, to: Home, pause_s: float) -> str:
 
 
 async def _find(settings: UsersSettings, slug: str) -> UUID:
+    """Raises TenantNotFound, and MoveFailed for a tenant that is being deleted."""
     database = Database(settings)
     try:
         async with database.transaction(role="fleet") as fleet:
             if (tenant_id := await models.tenant_by_slug(fleet, slug)) is None:
                 raise TenantNotFound
-            return tenant_id
+        async with database.transaction(tenant_id) as db:
+            if (await tenants.read(db, tenant_id)).erase_at is not None:
+                raise MoveFailed("The tenant is being deleted. Take it back first: tenants set SLUG --status active.")
+        return tenant_id
     finally:
         await database.close()
 

@@ -33,7 +33,7 @@ class TenantErasing(Conflict):
 
 
 class UserNotFound(NotFound):
-    """No active member of the caller's tenant has this id."""
+    """No member of the caller's tenant whom the caller may see has this id."""
 
     status, title = 404, "No such user"
 
