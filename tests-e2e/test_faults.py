@@ -28,6 +28,7 @@ async def test_jobs_of_a_killed_worker_complete_once(fleet: Fleet, town: Town) -
 
     They are long enough that the first still runs when the last has begun, however busy the machine is.
     """
+    await eventually(lambda: workers_idle(fleet), within_s=90, every_s=0.5, saying="no job of another test runs")
     ann = await town.founder()
     starts = [ann.start_job("wait", seconds=20, steps=20) for _ in range(2 * ONE_WORKERS_JOBS)]
     jobs = set(await asyncio.gather(*starts))
@@ -50,6 +51,14 @@ async def test_jobs_of_a_killed_worker_complete_once(fleet: Fleet, town: Town) -
         assert {one["attempt"] for one in told if one["status"] == "running"} == set(range(1, job["attempt"] + 1))
     await each_notified_once(ann, jobs)
     await harm.runs_anew(worker, before)
+
+
+async def workers_idle(fleet: Fleet) -> bool:
+    """Whether every worker could take as many jobs as it runs at once."""
+    workers = [child for name, child in fleet.children.items() if name.startswith("worker")]
+    async with httpx2.AsyncClient() as http:
+        shown = [(await http.get(f"{worker.command.url}/metrics")).text for worker in workers]
+    return all("\nflotilla_jobs_running 0.0\n" in metrics for metrics in shown)
 
 
 async def all_run(person: Person, jobs: set[str]) -> bool:
