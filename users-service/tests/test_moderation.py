@@ -215,3 +215,16 @@ async def test_what_a_report_cannot_be_is_refused(
     reply = await client.post(REPORTS, json=body, headers=bob)
     [error] = reply.json()["errors"]
     assert (reply.status_code, error["pointer"]) == (422, place)
+
+
+async def test_a_person_who_left_and_is_invited_again_is_not_suspended(
+    client: httpx2.AsyncClient, as_user: People, mo: dict[str, str], ann: dict[str, str], report: Report
+) -> None:
+    """They would never have accepted the invitation."""
+    made = await report(as_user("cy"), "user", as_user.id("bob"))
+    member = f"/api/v1/tenants/{as_user.tenant_id('acme')}/members/{as_user.id('bob')}"
+    assert (await client.delete(member, headers=ann)).status_code == 204
+    assert (await client.put(member, json={"roles": ["user"]}, headers=ann)).status_code == 201
+    reply = await client.post(f"{REPORTS}/{made['id']}/resolve", json={"action": "suspend"}, headers=mo)
+    assert (reply.status_code, reply.json()["code"]) == (404, "member_not_found")
+    assert (await client.get(f"{REPORTS}/{made['id']}", headers=mo)).json()["status"] == "open"

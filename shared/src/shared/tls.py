@@ -8,5 +8,5 @@ import httpx2
 
 @cache
 def client_context() -> ssl.SSLContext:
-    """Verifies servers by the certificates that httpx trusts; whoever changes it changes it for all clients."""
+    """Verifies servers by the certificates that httpx trusts; a change applies to all clients."""
     return httpx2.create_ssl_context()

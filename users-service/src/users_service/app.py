@@ -1,4 +1,4 @@
-"""users-service: tenants, memberships, profiles and files."""
+"""users-service: tenants, memberships, and the content of tenants."""
 
 from shared.app import Service
 from shared.events import EventHandlers
@@ -49,7 +49,7 @@ service = Service(
     name="users",
     package="users_service",
     settings=UsersSettings,
-    description="Tenants, memberships with roles, profiles and files.",
+    description="Tenants, memberships with roles, profiles, posts, files and figures.",
     # profiles before users: /users/me is one's own profile, not the person named `me`
     routers=[
         profiles,

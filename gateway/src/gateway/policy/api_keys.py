@@ -54,7 +54,7 @@ class ApiKeys:
 
     @asynccontextmanager
     async def turn(self, key: str) -> AsyncIterator[None]:
-        """One redemption of a key at a time: whoever waited finds what it remembered."""
+        """One redemption of a key at a time: a request that waited finds what was remembered."""
         async with self._turns.setdefault(key, asyncio.Lock()):
             yield
 

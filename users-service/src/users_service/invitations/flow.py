@@ -29,7 +29,7 @@ async def invite(
 ) -> Invitation:
     """Store the invitation, then have it mailed; if that fails, it is deleted again.
 
-    A process that ends in between leaves an invitation whose token nobody has; it expires, and can be withdrawn.
+    A process that ends in between leaves an invitation whose token was not sent; it expires, and can be withdrawn.
     Raises InvalidInput, TooManyInvitations, TenantNotFound, InvitationMailsLimited, ServiceUnavailable.
     """
     service.check_address(wanted.email, settings)

@@ -186,6 +186,8 @@ async def suspend(db: AsyncSession, caller: Principal, tenant_id: UUID, user_id:
     Raises MemberNotFound, MemberProtected, LastAdmin.
     """
     membership = await read(db, tenant_id, user_id)
+    if membership.status == "invited":
+        raise MemberNotFound
     staff = {"admin", "moderator"} & set(membership.roles)
     if user_id == caller.user_id or OPERATOR in membership.roles or (staff and "user:write" not in caller.scopes):
         raise MemberProtected
